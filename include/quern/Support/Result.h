@@ -3,7 +3,7 @@
 #ifndef QUERN_SUPPORT_RESULT_H
 #define QUERN_SUPPORT_RESULT_H
 
-#include <expected>
+#include <tl/expected.hpp>
 #include <string>
 #include <utility>
 
@@ -14,11 +14,11 @@ struct Error {
   std::string message;
 };
 
-template <typename T> using Result = std::expected<T, Error>;
+template <typename T> using Result = tl::expected<T, Error>;
 using Status = Result<void>;
 
-inline std::unexpected<Error> fail(std::string message) {
-  return std::unexpected<Error>(Error{std::move(message)});
+inline tl::unexpected<Error> fail(std::string message) {
+  return tl::unexpected<Error>(Error{std::move(message)});
 }
 
 } // namespace quern
@@ -27,7 +27,17 @@ inline std::unexpected<Error> fail(std::string message) {
 #define QUERN_TRY(expr)                                                                                                \
   do {                                                                                                                 \
     if (auto quernTry = (expr); !quernTry)                                                                             \
-      return std::unexpected(std::move(quernTry).error());                                                             \
+      return tl::unexpected(std::move(quernTry).error());                                                             \
   } while (false)
+
+#define QUERN_CONCAT_(a, b) a##b
+#define QUERN_CONCAT(a, b) QUERN_CONCAT_(a, b)
+
+/// `QUERN_ASSIGN(auto value, expr);` binds the value of a Result, or returns its error from the enclosing function.
+#define QUERN_ASSIGN(declaration, expr)                                                                                \
+  auto QUERN_CONCAT(quernResult, __LINE__) = (expr);                                                                   \
+  if (!QUERN_CONCAT(quernResult, __LINE__))                                                                            \
+    return tl::unexpected(std::move(QUERN_CONCAT(quernResult, __LINE__)).error());                                     \
+  declaration = *std::move(QUERN_CONCAT(quernResult, __LINE__))
 
 #endif // QUERN_SUPPORT_RESULT_H
