@@ -13,6 +13,10 @@
 #include <string>
 #include <string_view>
 
+namespace quern {
+class Hasher;
+}
+
 namespace quern::package {
 
 class PackageWriter {
@@ -25,9 +29,9 @@ public:
 
   private:
     friend class PackageWriter;
-    explicit Stream(PackageWriter &writer, void *hash) : writer(writer), hash(hash) {}
+    Stream(PackageWriter &writer, Hasher &hasher) : writer(writer), hasher(hasher) {}
     PackageWriter &writer;
-    void *hash;
+    Hasher &hasher;
     uint64_t size = 0;
   };
 
@@ -63,8 +67,9 @@ private:
   struct State;
   explicit PackageWriter(std::unique_ptr<State> state);
   Status begin(std::string_view name);
-  void end(uint64_t size, uint64_t low, uint64_t high);
-  Status writeAll(uint64_t offset, std::span<const uint8_t> bytes);
+  void end(uint64_t size, const Hasher &hasher);
+  Status hashBack(uint64_t size, Hasher &hasher);
+  Status writeAt(uint64_t offset, std::span<const uint8_t> bytes);
   std::unique_ptr<State> state;
 };
 

@@ -1,0 +1,204 @@
+// Reads the manifest. Nothing in it is believed before it is checked here; what depends on other sections (entry
+// offsets, sizes of weights) is checked where these are opened.
+#include "quern/Runtime/Manifest.h"
+
+#include "quern/Package/PackageFormat.h"
+#include "quern/Runtime/KernelABI.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace quern {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kMaxBytes = int64_t(1) << 44; // 16 TiB: beyond any machine, and products of two stay checkable
+constexpr int64_t kMaxCount = int64_t(1) << 31;
+
+/// Takes values out of JSON objects and remembers the first thing that was wrong.
+class Fields {
+public:
+  explicit Fields(std::string source) : source(std::move(source)) {}
+
+  void complain(const std::string &what) {
+    if (error.empty())
+      error = source + ": manifest: " + what;
+  }
+  const json *get(const json &object, const char *key, json::value_t type, const char *typeName) {
+    auto it = object.is_object() ? object.find(key) : object.end();
+    if (!object.is_object() || it == object.end() || it->type() != type) {
+      complain(std::string("'") + key + "' should be " + typeName);
+      return nullptr;
+    }
+    return &*it;
+  }
+  const json *object(const json &parent, const char *key) {
+    return get(parent, key, json::value_t::object, "an object");
+  }
+  const json *array(const json &parent, const char *key) { return get(parent, key, json::value_t::array, "a list"); }
+  std::string text(const json &parent, const char *key) {
+    const json *value = get(parent, key, json::value_t::string, "a string");
+    return value ? value->get<std::string>() : std::string();
+  }
+  bool flag(const json &parent, const char *key) {
+    const json *value = get(parent, key, json::value_t::boolean, "true or false");
+    return value && value->get<bool>();
+  }
+  int64_t whole(const json &value, const std::string &key, int64_t low, int64_t high) {
+    bool fits = value.is_number_integer() &&
+                !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(INT64_MAX)) &&
+                value.get<int64_t>() >= low && value.get<int64_t>() <= high;
+    if (!fits)
+      complain("'" + key + "' should be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+    return fits ? value.get<int64_t>() : low;
+  }
+  int64_t number(const json &parent, const char *key, int64_t low, int64_t high) {
+    auto it = parent.is_object() ? parent.find(key) : parent.end();
+    if (!parent.is_object() || it == parent.end()) {
+      complain(std::string("'") + key + "' is missing");
+      return low;
+    }
+    return whole(*it, key, low, high);
+  }
+  std::vector<std::string> texts(const json &parent, const char *key) {
+    std::vector<std::string> out;
+    if (const json *list = array(parent, key))
+      for (const json &item : *list) {
+        if (!item.is_string())
+          complain(std::string("'") + key + "' should hold strings");
+        else
+          out.push_back(item.get<std::string>());
+      }
+    return out;
+  }
+
+  std::string source;
+  std::string error;
+};
+
+void readModel(Fields &fields, const json &root, Manifest::Model &out) {
+  const json *model = fields.object(root, "model");
+  if (!model)
+    return;
+  out.kind = fields.text(*model, "kind");
+  out.architecture = fields.text(*model, "architecture");
+  out.name = fields.text(*model, "name");
+  out.layers = fields.number(*model, "layers", 1, kMaxCount);
+  out.hidden = fields.number(*model, "hidden", 1, kMaxCount);
+  out.heads = fields.number(*model, "heads", 1, kMaxCount);
+  out.kvHeads = fields.number(*model, "kv_heads", 1, kMaxCount);
+  out.headDim = fields.number(*model, "head_dim", 1, kMaxCount);
+  out.feedForward = fields.number(*model, "feed_forward", 1, kMaxCount);
+  out.vocabulary = fields.number(*model, "vocabulary", 1, kMaxCount);
+  out.contextLength = fields.number(*model, "context_length", 1, kMaxCount);
+  out.parameters = fields.number(*model, "parameters", 0, kMaxBytes);
+  if (out.kind != "language_model")
+    fields.complain("model kind '" + out.kind + "' is unknown to this runtime, which runs 'language_model'");
+}
+
+std::vector<Manifest::Tensor> readTensors(Fields &fields, const json &root, const char *key,
+                                          const std::vector<std::string> &sizes) {
+  std::vector<Manifest::Tensor> out;
+  const json *list = fields.array(root, key);
+  if (!list)
+    return out;
+  for (const json &item : *list) {
+    Manifest::Tensor tensor;
+    tensor.name = fields.text(item, "name");
+    tensor.type = fields.text(item, "type");
+    const json *shape = fields.array(item, "shape");
+    for (const json &dimension : shape ? *shape : json::array()) {
+      if (!dimension.is_string())
+        tensor.shape.push_back({fields.whole(dimension, "shape of " + tensor.name, 1, kMaxCount), ""});
+      else if (std::find(sizes.begin(), sizes.end(), dimension.get<std::string>()) == sizes.end())
+        fields.complain("tensor '" + tensor.name + "' uses the unknown size '" + dimension.get<std::string>() + "'");
+      else
+        tensor.shape.push_back({-1, dimension.get<std::string>()});
+    }
+    out.push_back(std::move(tensor));
+  }
+  return out;
+}
+
+void readMemory(Fields &fields, const json &root, Manifest &out) {
+  if (const json *arena = fields.object(root, "arena")) {
+    out.arena.constant = fields.number(*arena, "constant", 0, kMaxBytes);
+    out.arena.perThread = fields.number(*arena, "per_thread", 0, kMaxBytes);
+    if (const json *sizes = fields.array(*arena, "sizes"))
+      for (const json &size : *sizes)
+        out.arena.sizes.push_back(fields.whole(size, "arena sizes", 0, kMaxBytes));
+    if (out.arena.sizes.size() != out.sizes.size())
+      fields.complain("'arena' should give one number for each of the " + std::to_string(out.sizes.size()) + " sizes");
+  }
+  if (const json *cache = fields.object(root, "cache")) {
+    out.cache.bytesPerPosition = fields.number(*cache, "bytes_per_position", 0, kMaxBytes);
+    out.cache.granule = fields.number(*cache, "granule", 1, 1 << 20);
+  }
+}
+
+void readCode(Fields &fields, const json &root, Manifest &out) {
+  const json *list = fields.array(root, "code");
+  for (const json &item : list ? *list : json::array()) {
+    Manifest::Code code;
+    code.target = fields.text(item, "target");
+    code.section = fields.text(item, "section");
+    code.features = fields.texts(item, "features");
+    const json *entries = fields.object(item, "entries");
+    for (const auto &[name, offset] : (entries ? *entries : json::object()).items())
+      code.entries[name] = fields.whole(offset, "entry " + name, 0, kMaxBytes);
+    if (code.section.rfind(package::kCodePrefix, 0) != 0)
+      fields.complain("section '" + code.section + "' of target '" + code.target + "' is no code section");
+    out.code.push_back(std::move(code));
+  }
+}
+
+void readText(Fields &fields, const json &root, Manifest &out) {
+  if (const json *tokenizer = fields.object(root, "tokenizer")) {
+    out.tokenizer.bos = fields.number(*tokenizer, "bos", -1, kMaxCount);
+    out.tokenizer.addBos = fields.flag(*tokenizer, "add_bos");
+    out.tokenizer.vocabulary = fields.number(*tokenizer, "vocabulary", 0, kMaxCount);
+    if (const json *eos = fields.array(*tokenizer, "eos"))
+      for (const json &id : *eos)
+        out.tokenizer.eos.push_back(fields.whole(id, "eos", 0, kMaxCount));
+  }
+  out.chatTemplate = fields.text(root, "template");
+  if (!root.contains("generation"))
+    return;
+  if (const json *generation = fields.object(root, "generation"))
+    for (const auto &[name, value] : generation->items()) {
+      if (!value.is_number())
+        fields.complain("generation default '" + name + "' should be a number");
+      else
+        out.generation[name] = value.get<double>();
+    }
+}
+
+} // namespace
+
+Result<Manifest> parseManifest(std::string_view text, const std::string &source) {
+  json root = json::parse(text, nullptr, false);
+  if (!root.is_object())
+    return fail(source + ": the manifest is not a JSON object");
+  Fields fields(source);
+  int64_t format = fields.number(root, "format_version", 0, kMaxCount);
+  int64_t abi = fields.number(root, "abi_version", 0, kMaxCount);
+  if (fields.error.empty() && (format != int64_t(package::kFormatVersion) || abi != int64_t(QUERN_KERNEL_ABI_VERSION)))
+    return fail(source + ": made for format version " + std::to_string(format) + " and kernel interface version " +
+                std::to_string(abi) + ", this runtime has " + std::to_string(package::kFormatVersion) + " and " +
+                std::to_string(QUERN_KERNEL_ABI_VERSION) + "; compile the model again");
+  Manifest out;
+  out.producer = fields.text(root, "producer");
+  readModel(fields, root, out.model);
+  out.sizes = fields.texts(root, "sizes");
+  out.inputs = readTensors(fields, root, "inputs", out.sizes);
+  out.outputs = readTensors(fields, root, "outputs", out.sizes);
+  readMemory(fields, root, out);
+  readCode(fields, root, out);
+  readText(fields, root, out);
+  if (!fields.error.empty())
+    return fail(fields.error);
+  return out;
+}
+
+} // namespace quern

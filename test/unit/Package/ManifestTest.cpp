@@ -1,0 +1,70 @@
+// The manifest: prints and parses to the same, and refuses what does not hold together.
+#include "quern/Runtime/Manifest.h"
+
+#include <gtest/gtest.h>
+
+using namespace quern;
+
+namespace {
+
+Manifest sample() {
+  Manifest manifest;
+  manifest.producer = "quern test";
+  manifest.model = {"language_model", "qwen2", "tiny \"name\"", 2, 64, 4, 2, 16, 96, 300, 512, 12345};
+  manifest.sizes = {"tokens", "outputs"};
+  manifest.inputs = {{"token_ids", "i32", {{-1, "tokens"}}}};
+  manifest.outputs = {{"logits", "f32", {{-1, "outputs"}, {300, ""}}}};
+  manifest.arena = {100, 64, {1000, 10}};
+  manifest.cache = {256, 64};
+  manifest.code = {{"x86-64-v2", "code.x86-64-v2", {"sse4_2"}, {{"step", 64}}}};
+  manifest.tokenizer = {7, {8, 9}, true, 290};
+  manifest.chatTemplate = "chatml";
+  manifest.generation = {{"temperature", 0.5}};
+  return manifest;
+}
+
+std::string refusal(const std::string &json) {
+  auto manifest = parseManifest(json, "p");
+  return manifest ? "" : manifest.error().message;
+}
+
+/// The sample with `from` replaced by `to` in its JSON.
+std::string refusal(const std::string &from, const std::string &to) {
+  std::string json = printManifest(sample());
+  size_t at = json.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return refusal(json.replace(at, from.size(), to));
+}
+
+TEST(Manifest, ParsesWhatItPrints) {
+  std::string json = printManifest(sample());
+  auto manifest = parseManifest(json, "p");
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(printManifest(*manifest), json);
+  EXPECT_EQ(manifest->code[0].entries.at("step"), 64);
+  EXPECT_EQ(manifest->outputs[0].shape[1].value, 300);
+  EXPECT_EQ(manifest->outputs[0].shape[0].size, "outputs");
+}
+
+TEST(Manifest, RefusesOtherVersions) {
+  EXPECT_NE(refusal("\"abi_version\": 1", "\"abi_version\": 2").find("compile the model again"), std::string::npos);
+  EXPECT_NE(refusal("\"format_version\": 1", "\"format_version\": 9").find("format version 9"), std::string::npos);
+}
+
+TEST(Manifest, RefusesWhatDoesNotHoldTogether) {
+  EXPECT_NE(refusal("").find("not a JSON object"), std::string::npos);
+  EXPECT_NE(refusal("[1,2").find("not a JSON object"), std::string::npos);
+  EXPECT_NE(refusal("{}").find("'format_version' is missing"), std::string::npos);
+  EXPECT_NE(refusal("\"layers\": 2", "\"layers\": -2").find("'layers' should be a whole number"), std::string::npos);
+  EXPECT_NE(refusal("\"layers\": 2", "\"layers\": 2.5").find("'layers'"), std::string::npos);
+  EXPECT_NE(refusal("\"constant\": 100", "\"constant\": 18446744073709551615").find("'constant'"), std::string::npos);
+  EXPECT_NE(refusal("\"sizes\": [\n      1000,", "\"sizes\": [").find("one number for each"), std::string::npos);
+  EXPECT_NE(refusal("\"outputs\",\n        300", "\"rows\",\n        300").find("unknown size 'rows'"),
+            std::string::npos);
+  EXPECT_NE(refusal("\"section\": \"code.x86-64-v2\"", "\"section\": \"weights\"").find("no code section"),
+            std::string::npos);
+  EXPECT_NE(refusal("language_model", "image_model").find("image_model"), std::string::npos);
+  EXPECT_NE(refusal("\"temperature\": 0.5", "\"temperature\": \"hot\"").find("'temperature'"), std::string::npos);
+}
+
+} // namespace
