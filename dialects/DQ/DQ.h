@@ -1,0 +1,27 @@
+// The `dq` dialect: block formats, quantized tensors, and their arithmetic. See DQ.td and README.md.
+#ifndef QUERN_DIALECTS_DQ_DQ_H
+#define QUERN_DIALECTS_DQ_DQ_H
+
+#include "dialects/DQ/FormatRegistry.h"
+#include "quern/Formats/FormatSpec.h"
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/AffineMap.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialects/DQ/DQDialect.h.inc"
+#include "dialects/DQ/DQEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/DQ/DQAttrs.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/DQ/DQTypes.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/DQ/DQOps.h.inc"
+
+#endif // QUERN_DIALECTS_DQ_DQ_H

@@ -1,0 +1,192 @@
+// Ops of the quantization dialect: references to stored weights, run-time quantization, and the matmul that reads
+// weights in their formats.
+#ifndef QUERN_DQ_OPS_TD
+#define QUERN_DQ_OPS_TD
+
+include "DQ/DQTypes.td"
+include "DQ/DQAttrs.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class DQ_Op<string mnemonic, list<Trait> traits = []> : Op<DQ_Dialect, mnemonic, traits>;
+
+def DQ_FormatOp : DQ_Op<"format"> {
+  let summary = "declare a block format";
+  let description = [{
+    The content of a format file: each op adds one format to the registry of the context that loads the file.
+
+    ```mlir
+    dq.format <q8_0, gguf = 8, block = 32, bytes = 34, group = 32,
+      codes = signed [8 bits at 2 + i], scale = f16 at 0>
+    ```
+  }];
+  let arguments = (ins DQ_FormatAttr:$format);
+  let assemblyFormat = "$format attr-dict";
+}
+
+// [N, K] or [N]; elements f32, f16, bf16 or a block format.
+def DQ_Weight : RankedTensorOf<[AnyType]>;
+def DQ_Rows : 2DTensorOf<[AnyType]>;
+def DQ_FloatRows : 2DTensorOf<[F32]>;
+def DQ_Bias : 1DTensorOf<[F32]>;
+
+def DQ_SourceOp : DQ_Op<"source", [Symbol]> {
+  let summary = "a weight that lies in a mapped file";
+  let description = [{
+    Names `bytes` bytes at `offset` of part `part` of the source file, which hold a tensor of `type` row by row. The
+    bytes never enter the IR.
+
+    Constraints: (S1) the type is a ranked tensor with static shape; (S2) `bytes` is what the type needs; (S3) a block
+    format's rows hold whole blocks.
+
+    ```mlir
+    dq.source @"blk.0.attn_q.weight" : tensor<896x896x!q5_0> in 0 at 5947648 bytes 551936
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<DQ_Weight>:$type, I64Attr:$part, I64Attr:$offset,
+                       I64Attr:$bytes);
+  let assemblyFormat = "$sym_name `:` $type `in` $part `at` $offset `bytes` $bytes attr-dict";
+  let hasVerifier = 1;
+}
+
+def DQ_WeightOp : DQ_Op<"weight", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "refer to a weight by its symbol";
+  let description = [{
+    The value of a `dq.source`. Constraint (W1): the symbol names a `dq.source` of the same type, but for the
+    result's encoding: with `#dq.panels`, the value is the weight in the layout that kernels read.
+
+    ```mlir
+    %w = dq.weight @"blk.0.attn_q.weight" : tensor<896x896x!q5_0>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$source);
+  let results = (outs DQ_Weight:$out);
+  let assemblyFormat = "$source attr-dict `:` type($out)";
+}
+
+def DQ_RelayoutOp : DQ_Op<"relayout", [Pure]> {
+  let summary = "bring a weight into another layout";
+  let description = [{
+    The same numbers in another arrangement of bytes: the result's encoding says which (`#dq.panels`: 16 rows side by
+    side, four consecutive k each). Executed by the packer at compile time, never at run time. Constraint (Y1): shape
+    and element type are the operand's.
+
+    ```mlir
+    %p = dq.relayout %w : tensor<896x896x!q5_0> -> tensor<896x896x!q5_0, #dq.panels<rows = 16>>
+    ```
+  }];
+  let arguments = (ins DQ_Weight:$weight);
+  let results = (outs DQ_Weight:$out);
+  let assemblyFormat = "$weight attr-dict `:` type($weight) `->` type($out)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def DQ_DequantizeOp : DQ_Op<"dequantize", [Pure]> {
+  let summary = "widen a weight, or quantized activations, to f32";
+  let description = [{
+    `out[n, k] = s[n, g] * t(c[n, k]) - m[n, g]` with the format's rule, each operation rounded to f32; for f16 and
+    bf16 elements the exact value. Constraint (D1): the result has the operand's shape, and elements f32.
+
+    ```mlir
+    %f = dq.dequantize %w : tensor<896x896x!q5_0> -> tensor<896x896xf32>
+    ```
+  }];
+  let arguments = (ins DQ_Weight:$in);
+  let results = (outs RankedTensorOf<[F32]>:$out);
+  let assemblyFormat = "$in attr-dict `:` type($in) `->` type($out)";
+  let hasVerifier = 1;
+}
+
+def DQ_QuantizeOp : DQ_Op<"quantize", [Pure]> {
+  let summary = "quantize activations at run time, to int8 by group";
+  let description = [{
+    For each row and each group of 32 elements, in f32: `d = max|x| / 127`, `q = round_half_even(x * (1/d))` as signed
+    bytes (all zero where d is zero), stored with d and the sums of q. A last group that is not whole is filled up with
+    zeros. Constraint (Q1): the result has the operand's shape, and elements `!dq.act8`.
+
+    ```mlir
+    %x8 = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
+    ```
+  }];
+  let arguments = (ins DQ_FloatRows:$x);
+  let results = (outs DQ_Rows:$out);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($out)";
+  let hasVerifier = 1;
+}
+
+def DQ_Activation : I32EnumAttr<"Activation", "what a matmul does with its products before it stores them", [
+    I32EnumAttrCase<"None", 0, "none">,
+    I32EnumAttrCase<"Swiglu", 1, "swiglu">]> {
+  let cppNamespace = "::quern::dq";
+  let genSpecializedAttr = 0;
+}
+def DQ_ActivationAttr : EnumAttr<DQ_Dialect, DQ_Activation, "activation"> {
+  let assemblyFormat = "$value";
+}
+
+def DQ_MatmulOp : DQ_Op<"matmul", [Pure, AttrSizedOperandSegments]> {
+  let summary = "multiply rows by the transposes of weight segments, each in its own format";
+  let description = [{
+    For each segment i: `y_i[t, n] = sum_k x[t, k] * w_i[n, k]`, then the epilogue: plus bias_i[n]; plus
+    residual[t, n]; or, with `swiglu` and two segments, the one result `silu(y_0) * y_1`. Quantized weights take
+    `!dq.act8` rows and fold over k in one fixed order (docs/numerics.md); f32, f16 and bf16 weights take f32 rows.
+
+    Constraints: (M1) every weight is `[N_i, K]` with K the width of x; (M2) none or one bias a segment, of N_i
+    elements; (M3) a residual only with one segment, of the result's type; (M4) `swiglu` takes two segments of equal N,
+    no residual and no bias; (M5) one result a segment, `[T, N_i]` of f32, one in all with `swiglu`; (M6) rows are
+    `!dq.act8` exactly where the weights are of block formats.
+
+    ```mlir
+    %q, %k, %v = dq.matmul %x8, [%wq, %wk, %wv] bias(%bq, %bk, %bv)
+      : tensor<?x896x!dq.act8<32>>, [tensor<896x896x!q5_0>, tensor<128x896x!q5_0>, tensor<128x896x!q8_0>],
+        (tensor<896xf32>, tensor<128xf32>, tensor<128xf32>) -> tensor<?x896xf32>, tensor<?x128xf32>, tensor<?x128xf32>
+    %y = dq.matmul %x, [%w] residual(%r : tensor<?x896xf32>) : tensor<?x896xf32>, [tensor<896x896xf16>] -> tensor<?x896xf32>
+    %h = dq.matmul swiglu %x8, [%wg, %wu]
+      : tensor<?x896x!dq.act8<32>>, [tensor<4864x896x!q5_0>, tensor<4864x896x!q5_0>] -> tensor<?x4864xf32>
+    ```
+  }];
+  let arguments = (ins DefaultValuedAttr<DQ_ActivationAttr, "::quern::dq::Activation::None">:$activation, DQ_Rows:$x,
+                       Variadic<DQ_Weight>:$weights, Variadic<DQ_Bias>:$biases, Optional<DQ_FloatRows>:$residual);
+  let results = (outs Variadic<DQ_FloatRows>:$outs);
+  let assemblyFormat = [{
+    ($activation^)? $x `,` `[` $weights `]` (`bias` `(` $biases^ `)`)? (`residual` `(` $residual^ `:` type($residual) `)`)?
+    attr-dict `:` type($x) `,` `[` type($weights) `]` (`,` `(` type($biases)^ `)`)? `->` type($outs)
+  }];
+  let hasVerifier = 1;
+}
+
+def DQ_DotOp : DQ_Op<"dot", [Pure, AllTypesMatch<["acc", "out"]>, AllTypesMatch<["u", "s"]>]> {
+  let summary = "add dot products of four unsigned by four signed bytes to each lane";
+  let description = [{
+    `out[i] = acc[i] + sum_{j<4} zext(u[4i + j]) * sext(s[4i + j])` in i32, exact while it does not overflow. The one
+    op of kernels that each CPU target lowers in its own way (`vpdpbusd`, or widening multiplies).
+
+    ```mlir
+    %1 = dq.dot %0, %u, %s : vector<16xi32>, vector<64xi8>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc, VectorOfLengthAndType<[16, 32, 64], [I8]>:$u,
+                       VectorOfLengthAndType<[16, 32, 64], [I8]>:$s);
+  let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$out);
+  let assemblyFormat = "$acc `,` $u `,` $s attr-dict `:` type($acc) `,` type($u)";
+  let hasVerifier = 1;
+}
+
+def DQ_LookupOp : DQ_Op<"lookup", [Pure, AllTypesMatch<["codes", "out"]>]> {
+  let summary = "replace each four-bit code by an entry of a table of bytes";
+  let description = [{
+    `out[i] = table[codes[i]]`; codes are below 16. Constraint (K1): the table has 16 entries.
+
+    ```mlir
+    %1 = dq.lookup %codes, [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113] : vector<64xi8>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[4, 16, 32, 64], [I8]>:$codes, DenseI8ArrayAttr:$table);
+  let results = (outs VectorOfLengthAndType<[4, 16, 32, 64], [I8]>:$out);
+  let assemblyFormat = "$codes `,` $table attr-dict `:` type($codes)";
+  let hasVerifier = 1;
+}
+
+#endif // QUERN_DQ_OPS_TD

@@ -1,0 +1,37 @@
+// Sizes of packed weights, and the execution of the packer's plan that `dq-pack-weights` leaves in the IR.
+#ifndef QUERN_CODEGEN_PACKPLAN_H
+#define QUERN_CODEGEN_PACKPLAN_H
+
+#include "quern/Codegen/PanelLayout.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/BuiltinTypes.h"
+
+#include <functional>
+#include <span>
+
+namespace quern::codegen {
+
+/// The panel layout of weights of that element type; fails for types that kernels cannot read.
+Result<PanelLayout> layoutFor(mlir::Type element);
+
+/// Bytes that a packed weight takes: panels for a matrix, f32 filled up to 16 elements for a vector.
+Result<int64_t> packedBytes(mlir::RankedTensorType type);
+
+/// Bytes of the weights section that the module's plan describes.
+int64_t packedSectionBytes(mlir::ModuleOp module);
+
+/// Where the packer reads and writes. `source(part, offset, bytes)` gives mapped bytes of the source files; `write`
+/// stores bytes at an offset of the section and may be called from several threads at once.
+struct PackStreams {
+  std::function<Result<std::span<const uint8_t>>(int64_t part, int64_t offset, int64_t bytes)> source;
+  std::function<Status(int64_t offset, std::span<const uint8_t> bytes)> write;
+  std::function<void(double fraction)> progress; ///< called now and then, from one thread; may be empty
+};
+
+/// Packs every planned weight, on `threads` threads, holding a few panels in memory at a time. Errors name the weight.
+Status packWeights(mlir::ModuleOp module, unsigned threads, const PackStreams &streams);
+
+} // namespace quern::codegen
+
+#endif // QUERN_CODEGEN_PACKPLAN_H

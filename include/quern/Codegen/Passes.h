@@ -1,0 +1,39 @@
+#ifndef QUERN_CODEGEN_PASSES_H
+#define QUERN_CODEGEN_PASSES_H
+
+#include "dialects/DQ/DQ.h"
+#include "dialects/LM/LM.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace mlir {
+class RewritePatternSet;
+} // namespace mlir
+
+namespace quern::codegen {
+struct Target;
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "lib/Codegen/Passes.h.inc"
+
+/// Attributes by which the passes hand their results on (see lib/Codegen/Passes.td).
+inline constexpr char kPackedOffset[] = "dq.packed_offset";
+inline constexpr char kPackedBytes[] = "dq.packed_bytes";
+inline constexpr char kArenaOffsets[] = "lm.arena_offsets";
+inline constexpr char kArenaSizes[] = "lm.arena_sizes";
+inline constexpr char kArenaPerThread[] = "lm.arena_per_thread";
+
+/// The patterns of `cpu-lower-target-ops` for one target.
+void populateLowerTargetOpsPatterns(mlir::RewritePatternSet &patterns, const Target &target);
+
+} // namespace quern::codegen
+
+#endif // QUERN_CODEGEN_PASSES_H

@@ -1,0 +1,42 @@
+// CPU targets as data: what a pass may ask about the machine it emits code for. Adding a CPU is adding a row to the
+// table in lib/Codegen/CPU/Target.cpp and, if it has a new dot instruction, one pattern in LowerDot.cpp.
+#ifndef QUERN_CODEGEN_TARGET_H
+#define QUERN_CODEGEN_TARGET_H
+
+#include "quern/Support/Result.h"
+
+#include <string>
+#include <vector>
+
+namespace quern::codegen {
+
+/// How `dq.dot` is computed.
+enum class DotKind {
+  Vnni512,  ///< one vpdpbusd on 512 bits
+  Widening, ///< 128-bit pmaddwd on bytes widened to 16 bits
+};
+
+struct Target {
+  std::string name;   ///< as in the package, e.g. "x86-64-avx512vnni"
+  std::string triple;
+  std::string cpu;      ///< LLVM processor whose instructions may be used
+  std::string features; ///< LLVM feature string on top of it
+  std::vector<std::string> required; ///< CPUID features that the runtime checks
+  DotKind dot;
+  bool fusedMultiplyAdd; ///< the fold uses fma; otherwise a multiply and an add
+  bool halfConversions;  ///< f16 <-> f32 in hardware; otherwise expanded to integer operations
+  unsigned tilePanels;   ///< panels of a tile for many tokens
+  unsigned tileTokens;   ///< tokens of a tile
+  unsigned attentionHeads; ///< query heads that share a pass over keys
+  int64_t prefetchBytes; ///< how far ahead of a streamed panel to prefetch; 0: not at all
+};
+
+/// All targets, the most capable first; the last runs on any x86-64 of the last fifteen years.
+const std::vector<Target> &cpuTargets();
+
+/// The target of that name, or an error that lists the names.
+Result<const Target *> findTarget(const std::string &name);
+
+} // namespace quern::codegen
+
+#endif // QUERN_CODEGEN_TARGET_H

@@ -1,0 +1,73 @@
+// The kernels of the CPU back end: each function emits one private function into the module and names its arguments.
+// All pointers are `!llvm.ptr`, all sizes i64; `call` is the QuernCall. Work is split over the call's threads as each
+// comment says; nothing here meets a barrier.
+#ifndef QUERN_LIB_CODEGEN_CPU_KERNELS_H
+#define QUERN_LIB_CODEGEN_CPU_KERNELS_H
+
+#include "Emitter.h"
+#include "quern/Codegen/PanelLayout.h"
+#include "quern/Codegen/Target.h"
+
+namespace quern::codegen {
+
+/// What a matmul does with a finished element before it is stored.
+enum class Epilogue { None, Bias, Residual, Swiglu };
+llvm::StringRef epilogueName(Epilogue epilogue);
+
+/// (call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, T, N, K): y[t, n] = sum_k x[t, k] w[n, k] (+ aux).
+/// K is the padded one; strides in bytes. aux: the bias (stride 0), the residual, or silu's argument. Split by panels:
+/// a thread computes the same rows n of y for every weight of the same N. Stores whole vectors of 16 where they lie
+/// below N, else masks.
+mlir::func::FuncOp emitMatmul(mlir::ModuleOp module, llvm::StringRef name, const PanelLayout &layout,
+                              Epilogue epilogue, const Target &target);
+
+/// (call, ids, w, panelBytes, y, yStride, T, K): y[t, :] = row ids[t] of w, as f32. K is the padded one: rows of y have
+/// room for it. Split by rows.
+mlir::func::FuncOp emitEmbedding(mlir::ModuleOp module, llvm::StringRef name, const PanelLayout &layout);
+
+/// (call, x, xStride, gain, y, yStride, T, H): root-mean-square norm; `quantized` writes act8 rows. Split by rows.
+mlir::func::FuncOp emitRmsNorm(mlir::ModuleOp module, llvm::StringRef name, double eps, bool quantized);
+
+/// (call, x, xStride, y, yStride, T, K): act8 rows of f32 rows. Split by rows.
+mlir::func::FuncOp emitQuantize(mlir::ModuleOp module, llvm::StringRef name);
+
+/// (call, gate, gateStride, up, upStride, y, yStride, T, F): silu(gate) * up. Split by rows.
+mlir::func::FuncOp emitSwiglu(mlir::ModuleOp module, llvm::StringRef name);
+
+/// (call, x, xStride, r, rStride, y, yStride, T, H): y = x + r. Split by rows.
+mlir::func::FuncOp emitAdd(mlir::ModuleOp module, llvm::StringRef name);
+
+/// (call, x, xStride, rows, y, yStride, O, H): y[o, :] = x[rows[o], :]. Split by rows of y.
+mlir::func::FuncOp emitGatherRows(mlir::ModuleOp module, llvm::StringRef name);
+
+/// (call, positions, factors, y, yStride, T): cosines and sines of `headDim / 2` angles. Split by rows. `factors` is
+/// ignored unless `scaled`.
+mlir::func::FuncOp emitRotaryAngles(mlir::ModuleOp module, llvm::StringRef name, double theta, int64_t headDim,
+                                    bool scaled);
+
+/// (call, x, xStride, angles, aStride, y, yStride, T, heads). Split by rows.
+mlir::func::FuncOp emitRotary(mlir::ModuleOp module, llvm::StringRef name, int64_t headDim, bool interleaved);
+
+/// (call, k, kStride, v, vStride, positions, caches, capacities, T, layer): stores keys and values. Split by rows.
+mlir::func::FuncOp emitCacheAppend(mlir::ModuleOp module, llvm::StringRef name, int64_t kvHeads, int64_t headDim);
+
+/// What an attention kernel is made for.
+struct AttentionShape {
+  int64_t heads, kvHeads, headDim;
+  double scale;
+};
+/// (call, q, qStride, positions, caches, capacities, y, yStride, T, layer, scratch). Split by (row, key-value head).
+/// `scratch` is the thread's own working memory of attentionScratchBytes.
+mlir::func::FuncOp emitAttention(mlir::ModuleOp module, llvm::StringRef name, const AttentionShape &shape,
+                                 const Target &target);
+/// Bytes of working memory that one thread of emitAttention needs.
+int64_t attentionScratchBytes(const AttentionShape &shape);
+
+/// x / (1 + exp(-x)).
+mlir::Value emitSilu(Emitter &e, mlir::Value x);
+/// Writes one unit of 64 activations (four vectors of 16) as act8 at `out` (see ActivationLayout.h).
+void emitQuantizeUnit(Emitter &e, llvm::ArrayRef<mlir::Value> x, mlir::Value out);
+
+} // namespace quern::codegen
+
+#endif // QUERN_LIB_CODEGEN_CPU_KERNELS_H

@@ -1,0 +1,111 @@
+// Object code -> flat image, by lld in process.
+#include "quern/Codegen/Image.h"
+
+#include "lld/Common/Driver.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Object/ELFObjectFile.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+LLD_HAS_DRIVER(elf)
+
+using namespace quern;
+using namespace quern::codegen;
+
+/// An empty temporary file, removed with the object.
+struct TemporaryFile {
+  llvm::SmallString<128> path;
+
+  static Result<TemporaryFile> create(llvm::StringRef suffix) {
+    TemporaryFile file;
+    if (std::error_code error = llvm::sys::fs::createTemporaryFile("quern", suffix, file.path))
+      return fail("cannot create a temporary file: " + error.message() + "; set TMPDIR to a folder that can be written");
+    return file;
+  }
+  TemporaryFile() = default;
+  TemporaryFile(TemporaryFile &&other) : path(other.path) { other.path.clear(); }
+  ~TemporaryFile() {
+    if (!path.empty())
+      llvm::sys::fs::remove(path);
+  }
+};
+
+static Status write(llvm::StringRef path, const std::vector<char> &bytes) {
+  std::error_code error;
+  llvm::raw_fd_ostream out(path, error);
+  if (!error)
+    out.write(bytes.data(), bytes.size());
+  out.close();
+  if (error || out.has_error())
+    return fail("cannot write " + path.str());
+  return {};
+}
+
+using Elf = llvm::object::ELF64LEObjectFile;
+
+/// The loaded segments side by side, as they lie in memory.
+static Result<std::vector<uint8_t>> flatten(const Elf &file) {
+  auto headers = file.getELFFile().program_headers();
+  if (!headers)
+    return fail("the linked image has no segments: " + llvm::toString(headers.takeError()));
+  std::vector<uint8_t> bytes;
+  for (const auto &header : *headers) {
+    if (header.p_type != llvm::ELF::PT_LOAD)
+      continue;
+    if (bytes.size() < header.p_vaddr + header.p_memsz)
+      bytes.resize(header.p_vaddr + header.p_memsz);
+    const uint8_t *from = file.getELFFile().base() + header.p_offset;
+    std::copy(from, from + header.p_filesz, bytes.begin() + header.p_vaddr);
+  }
+  return bytes;
+}
+
+/// Refuses dynamic relocations: the image is mapped and called as it is.
+static Status checkRelocations(const Elf &file) {
+  for (const llvm::object::SectionRef &section : file.sections()) {
+    auto name = section.getName();
+    if (!name) {
+      llvm::consumeError(name.takeError());
+      continue;
+    }
+    if ((*name == ".rela.dyn" || *name == ".rela.plt") && section.getSize() != 0)
+      return fail("the code image needs relocations (" + name->str() + "): a kernel refers to something outside it");
+  }
+  return {};
+}
+
+Result<CodeImage> codegen::linkImage(const std::vector<char> &object) {
+  QUERN_ASSIGN(TemporaryFile input, TemporaryFile::create("o"));
+  QUERN_ASSIGN(TemporaryFile output, TemporaryFile::create("so"));
+  QUERN_TRY(write(input.path, object));
+  std::string messages;
+  llvm::raw_string_ostream log(messages);
+  const char *arguments[] = {"ld.lld",        "-shared",   "-Bsymbolic",           "--no-undefined", "-z", "text",
+                             "-z",            "norelro",   "-z",                   "max-page-size=4096",
+                             "--build-id=none", "--hash-style=sysv", "--threads=1", input.path.c_str(), "-o",
+                             output.path.c_str()};
+  lld::Result linked = lld::lldMain(arguments, log, log, {{lld::Gnu, &lld::elf::link}});
+  if (linked.retCode != 0)
+    return fail("the kernels do not link into an image: " + messages);
+
+  auto buffer = llvm::MemoryBuffer::getFile(output.path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return fail("cannot read the linked image back: " + buffer.getError().message());
+  auto file = Elf::create((*buffer)->getMemBufferRef());
+  if (!file)
+    return fail("the linked image is no ELF file: " + llvm::toString(file.takeError()));
+  QUERN_TRY(checkRelocations(*file));
+  CodeImage image;
+  QUERN_ASSIGN(image.bytes, flatten(*file));
+  for (const llvm::object::ELFSymbolRef &symbol : file->getDynamicSymbolIterators()) {
+    auto name = symbol.getName();
+    auto address = symbol.getAddress();
+    if (!name || !address)
+      return fail("the linked image has a damaged symbol table");
+    if (symbol.getELFType() == llvm::ELF::STT_FUNC)
+      image.entries[name->str()] = int64_t(*address);
+  }
+  return image;
+}

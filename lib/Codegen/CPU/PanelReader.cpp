@@ -1,0 +1,131 @@
+#include "PanelReader.h"
+
+#include "dialects/DQ/DQ.h"
+
+using namespace mlir;
+using namespace quern::codegen;
+
+/// One line of the sub-unit as `type`, or this row's part of it, `laneBytes` bytes a row; `offset` is in bytes.
+Value PanelReader::loadLine(int64_t index, VectorType type, int64_t laneBytes, int64_t offset) {
+  Value line = e.at(subunit, index * kLineBytes + offset);
+  if (prefetch && offset == 0)
+    e.prefetch(e.at(line, prefetch));
+  if (lane)
+    return e.load(type, e.at(line, e.mul(lane, laneBytes)), laneBytes);
+  return e.load(type, line, type.getNumElements() * type.getElementTypeBitWidth() / 8);
+}
+
+PanelReader::Super PanelReader::splitPair(Value pair) {
+  auto halves = [&](Value words) {
+    Value low = arith::TruncIOp::create(e, e.vec(lanes, e.getI16Type()), words);
+    return e.widen(e.bitcast(low, e.vec(lanes, e.getF16Type())));
+  };
+  return {halves(pair), halves(e.shiftRight(pair, 16))};
+}
+
+Value PanelReader::loadFirstPair(Value panel) {
+  Value address = lane ? e.at(panel, e.mul(lane, 4)) : panel;
+  return e.load(e.i32s(lanes), address, lane ? 4 : 64);
+}
+
+PanelReader::Super PanelReader::loadSuper(Value panel, Value index) {
+  if (layout.scale == ScaleLayout::Nibbles)
+    return splitPair(loadFirstPair(e.at(panel, e.mul(index, kLineBytes))));
+  if (layout.scale != ScaleLayout::SignedBytes)
+    return {};
+  Value address = e.at(panel, e.mul(index, 32));
+  if (lane)
+    address = e.at(address, e.mul(lane, 2));
+  return {e.widen(e.load(e.vec(lanes, e.getF16Type()), address, lane ? 2 : 32)), {}};
+}
+
+void PanelReader::beginSubunit(Value pointer) {
+  subunit = pointer;
+  codeCache.assign(layout.codeLines(), {});
+  highCache.assign(layout.highLines(), {});
+  scaleWords = layout.hasSuperBlocks() ? loadLine(0, e.i32s(lanes), 4) : Value();
+  if (prefetch && !layout.hasSuperBlocks())
+    for (int64_t line = 0; line < layout.scaleLines(); ++line)
+      e.prefetch(e.at(subunit, line * kLineBytes + prefetch));
+}
+
+Value PanelReader::gatherPair(Value pair) {
+  return e.bitOr(e.shiftRight(pair, 8), e.bitAnd(scaleWords, int64_t(int32_t(0xff000000u))));
+}
+
+std::pair<Value, Value> PanelReader::scales(unsigned index, const Super &super) {
+  auto plain = [&](int64_t line) {
+    bool bfloat = layout.scale == ScaleLayout::BFloat;
+    Type element = bfloat ? Type(e.getBF16Type()) : Type(e.getF16Type());
+    Value address = e.at(subunit, line * kLineBytes + index * 32);
+    if (lane)
+      address = e.at(address, e.mul(lane, 2));
+    return e.widen(e.load(e.vec(lanes, element), address, lane ? 2 : 32));
+  };
+  auto field = [&](unsigned shift, int64_t mask) {
+    return e.toFloat(e.bitAnd(e.shiftRight(scaleWords, shift), mask));
+  };
+  auto signedByte = [&](unsigned byte) {
+    return e.toFloat(e.signedShiftRight(e.shiftLeft(scaleWords, 24 - 8 * byte), 24));
+  };
+  switch (layout.scale) {
+  case ScaleLayout::Half:
+  case ScaleLayout::BFloat:
+    return {plain(0), {}};
+  case ScaleLayout::HalfAndMinimum:
+    return {plain(0), plain(1)};
+  case ScaleLayout::SixBits:
+    return {e.mulf(super.d, field(6 * index, 63)), e.mulf(super.dmin, field(12 + 6 * index, 63))};
+  case ScaleLayout::Nibbles:
+    return {e.mulf(super.d, field(8 * index, 15)), e.mulf(super.dmin, field(8 * index + 4, 15))};
+  case ScaleLayout::SignedBytes:
+    return {e.mulf(super.d, signedByte(index)), {}};
+  case ScaleLayout::BytesAndHalf: {
+    Value d = splitPair(e.shiftRight(scaleWords, 16)).d;
+    return {e.mulf(d, signedByte(index)), {}};
+  }
+  }
+  return {};
+}
+
+Value PanelReader::codeLine(int64_t index) {
+  if (!codeCache[index])
+    codeCache[index] = loadLine(layout.scaleLines() + layout.highLines() + index, e.i8s(lanes * 4), 4);
+  return codeCache[index];
+}
+
+void PanelReader::loadHighLines() {
+  for (int64_t index = 0; index < layout.highLines(); ++index)
+    if (!highCache[index])
+      highCache[index] = loadLine(layout.scaleLines() + index, e.i8s(lanes * 4), 4);
+}
+
+/// The high bits of a k-line, moved above the low ones.
+Value PanelReader::highBits(unsigned group, unsigned line) {
+  int64_t index = layout.highBits == 1 ? group : 2 * group + line / 4;
+  unsigned from = layout.highBits == 1 ? line : 2 * (line % 4);
+  if (!highCache[index])
+    highCache[index] = loadLine(layout.scaleLines() + index, e.i8s(lanes * 4), 4);
+  Value bits = highCache[index];
+  bits = from > layout.lowBits ? e.shiftRight(bits, from - layout.lowBits) : e.shiftLeft(bits, layout.lowBits - from);
+  return e.bitAnd(bits, int64_t((1u << layout.highBits) - 1) << layout.lowBits);
+}
+
+Value PanelReader::codes(unsigned group, unsigned line) {
+  Value codes;
+  if (layout.lowBits == 8)
+    codes = codeLine(8 * group + line);
+  else if (layout.lowBits == 4)
+    codes = e.bitAnd(e.shiftRight(codeLine(4 * group + line % 4), line / 4 * 4), 15);
+  else
+    codes = e.bitAnd(e.shiftRight(codeLine(2 * group + line / 4), 2 * (line % 4)), 3);
+  if (layout.highBits)
+    codes = e.bitOr(codes, highBits(group, line));
+  if (layout.table.empty())
+    return codes;
+  // Unsigned for the dot product: entries plus 128, the zero point of such layouts.
+  llvm::SmallVector<int8_t> table;
+  for (int8_t entry : layout.table)
+    table.push_back(int8_t(uint8_t(entry) ^ 0x80));
+  return dq::LookupOp::create(e, codes.getType(), codes, table);
+}

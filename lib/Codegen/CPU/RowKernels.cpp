@@ -1,0 +1,210 @@
+// Kernels over rows of activations: embedding, norm, run-time quantization, gating, addition, gathering. Each thread
+// takes a contiguous share of the rows. Rows of f32 are padded with zeros to a multiple of 16 elements, and every
+// kernel here keeps that so.
+#include "KernelBody.h"
+#include "Kernels.h"
+#include "PanelReader.h"
+#include "quern/Codegen/ActivationLayout.h"
+
+using namespace mlir;
+using namespace quern::codegen;
+
+Value quern::codegen::emitSilu(Emitter &e, Value x) {
+  Value exponential = math::ExpOp::create(e, e.negf(x));
+  Value one = e.real(x.getType(), 1);
+  return arith::DivFOp::create(e, x, e.addf(one, exponential));
+}
+
+void quern::codegen::emitQuantizeUnit(Emitter &e, ArrayRef<Value> x, Value out) {
+  for (int64_t group = 0; group < 2; ++group) {
+    // |x| compares as its bits do, so the greatest is an integer maximum.
+    auto magnitude = [&](Value v) { return e.bitAnd(e.bitcast(v, e.i32s()), 0x7fffffff); };
+    auto greater = [&](Value a, Value b) { return e.createOrFold<arith::MaxSIOp>(a, b); };
+    Value bits = e.treeFold(greater(magnitude(x[2 * group]), magnitude(x[2 * group + 1])), greater);
+    Value largest = arith::BitcastOp::create(e, e.getF32Type(), bits);
+    Value scale = arith::DivFOp::create(e, largest, e.real(e.getF32Type(), 127));
+    Value zero = e.real(e.getF32Type(), 0);
+    Value inverse = arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale);
+    Value isZero = arith::CmpFOp::create(e, arith::CmpFPredicate::OEQ, scale, zero);
+    Value factor = e.splat(arith::SelectOp::create(e, isZero, zero, inverse), e.f32s());
+    Value sum;
+    for (int64_t half = 0; half < 2; ++half) {
+      int64_t part = 2 * group + half;
+      Value rounded = math::RoundEvenOp::create(e, e.mulf(x[part], factor));
+      Value codes = arith::FPToSIOp::create(e, e.i32s(), rounded);
+      e.store(arith::TruncIOp::create(e, e.i8s(16), codes), e.at(out, 16 * part), 8);
+      Value negated = e.sub(e.number(e.getI32Type(), 0), e.treeSum(codes));
+      e.store(negated, e.at(out, kActSums16 + 4 * part), 4);
+      sum = sum ? e.add(sum, negated) : negated;
+    }
+    e.store(sum, e.at(out, kActSums32 + 4 * group), 4);
+    e.store(scale, e.at(out, kActScales + 4 * group), 4);
+    e.store(e.negf(e.mulf(scale, e.toFloat(sum))), e.at(out, kActScaledSums + 4 * group), 4);
+  }
+}
+
+/// Quantizes a row: `value(byte offset)` gives 16 elements; what lies beyond the stored row counts as zero.
+static void quantizeRow(KernelBody &k, Value n, Value out, llvm::function_ref<Value(Value)> value) {
+  Emitter &e = k.e;
+  Value bytes = e.mul(k.padded(n), 4);
+  Value units = e.div(e.add(n, kActUnit - 1), kActUnit);
+  e.loop(e.i64(0), units, e.i64(1), [&](Value unit) {
+    llvm::SmallVector<Value> parts;
+    for (int64_t part = 0; part < 4; ++part) {
+      Value offset = e.add(e.mul(unit, kActUnit * 4), 64 * part);
+      parts.push_back(e.ifElse(
+          e.less(offset, bytes), [&] { return Emitter::Values{value(offset)}; },
+          [&] { return Emitter::Values{e.real(e.f32s(), 0)}; })[0]);
+    }
+    emitQuantizeUnit(e, parts, e.at(out, e.mul(unit, kActUnitBytes)));
+  });
+}
+
+func::FuncOp quern::codegen::emitQuantize(ModuleOp module, StringRef name) {
+  KernelBody k(module, name, "ppipiii"); // call, x, xStride, y, yStride, T, K
+  k.forRows(k.args[5], [&](Value t) {
+    Value x = k.row(k.args[1], t, k.args[2]);
+    quantizeRow(k, k.args[6], k.row(k.args[3], t, k.args[4]),
+                [&](Value offset) { return k.e.load(k.e.f32s(), k.e.at(x, offset), 64); });
+  });
+  return k.finish();
+}
+
+func::FuncOp quern::codegen::emitRmsNorm(ModuleOp module, StringRef name, double eps, bool quantized) {
+  KernelBody k(module, name, "ppippiii"); // call, x, xStride, gain, y, yStride, T, H
+  Emitter &e = k.e;
+  Value n = k.args[7];
+  k.forRows(k.args[6], [&](Value t) {
+    Value x = k.row(k.args[1], t, k.args[2]), y = k.row(k.args[4], t, k.args[5]);
+    Value zeros = e.real(e.f32s(), 0);
+    Value squares = e.loop(e.i64(0), e.mul(k.padded(n), 4), e.i64(64), zeros, [&](Value at, ValueRange sum) {
+      Value v = e.load(e.f32s(), e.at(x, at), 64);
+      return Emitter::Values{e.fma(v, v, sum[0])};
+    })[0];
+    Value count = arith::SIToFPOp::create(e, e.getF32Type(), n);
+    Value mean = arith::DivFOp::create(e, e.treeSum(squares), count);
+    Value root = math::SqrtOp::create(e, e.addf(mean, e.real(e.getF32Type(), eps)));
+    Value factor = e.splat(arith::DivFOp::create(e, e.real(e.getF32Type(), 1), root), e.f32s());
+    auto normalized = [&](Value at) {
+      Value v = e.mulf(e.load(e.f32s(), e.at(x, at), 64), factor);
+      return e.mulf(v, e.load(e.f32s(), e.at(k.args[3], at), 64));
+    };
+    if (quantized)
+      quantizeRow(k, n, y, normalized);
+    else
+      k.forVectors(n, [&](Value at) { e.store(normalized(at), e.at(y, at), 64); });
+  });
+  return k.finish();
+}
+
+/// y = combine(a, b) element by element; the arguments are call, a, aStride, b, bStride, y, yStride, T, N.
+static func::FuncOp emitBinary(ModuleOp module, StringRef name,
+                               llvm::function_ref<Value(Emitter &, Value, Value)> combine) {
+  KernelBody k(module, name, "ppipipiii");
+  k.forRows(k.args[7], [&](Value t) {
+    Value a = k.row(k.args[1], t, k.args[2]), b = k.row(k.args[3], t, k.args[4]), y = k.row(k.args[5], t, k.args[6]);
+    k.forVectors(k.args[8], [&](Value at) {
+      Value left = k.e.load(k.e.f32s(), k.e.at(a, at), 64), right = k.e.load(k.e.f32s(), k.e.at(b, at), 64);
+      k.e.store(combine(k.e, left, right), k.e.at(y, at), 64);
+    });
+  });
+  return k.finish();
+}
+
+func::FuncOp quern::codegen::emitSwiglu(ModuleOp module, StringRef name) {
+  return emitBinary(module, name, [](Emitter &e, Value gate, Value up) { return e.mulf(emitSilu(e, gate), up); });
+}
+
+func::FuncOp quern::codegen::emitAdd(ModuleOp module, StringRef name) {
+  return emitBinary(module, name, [](Emitter &e, Value a, Value b) { return e.addf(a, b); });
+}
+
+func::FuncOp quern::codegen::emitGatherRows(ModuleOp module, StringRef name) {
+  KernelBody k(module, name, "ppippiii"); // call, x, xStride, rows, y, yStride, O, H
+  Emitter &e = k.e;
+  k.forRows(k.args[6], [&](Value o) {
+    Value index = e.load(e.getI32Type(), e.at(k.args[3], e.mul(o, 4)), 4);
+    Value x = k.row(k.args[1], arith::ExtSIOp::create(e, e.getI64Type(), index), k.args[2]);
+    Value y = k.row(k.args[4], o, k.args[5]);
+    k.forVectors(k.args[7], [&](Value at) { e.store(e.load(e.f32s(), e.at(x, at), 64), e.at(y, at), 64); });
+  });
+  return k.finish();
+}
+
+/// Decodes 64 weights of one row at sub-unit `reader` stands on, and stores them from `out`.
+static void decodeSubunit(Emitter &e, PanelReader &reader, const PanelLayout &layout, const PanelReader::Super &super,
+                          Value out) {
+  for (unsigned line = 0; line < kSubunit / 4; ++line) {
+    Value codes = reader.codes(line / 8, line % 8);
+    Value wide = arith::ExtUIOp::create(e, e.i32s(4), codes);
+    Value value = e.toFloat(e.sub(wide, e.number(e.i32s(4), layout.zero)));
+    auto [scale, minimum] = reader.scales(line * 4 / layout.piece, super);
+    auto everywhere = [&](Value one) {
+      return e.splat(vector::ExtractOp::create(e, one, ArrayRef<int64_t>{0}), e.f32s(4));
+    };
+    value = e.mulf(everywhere(scale), value);
+    if (minimum)
+      value = layout.minimumAdded ? e.addf(value, everywhere(minimum)) : e.subf(value, everywhere(minimum));
+    e.store(value, e.at(out, line * 16), 16);
+  }
+}
+
+/// One row of a panel of block weights, as f32.
+static void decodePanelRow(Emitter &e, const PanelLayout &layout, Value panel, Value header, Value lane, Value k,
+                           Value out) {
+  Value subunits = e.div(k, kSubunit), base = e.at(panel, header);
+  bool six = layout.scale == ScaleLayout::SixBits;
+  PanelReader outer(e, layout, lane);
+  Emitter::Values carried;
+  if (six)
+    carried.push_back(outer.loadFirstPair(panel));
+  auto decode = [&](Value subunit, const PanelReader::Super &super, Value pair) -> Value {
+    PanelReader reader(e, layout, lane);
+    reader.beginSubunit(e.at(base, e.mul(subunit, layout.subunitBytes())));
+    decodeSubunit(e, reader, layout, super, e.at(out, e.mul(subunit, kSubunit * 4)));
+    return pair ? reader.gatherPair(pair) : Value();
+  };
+  if (!layout.hasSuperBlocks()) {
+    e.loop(e.i64(0), subunits, e.i64(1), [&](Value subunit) { decode(subunit, {}, {}); });
+    return;
+  }
+  e.loop(e.i64(0), e.div(subunits, 4), e.i64(1), carried, [&](Value block, ValueRange pairs) {
+    PanelReader::Super super = six ? outer.splitPair(pairs[0]) : outer.loadSuper(panel, block);
+    Value first = e.mul(block, 4);
+    return e.loop(first, e.add(first, 4), e.i64(1), pairs, [&](Value subunit, ValueRange inner) {
+      Value next = decode(subunit, super, inner.empty() ? Value() : inner[0]);
+      return next ? Emitter::Values{next} : Emitter::Values{};
+    });
+  });
+}
+
+/// One row of a panel of float weights, as f32.
+static void widenPanelRow(Emitter &e, const PanelLayout &layout, Value panel, Value lane, Value k, Value out) {
+  Type element = layout.floatBytes == 4 ? Type(e.getF32Type())
+                 : layout.bfloat       ? Type(e.getBF16Type())
+                                       : Type(e.getF16Type());
+  e.loop(e.i64(0), k, e.i64(1), [&](Value at) {
+    Value offset = e.mul(e.add(e.mul(at, kPanelRows), lane), layout.floatBytes);
+    Value weight = e.load(e.vec(1, element), e.at(panel, offset), layout.floatBytes);
+    e.store(layout.floatBytes == 4 ? weight : e.widen(weight), e.at(out, e.mul(at, 4)), 4);
+  });
+}
+
+func::FuncOp quern::codegen::emitEmbedding(ModuleOp module, StringRef name, const PanelLayout &layout) {
+  KernelBody k(module, name, "pppipiii"); // call, ids, w, panelBytes, y, yStride, T, K
+  Emitter &e = k.e;
+  Value panelBytes = k.args[3], width = k.args[7];
+  k.forRows(k.args[6], [&](Value t) {
+    Value id32 = e.load(e.getI32Type(), e.at(k.args[1], e.mul(t, 4)), 4);
+    Value id = arith::ExtSIOp::create(e, e.getI64Type(), id32);
+    Value panel = e.at(k.args[2], e.mul(e.div(id, kPanelRows), panelBytes));
+    Value lane = e.rem(id, e.i64(kPanelRows));
+    Value out = k.row(k.args[4], t, k.args[5]);
+    if (layout.isFloat())
+      return widenPanelRow(e, layout, panel, lane, width, out);
+    // The header is what the sub-units leave of a panel.
+    Value header = e.sub(panelBytes, e.mul(e.div(width, kSubunit), layout.subunitBytes()));
+    decodePanelRow(e, layout, panel, header, lane, width, out);
+  });
+  return k.finish();
+}

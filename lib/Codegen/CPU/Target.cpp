@@ -1,0 +1,47 @@
+// The table of CPU targets.
+#include "quern/Codegen/Target.h"
+
+using namespace quern;
+using namespace quern::codegen;
+
+const std::vector<Target> &codegen::cpuTargets() {
+  static const std::vector<Target> targets = {
+      // 32 zmm registers hold 8 f32 and 8 i32 accumulators of a 2 x 4 tile beside codes and activations.
+      {.name = "x86-64-avx512vnni",
+       .triple = "x86_64-unknown-linux-gnu",
+       .cpu = "x86-64-v3",
+       .features = "+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512vnni,+gfni,-prefer-256-bit",
+       .required = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "avx512f", "avx512bw", "avx512vl", "avx512dq",
+                    "avx512vnni", "gfni"},
+       .dot = DotKind::Vnni512,
+       .fusedMultiplyAdd = true,
+       .halfConversions = true,
+       .tilePanels = 2,
+       .tileTokens = 4,
+       .attentionHeads = 8,
+       .prefetchBytes = 8192},
+      {.name = "x86-64-v2",
+       .triple = "x86_64-unknown-linux-gnu",
+       .cpu = "x86-64-v2",
+       .features = "",
+       .required = {"sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16"},
+       .dot = DotKind::Widening,
+       .fusedMultiplyAdd = false,
+       .halfConversions = false,
+       .tilePanels = 1,
+       .tileTokens = 1,
+       .attentionHeads = 1,
+       .prefetchBytes = 2048},
+  };
+  return targets;
+}
+
+Result<const Target *> codegen::findTarget(const std::string &name) {
+  std::string names;
+  for (const Target &target : cpuTargets()) {
+    if (target.name == name)
+      return &target;
+    names += (names.empty() ? "" : ", ") + target.name;
+  }
+  return fail("there is no target '" + name + "'; the targets are " + names);
+}

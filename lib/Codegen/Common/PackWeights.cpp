@@ -1,0 +1,74 @@
+// The packer's plan: which weight lies where in the package, and in which layout.
+#include "quern/Codegen/PackPlan.h"
+#include "quern/Codegen/PanelLayout.h"
+#include "quern/Codegen/Passes.h"
+
+namespace quern::codegen {
+#define GEN_PASS_DEF_PACKWEIGHTS
+#include "lib/Codegen/Passes.h.inc"
+} // namespace quern::codegen
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+Result<PanelLayout> codegen::layoutFor(Type element) {
+  if (auto block = dyn_cast<dq::BlockType>(element))
+    return PanelLayout::get(block.getFormat().getSpec());
+  if (element.isF32() || element.isF16() || element.isBF16())
+    return PanelLayout::getFloat(element.getIntOrFloatBitWidth() / 8, element.isBF16());
+  std::string name;
+  llvm::raw_string_ostream(name) << element;
+  return fail("weights of element type " + name + " have no panel layout");
+}
+
+Result<int64_t> codegen::packedBytes(RankedTensorType type) {
+  if (type.getRank() == 1)
+    return (type.getDimSize(0) + 15) / 16 * 64;
+  QUERN_ASSIGN(PanelLayout layout, layoutFor(type.getElementType()));
+  return layout.bytes(type.getDimSize(0), type.getDimSize(1));
+}
+
+namespace {
+
+struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    usePanels(module);
+    SymbolTableCollection symbols;
+    llvm::SetVector<Operation *> used;
+    module.walk([&](dq::WeightOp weight) {
+      used.insert(symbols.lookupNearestSymbolFrom(weight, weight.getSourceAttr()));
+    });
+    int64_t offset = 0;
+    Builder builder(&getContext());
+    for (auto source : llvm::make_early_inc_range(module.getOps<dq::SourceOp>())) {
+      if (!used.contains(source)) {
+        source.erase();
+        continue;
+      }
+      auto bytes = packedBytes(cast<RankedTensorType>(source.getType()));
+      if (!bytes) {
+        source.emitError() << "weight '" << source.getSymName() << "' cannot be packed: " << bytes.error().message;
+        return signalPassFailure();
+      }
+      source->setAttr(kPackedOffset, builder.getI64IntegerAttr(offset));
+      source->setAttr(kPackedBytes, builder.getI64IntegerAttr(*bytes));
+      // Each weight starts on a page-friendly boundary of lines, so that panels are 64-byte aligned.
+      offset += (*bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+    }
+  }
+
+private:
+  /// Matrices in panels: the relayout folds into a weight reference with that encoding.
+  void usePanels(ModuleOp module) {
+    auto panels = dq::PanelsAttr::get(&getContext(), kPanelRows);
+    module.walk([&](dq::WeightOp weight) {
+      auto type = cast<RankedTensorType>(weight.getOut().getType());
+      if (type.getRank() == 2)
+        weight.getOut().setType(RankedTensorType::get(type.getShape(), type.getElementType(), panels));
+    });
+  }
+};
+
+} // namespace

@@ -1,0 +1,165 @@
+// Arena offsets by liveness: first fit, in order of definition.
+#include "quern/Codegen/MemoryPlan.h"
+#include "quern/Codegen/ActivationLayout.h"
+#include "quern/Codegen/Passes.h"
+
+#include "llvm/ADT/MapVector.h"
+
+#include <algorithm>
+
+namespace quern::codegen {
+#define GEN_PASS_DEF_PLANMEMORY
+#include "lib/Codegen/Passes.h.inc"
+} // namespace quern::codegen
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+int64_t codegen::rowBytes(RankedTensorType type) {
+  int64_t width = type.getDimSize(1);
+  return isa<dq::Act8Type>(type.getElementType()) ? actRowBytes(width) : floatRowBytes(width);
+}
+
+/// The value whose first size a result shares.
+static Value sizeOperand(Operation *op) {
+  if (auto gather = dyn_cast<lm::GatherRowsOp>(op))
+    return gather.getRows();
+  if (auto matmul = dyn_cast<dq::MatmulOp>(op))
+    return matmul.getX();
+  return op->getNumOperands() ? op->getOperand(0) : Value();
+}
+
+std::vector<std::string> codegen::sizeNames(func::FuncOp entry) {
+  std::vector<std::string> names;
+  for (unsigned i = 0; i < entry.getNumArguments(); ++i)
+    if (auto name = entry.getArgAttrOfType<StringAttr>(i, lm::kSizeAttr))
+      if (!llvm::is_contained(names, name.getValue()))
+        names.push_back(name.str());
+  return names;
+}
+
+int64_t codegen::sizeIndex(func::FuncOp entry, Value value) {
+  while (Operation *op = value.getDefiningOp())
+    if (value = sizeOperand(op); !value)
+      return -1;
+  auto argument = cast<BlockArgument>(value);
+  auto name = entry.getArgAttrOfType<StringAttr>(argument.getArgNumber(), lm::kSizeAttr);
+  if (!name)
+    return -1;
+  auto names = sizeNames(entry);
+  return llvm::find(names, name.getValue()) - names.begin();
+}
+
+bool codegen::isIntermediate(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() == 2 && type.isDynamicDim(0);
+}
+
+bool codegen::isDirectOutput(Value value) {
+  return value.hasOneUse() && isa<func::ReturnOp>(*value.user_begin()) && value.getDefiningOp<dq::MatmulOp>();
+}
+
+/// The operand whose place the first result of an op may take over.
+static Value inPlaceOperand(Operation *op) {
+  if (auto matmul = dyn_cast<dq::MatmulOp>(op))
+    return matmul.getResidual();
+  if (auto rotary = dyn_cast<lm::RotaryOp>(op))
+    return rotary.getX();
+  if (isa<arith::AddFOp, lm::SwigluOp>(op) && op->getOperand(0).getType() == op->getResult(0).getType())
+    return op->getOperand(0);
+  return {};
+}
+
+namespace {
+
+/// A place in the arena and the ops during which it holds something.
+struct Place {
+  int64_t size;  ///< index of the dynamic size
+  int64_t bytes; ///< a row
+  int64_t begin, end;
+  int64_t offset = -1;
+
+  bool meets(const Place &other) const {
+    return size == other.size && begin <= other.end && other.begin <= end;
+  }
+};
+
+struct PlanMemory : codegen::impl::PlanMemoryBase<PlanMemory> {
+  using PlanMemoryBase::PlanMemoryBase;
+
+  void runOnOperation() override {
+    for (auto entry : getOperation().getOps<func::FuncOp>())
+      if (failed(plan(entry)))
+        return signalPassFailure();
+  }
+
+private:
+  LogicalResult plan(func::FuncOp entry) {
+    llvm::DenseMap<Operation *, int64_t> order;
+    for (Operation &op : entry.front())
+      order[&op] = order.size();
+    std::vector<Place> places;
+    llvm::MapVector<Value, size_t> placeOf;
+    for (Operation &op : entry.front())
+      for (Value result : op.getResults()) {
+        if (!isIntermediate(result) || isDirectOutput(result))
+          continue;
+        int64_t size = sizeIndex(entry, result);
+        if (size < 0)
+          return op.emitError("the first size of this result is not that of an argument with lm.size");
+        int64_t last = order[&op];
+        for (Operation *user : result.getUsers())
+          last = std::max(last, order[user]);
+        Place place{size, rowBytes(cast<RankedTensorType>(result.getType())), order[&op], last};
+        if (Value operand = result == op.getResult(0) ? inPlaceOperand(&op) : Value())
+          if (auto known = placeOf.find(operand);
+              known != placeOf.end() && places[known->second].end == order[&op]) {
+            places[known->second].end = last;
+            placeOf[result] = known->second;
+            ++inPlace;
+            continue;
+          }
+        placeOf[result] = places.size();
+        places.push_back(place);
+      }
+    std::vector<int64_t> sizes = fit(places, sizeNames(entry).size());
+    annotate(entry, places, placeOf, sizes);
+    return success();
+  }
+
+  /// First fit; returns the bytes a row that each dynamic size needs.
+  std::vector<int64_t> fit(std::vector<Place> &places, size_t sizeCount) {
+    std::vector<int64_t> needed(sizeCount);
+    for (size_t i = 0; i < places.size(); ++i) {
+      std::vector<const Place *> met;
+      for (size_t j = 0; j < i; ++j)
+        if (places[j].meets(places[i]))
+          met.push_back(&places[j]);
+      llvm::sort(met, [](const Place *a, const Place *b) { return a->offset < b->offset; });
+      int64_t offset = 0;
+      for (const Place *other : met)
+        if (offset + places[i].bytes > other->offset)
+          offset = std::max(offset, other->offset + other->bytes);
+      places[i].offset = offset;
+      needed[places[i].size] = std::max(needed[places[i].size], offset + places[i].bytes);
+    }
+    return needed;
+  }
+
+  void annotate(func::FuncOp entry, const std::vector<Place> &places, const llvm::MapVector<Value, size_t> &placeOf,
+                ArrayRef<int64_t> sizes) {
+    Builder builder(&getContext());
+    for (Operation &op : entry.front()) {
+      llvm::SmallVector<int64_t> offsets;
+      for (Value result : op.getResults())
+        if (auto place = placeOf.find(result); place != placeOf.end())
+          offsets.push_back(places[place->second].offset);
+      if (!offsets.empty())
+        op.setAttr(kArenaOffsets, builder.getDenseI64ArrayAttr(offsets));
+    }
+    entry->setAttr(kArenaSizes, builder.getDenseI64ArrayAttr(sizes));
+  }
+};
+
+} // namespace

@@ -1,0 +1,76 @@
+// Passes of the CPU back end.
+#ifndef QUERN_CODEGEN_PASSES_TD
+#define QUERN_CODEGEN_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def PackWeights : Pass<"dq-pack-weights", "::mlir::ModuleOp"> {
+  let summary = "give every used weight its place and layout in the package";
+  let description = [{
+    Matrices that a matmul or an embedding reads get the panel layout (a `dq.relayout` that folds into the weight
+    reference); vectors are kept as f32, filled up with zeros to 16 elements. Each used `dq.source` is given its place
+    in the weights section: `dq.packed_offset` and `dq.packed_bytes`. A source used twice, as a tied embedding, is
+    packed once. Sources that nothing reads are dropped. Afterwards no use reads a stored block layout.
+
+    ```mlir
+    dq.source @w : tensor<896x896x!q5_0> in 0 at 64 bytes 551936
+    %w = dq.weight @w : tensor<896x896x!q5_0>
+    // becomes
+    dq.source @w : tensor<896x896x!q5_0> in 0 at 64 bytes 551936 {dq.packed_bytes = 551936 : i64, dq.packed_offset = 0 : i64}
+    %w = dq.weight @w : tensor<896x896x!q5_0, #dq.panels<rows = 16>>
+    ```
+  }];
+  let dependentDialects = ["::quern::dq::DQDialect"];
+}
+
+def PlanMemory : Pass<"lm-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "assign every intermediate tensor its place in the arena";
+  let description = [{
+    A tensor whose first size is the dynamic size s takes `offset * capacity(s)` bytes into the arena's part for s;
+    tensors that are never alive together share places, and a result takes over its operand's place where the kernel
+    works in place (residual of a matmul, rotary embedding, addition). Sets `lm.arena_offsets` on each op (bytes per
+    row, one for each result) and `lm.arena_sizes` on the function (bytes per row for each dynamic size).
+  }];
+  let dependentDialects = ["::quern::lm::LMDialect"];
+  let statistics = [Statistic<"inPlace", "in-place", "results that took over an operand's place">];
+}
+
+def LowerToKernels : Pass<"cpu-lower-to-kernels", "::mlir::ModuleOp"> {
+  let summary = "turn the entry function into calls of outlined kernels on planned memory";
+  let description = [{
+    Each op becomes calls of private kernels, made once for each (format family, epilogue) or shape of attention; a
+    barrier stands exactly where a call touches data that another thread may have written or still reads. The entry
+    then takes one pointer, the QuernCall. Needs `dq-pack-weights` and `lm-plan-memory`. Afterwards no tensor and no
+    graph op is left.
+
+    ```mlir
+    %y = dq.matmul %x8, [%w] : ...
+    // becomes
+    call @matmul_c4z8_half_store(%call, %x, %c1472, %w, ...)
+    ```
+  }];
+  let options = [Option<"targetName", "target", "std::string", "\"x86-64-avx512vnni\"", "name of the CPU target">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::quern::dq::DQDialect"];
+}
+
+def LowerTargetOps : Pass<"cpu-lower-target-ops"> {
+  let summary = "turn dot products, lookups, half conversions and fused multiply-adds into what the target has";
+  let description = [{
+    `dq.dot` becomes `vpdpbusd`, or `pmaddwd` on widened bytes; `dq.lookup` becomes `pshufb`; `math.exp` a polynomial;
+    on targets without them, f16 conversions become integer operations and `math.fma` a multiply and an add. Afterwards
+    no `dq` op is left, and nothing that LLVM would turn into a library call.
+
+    ```mlir
+    %1 = dq.dot %0, %u, %s : vector<16xi32>, vector<64xi8>
+    // with target=x86-64-avx512vnni
+    %1 = llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%0, %u, %s) : ...
+    ```
+  }];
+  let options = [Option<"targetName", "target", "std::string", "\"x86-64-avx512vnni\"", "name of the CPU target">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::math::MathDialect"];
+}
+
+#endif // QUERN_CODEGEN_PASSES_TD
