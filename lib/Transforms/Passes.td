@@ -1,0 +1,73 @@
+// Graph passes: from the model graph as imported to fused quantized ops.
+#ifndef QUERN_TRANSFORMS_PASSES_TD
+#define QUERN_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FuseDequantMatmul : Pass<"dq-fuse-dequant-matmul"> {
+  let summary = "read weights in their formats instead of dequantizing them";
+  let description = [{
+    ```mlir
+    %f = dq.dequantize %w : tensor<896x896x!q5_0> -> tensor<896x896xf32>
+    %y = lm.linear %x, %f : ...
+    // becomes
+    %x8 = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
+    %y = dq.matmul %x8, [%w] : ...
+    ```
+    A linear layer on f32, f16 or bf16 weights becomes a `dq.matmul` of f32 rows; an embedding reads its table as
+    stored. Common subexpression elimination then leaves one `dq.quantize` for all matmuls that share an input.
+    Afterwards no `lm.linear` is left, and no `dq.dequantize` of a weight that only such ops read.
+  }];
+  let dependentDialects = ["::quern::dq::DQDialect"];
+}
+
+def MergeMatmuls : Pass<"dq-merge-matmuls"> {
+  let summary = "make one matmul of all that multiply the same rows";
+  let description = [{
+    ```mlir
+    %q = dq.matmul %x8, [%wq] bias(%bq) : ...
+    %k = dq.matmul %x8, [%wk] bias(%bk) : ...
+    // becomes
+    %q, %k = dq.matmul %x8, [%wq, %wk] bias(%bq, %bk) : ...
+    ```
+    Segments keep their own formats. Matmuls with a residual or an activation, and mixtures of with and without bias,
+    are left alone.
+  }];
+  let dependentDialects = ["::quern::dq::DQDialect"];
+  let statistics = [Statistic<"merged", "merged", "matmuls that became a segment of another">];
+}
+
+def FuseEpilogue : Pass<"dq-fuse-epilogue"> {
+  let summary = "add residuals and apply gates where a matmul stores its result";
+  let description = [{
+    ```mlir
+    %y = dq.matmul %x8, [%w] : ...
+    %z = arith.addf %r, %y : tensor<?x896xf32>
+    // becomes
+    %z = dq.matmul %x8, [%w] residual(%r : tensor<?x896xf32>) : ...
+
+    %g, %u = dq.matmul %x8, [%wg, %wu] : ...
+    %h = lm.swiglu %g, %u : tensor<?x4864xf32> -> tensor<?x4864xf32>
+    // becomes
+    %h = dq.matmul swiglu %x8, [%wg, %wu] : ...
+    ```
+    Only where the matmul's result has no other use.
+  }];
+  let dependentDialects = ["::quern::dq::DQDialect"];
+}
+
+def FuseNormQuantize : Pass<"lm-fuse-norm-quantize"> {
+  let summary = "quantize a normalized row as it is made";
+  let description = [{
+    ```mlir
+    %h = lm.rms_norm %x, %g {...} : ... -> tensor<?x896xf32>
+    %h8 = dq.quantize %h : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
+    // becomes
+    %h8 = lm.rms_norm %x, %g {...} : ... -> tensor<?x896x!dq.act8<32>>
+    ```
+    Where the f32 row has other readers, the norm is computed once more for them.
+  }];
+  let dependentDialects = ["::quern::lm::LMDialect"];
+}
+
+#endif // QUERN_TRANSFORMS_PASSES_TD
