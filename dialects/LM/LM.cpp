@@ -96,8 +96,6 @@ LogicalResult RotaryOp::verify() {
   if (width(getAngles()) <= 0 || width(getX()) % width(getAngles()) != 0)
     return emitOpError("expected a width that is a multiple of the head size (O1) ")
            << width(getAngles()) << ", got " << width(getX());
-  if (getX().getType() != getOut().getType())
-    return emitOpError("expected the result type of x (O2), got ") << getOut().getType();
   return success();
 }
 

@@ -88,7 +88,7 @@ def LM_RotaryAnglesOp : LM_Op<"rotary_angles", [Pure]> {
   let hasVerifier = 1;
 }
 
-def LM_RotaryOp : LM_Op<"rotary", [Pure]> {
+def LM_RotaryOp : LM_Op<"rotary", [Pure, AllTypesMatch<["x", "out"]>]> {
   let summary = "rotate the pairs of each head by the row's angles";
   let description = [{
     For each head of D elements and `i < D/2`, with `c = angles[t, i]`, `s = angles[t, D/2 + i]`, and the pair (a, b)
@@ -103,7 +103,7 @@ def LM_RotaryOp : LM_Op<"rotary", [Pure]> {
   }];
   let arguments = (ins LM_RotaryStyleAttr:$style, LM_FloatRows:$x, LM_FloatRows:$angles);
   let results = (outs LM_FloatRows:$out);
-  let assemblyFormat = "$style $x `,` $angles attr-dict `:` type($x) `,` type($angles) `->` type($out)";
+  let assemblyFormat = "$style $x `,` $angles attr-dict `:` type($x) `,` type($angles)";
   let hasVerifier = 1;
 }
 

@@ -1,0 +1,20 @@
+# Tests of the dialects, passes and tools by text. Our tools and LLVM's FileCheck, not and split-file are on the path.
+import os
+
+import lit.formats
+
+config.name = "Quern"
+config.test_format = lit.formats.ShTest(True)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = config.quern_obj_root
+config.environment["PATH"] = os.pathsep.join(
+    [config.quern_bin_dir, config.llvm_tools_dir, config.environment.get("PATH", "")])
+config.environment["FILECHECK_OPTS"] = "--enable-var-scope"
+config.substitutions.append(("%formats", os.path.join(config.quern_src_root, "dialects", "DQ", "formats")))
+
+# Tests that need a tool or data which a build may lack ask for it by `REQUIRES:`.
+for tool in ("quern-translate", "quern"):
+    if os.path.exists(os.path.join(config.quern_bin_dir, tool)):
+        config.available_features.add(tool)
