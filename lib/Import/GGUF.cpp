@@ -193,8 +193,8 @@ Result<File> File::open(const std::string &path, const TypeTable &types) {
   QUERN_ASSIGN(std::optional<uint32_t> count, file.find<uint32_t>("split.count"));
   QUERN_ASSIGN(std::optional<uint32_t> number, file.find<uint32_t>("split.no"));
   if (number.value_or(0) != 0)
-    return fail(path + ": is part " + std::to_string(*number + 1) + " of a split file; give the first part, ending in " +
-                siblingSuffix(1, count.value_or(0)));
+    return fail(path + ": is part " + std::to_string(*number + 1) +
+                " of a split file; give the first part, ending in " + siblingSuffix(1, count.value_or(0)));
   if (count.value_or(1) > 1)
     QUERN_TRY(file.addSiblings(*count, types));
   QUERN_TRY(file.indexTensors());

@@ -16,7 +16,7 @@ static constexpr uint64_t maxString = uint64_t(1) << 30;
 static constexpr uint64_t maxKey = 65535;
 static constexpr uint64_t maxTensorName = 64;
 static constexpr uint64_t maxAlignment = uint64_t(1) << 30;
-static constexpr uint64_t smallestKey = 8 + 4 + 1;             // empty key, one-byte value
+static constexpr uint64_t smallestKey = 8 + 4 + 1;            // empty key, one-byte value
 static constexpr uint64_t smallestTensorInfo = 8 + 4 + 4 + 8; // empty name, no dimensions
 
 std::string quoted(std::string_view name) {

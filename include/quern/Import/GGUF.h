@@ -131,8 +131,7 @@ private:
   tl::unexpected<Error> wrongKind(std::string_view key, const Value &value, const std::string &wanted) const;
   tl::unexpected<Error> missing(std::string_view key) const;
   /// Reads one more part and appends its tensors; its metadata is returned for the caller to check or keep.
-  Result<std::vector<Entry>> addPart(std::span<const std::byte> bytes, const std::string &path,
-                                     const TypeTable &types);
+  Result<std::vector<Entry>> addPart(std::span<const std::byte> bytes, const std::string &path, const TypeTable &types);
   Status addSiblings(uint32_t count, const TypeTable &types);
   /// Refuses duplicate names and tensors that share bytes.
   Status indexTensors();

@@ -182,7 +182,8 @@ TEST(GGUF, RefusesBadTensors) {
   expectRefusal(Builder().tensor("t", 0, {}, 4), "tensor 't' has 0 dimensions");
   expectRefusal(Builder().tensor("t", 0, {1, 1, 1, 1, 1}, 4), "tensor 't' has 5 dimensions");
   expectRefusal(Builder().tensor("t", 0, {4, 0}, 16), "tensor 't' has a dimension of size 0");
-  expectRefusal(Builder().tensor("t", 0, {uint64_t(1) << 40, uint64_t(1) << 40}, 16), "tensor 't' has too many elements");
+  expectRefusal(Builder().tensor("t", 0, {uint64_t(1) << 40, uint64_t(1) << 40}, 16),
+                "tensor 't' has too many elements");
   expectRefusal(Builder().tensor("t", 0, {uint64_t(1) << 62}, 16), "tensor 't' reaches beyond the end");
   expectRefusal(Builder().tensor("t", 0, {4}, 12), "tensor 't' reaches beyond the end");
   expectRefusal(Builder().info("t", 0, {4}, ~uint64_t(31)), "tensor 't' reaches beyond the end");
@@ -195,9 +196,8 @@ TEST(GGUF, RefusesBadTensors) {
 class GGUFFiles : public ::testing::Test {
 protected:
   void SetUp() override {
-    folder = std::filesystem::temp_directory_path() /
-             ("quern-gguf-" + std::to_string(::getpid()) + "-" +
-              ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder = std::filesystem::temp_directory_path() / ("quern-gguf-" + std::to_string(::getpid()) + "-" +
+                                                       ::testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::create_directory(folder);
   }
   void TearDown() override { std::filesystem::remove_all(folder); }

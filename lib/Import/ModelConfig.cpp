@@ -1,0 +1,258 @@
+#include "quern/Import/ModelConfig.h"
+#include "GGUFParser.h"
+
+#include <cmath>
+#include <cstring>
+#include <unordered_set>
+
+using namespace quern;
+using namespace quern::import;
+using gguf::quoted;
+
+// Bounds that keep all products of two sizes inside 64 bits, far above any model.
+static constexpr int64_t maxSize = int64_t(1) << 30;
+static constexpr int64_t maxLayers = 4096;
+
+namespace {
+/// Fills a ModelConfig from the metadata keys of one architecture.
+class ConfigReader {
+public:
+  ConfigReader(const gguf::File &file, ModelConfig &config) : file(file), config(config) {}
+  Status read();
+
+private:
+  std::string key(std::string_view name) const { return config.architecture + "." + std::string(name); }
+  tl::unexpected<Error> error(const std::string &message) const { return fail(file.path() + ": " + message); }
+  Result<int64_t> size(std::string_view name, std::optional<int64_t> byDefault = std::nullopt) const;
+  Status readSizes();
+  Status readHeads();
+  Status readVocabulary();
+  Status readRotary();
+  Status refuseUnsupported();
+
+  const gguf::File &file;
+  ModelConfig &config;
+};
+} // namespace
+
+Result<int64_t> ConfigReader::size(std::string_view name, std::optional<int64_t> byDefault) const {
+  QUERN_ASSIGN(std::optional<int64_t> found, file.find<int64_t>(key(name)));
+  if (!found && !byDefault)
+    return error("metadata key " + quoted(key(name)) + " is missing");
+  int64_t value = found.value_or(byDefault.value_or(0));
+  if (value < 1 || value > maxSize)
+    return error("metadata key " + quoted(key(name)) + " must be from 1 to " + std::to_string(maxSize) + ", but is " +
+                 std::to_string(value));
+  return value;
+}
+
+Status ConfigReader::readSizes() {
+  QUERN_ASSIGN(config.layers, size("block_count"));
+  if (config.layers > maxLayers)
+    return error("metadata key " + quoted(key("block_count")) + " is " + std::to_string(config.layers) + "; at most " +
+                 std::to_string(maxLayers) + " layers are supported");
+  QUERN_ASSIGN(config.hidden, size("embedding_length"));
+  QUERN_ASSIGN(config.feedForward, size("feed_forward_length"));
+  QUERN_ASSIGN(config.contextLength, size("context_length"));
+  QUERN_ASSIGN(config.normEps, file.get<float>(key("attention.layer_norm_rms_epsilon")));
+  if (!(config.normEps > 0) || !(config.normEps < 1))
+    return error("metadata key " + quoted(key("attention.layer_norm_rms_epsilon")) + " must lie between 0 and 1");
+  return {};
+}
+
+Status ConfigReader::readHeads() {
+  QUERN_ASSIGN(config.heads, size("attention.head_count"));
+  QUERN_ASSIGN(config.kvHeads, size("attention.head_count_kv", config.heads));
+  if (config.heads % config.kvHeads != 0)
+    return error("the number of heads, " + std::to_string(config.heads) + ", is not a multiple of the number of " +
+                 "key-value heads, " + std::to_string(config.kvHeads));
+  if (!file.value(key("attention.key_length")) && config.hidden % config.heads != 0)
+    return error("the hidden size " + std::to_string(config.hidden) + " does not divide into " +
+                 std::to_string(config.heads) + " heads, and " + quoted(key("attention.key_length")) + " is missing");
+  QUERN_ASSIGN(config.headDim, size("attention.key_length", std::max<int64_t>(config.hidden / config.heads, 1)));
+  QUERN_ASSIGN(int64_t valueDim, size("attention.value_length", config.headDim));
+  QUERN_ASSIGN(int64_t rotaryDim, size("rope.dimension_count", config.headDim));
+  if (valueDim != config.headDim || rotaryDim != config.headDim || config.headDim % 2 != 0)
+    return error("head sizes must be even and equal for keys, values and the rotary embedding, but are " +
+                 std::to_string(config.headDim) + ", " + std::to_string(valueDim) + " and " +
+                 std::to_string(rotaryDim));
+  return {};
+}
+
+Status ConfigReader::readVocabulary() {
+  const gguf::Tensor *table = file.tensor("token_embd.weight");
+  if (!table)
+    return error("tensor 'token_embd.weight' is missing");
+  if (table->dims.size() != 2 || table->dims[1] > static_cast<uint64_t>(maxSize))
+    return error("tensor 'token_embd.weight' must have two dimensions, hidden size and vocabulary");
+  config.vocabulary = static_cast<int64_t>(table->dims[1]);
+  QUERN_ASSIGN(int64_t announced, size("vocab_size", config.vocabulary));
+  if (announced != config.vocabulary)
+    return error("metadata key " + quoted(key("vocab_size")) + " is " + std::to_string(announced) +
+                 ", but 'token_embd.weight' has " + std::to_string(config.vocabulary) + " rows");
+  return {};
+}
+
+Status ConfigReader::readRotary() {
+  QUERN_ASSIGN(std::optional<double> theta, file.find<double>(key("rope.freq_base")));
+  config.ropeTheta = theta.value_or(10000.0);
+  if (!(config.ropeTheta > 0) || !std::isfinite(config.ropeTheta))
+    return error("metadata key " + quoted(key("rope.freq_base")) + " must be a positive number");
+  QUERN_ASSIGN(std::optional<std::string_view> scaling, file.find<std::string_view>(key("rope.scaling.type")));
+  QUERN_ASSIGN(std::optional<double> factor, file.find<double>(key("rope.scaling.factor")));
+  QUERN_ASSIGN(std::optional<double> linear, file.find<double>(key("rope.scale_linear")));
+  bool scaled = scaling && *scaling != "none" && !(*scaling == "linear" && factor.value_or(1) == 1);
+  if (scaled)
+    return error("rotary scaling of type " + quoted(*scaling) + " (" + key("rope.scaling.type") +
+                 ") is not supported; only 'none' and rope_freqs.weight are");
+  if (linear.value_or(1) != 1)
+    return error("metadata key " + quoted(key("rope.scale_linear")) + " is not 1; linear scaling is not supported");
+  return {};
+}
+
+Status ConfigReader::refuseUnsupported() {
+  for (std::string_view name : {"expert_count", "attention.sliding_window"}) {
+    QUERN_ASSIGN(std::optional<int64_t> found, file.find<int64_t>(key(name)));
+    if (found.value_or(0) != 0)
+      return error("metadata key " + quoted(key(name)) + " is " + std::to_string(*found) +
+                   ": models with this feature are not supported");
+  }
+  return {};
+}
+
+Status ConfigReader::read() {
+  QUERN_TRY(readSizes());
+  QUERN_TRY(readHeads());
+  QUERN_TRY(readVocabulary());
+  QUERN_TRY(readRotary());
+  return refuseUnsupported();
+}
+
+std::vector<ExpectedTensor> import::expectedTensors(const ModelConfig &config) {
+  auto H = static_cast<uint64_t>(config.hidden), F = static_cast<uint64_t>(config.feedForward);
+  auto V = static_cast<uint64_t>(config.vocabulary);
+  auto Q = static_cast<uint64_t>(config.heads * config.headDim);
+  auto KV = static_cast<uint64_t>(config.kvHeads * config.headDim);
+  std::vector<ExpectedTensor> list{{"token_embd.weight", {H, V}}};
+  if (config.ropeFactors)
+    list.push_back({"rope_freqs.weight", {static_cast<uint64_t>(config.headDim / 2)}});
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    auto add = [&](const char *name, std::vector<uint64_t> dims) {
+      list.push_back({"blk." + std::to_string(layer) + "." + name, std::move(dims)});
+    };
+    add("attn_norm.weight", {H});
+    for (auto [weight, bias, rows] :
+         {std::tuple("attn_q.weight", "attn_q.bias", Q), std::tuple("attn_k.weight", "attn_k.bias", KV),
+          std::tuple("attn_v.weight", "attn_v.bias", KV)}) {
+      add(weight, {H, rows});
+      if (config.attentionBias)
+        add(bias, {rows});
+    }
+    add("attn_output.weight", {Q, H});
+    add("ffn_norm.weight", {H});
+    add("ffn_gate.weight", {H, F});
+    add("ffn_up.weight", {H, F});
+    add("ffn_down.weight", {F, H});
+  }
+  list.push_back({"output_norm.weight", {H}});
+  if (!config.tied)
+    list.push_back({"output.weight", {H, V}});
+  return list;
+}
+
+static std::string shape(const std::vector<uint64_t> &dims) {
+  std::string text;
+  for (uint64_t dim : dims)
+    text += (text.empty() ? "[" : ", ") + std::to_string(dim);
+  return text + "]";
+}
+
+static Status checkVector(const std::string &name, const gguf::Tensor &tensor) {
+  if (tensor.type->name != "F32")
+    return fail(name + " has type " + tensor.type->name + "; vectors must be F32");
+  for (uint64_t i = 0; i < tensor.elements; ++i) {
+    float value;
+    std::memcpy(&value, tensor.data.data() + 4 * i, 4);
+    if (!std::isfinite(value) || (tensor.name == "rope_freqs.weight" && !(value > 0)))
+      return fail(name + ": element " + std::to_string(i) + " is " + std::to_string(value) + ", which is no valid " +
+                  (std::isfinite(value) ? "divisor of a frequency" : "number"));
+  }
+  return {};
+}
+
+static Status checkTensor(const gguf::File &file, const ExpectedTensor &expected) {
+  const std::string name = file.path() + ": tensor " + quoted(expected.name);
+  const gguf::Tensor *tensor = file.tensor(expected.name);
+  if (!tensor)
+    return fail(name + " is missing");
+  if (tensor->dims != expected.dims)
+    return fail(name + " has shape " + shape(tensor->dims) + ", expected " + shape(expected.dims));
+  if (tensor->dims.size() == 1)
+    return checkVector(name, *tensor);
+  const gguf::TypeInfo &type = *tensor->type;
+  if (type.block == 1 && type.name != "F32" && type.name != "F16" && type.name != "BF16")
+    return fail(name + " has type " + type.name + ", in which weights are not supported");
+  return {};
+}
+
+static Status checkTensors(const gguf::File &file, const ModelConfig &config) {
+  std::unordered_set<std::string> known;
+  for (const ExpectedTensor &expected : expectedTensors(config)) {
+    QUERN_TRY(checkTensor(file, expected));
+    known.insert(expected.name);
+  }
+  for (const gguf::Tensor &tensor : file.tensors())
+    if (!known.contains(std::string(tensor.name)))
+      return fail(file.path() + ": tensor " + quoted(tensor.name) + " is not part of a model of architecture " +
+                  config.architecture + " as it is supported here");
+  return {};
+}
+
+Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
+  ModelConfig config;
+  QUERN_ASSIGN(std::string_view architecture, file.get<std::string_view>("general.architecture"));
+  if (architecture != "qwen2" && architecture != "llama")
+    return fail(file.path() + ": architecture " + quoted(architecture) + " is not supported; qwen2 and llama are");
+  config.architecture = architecture;
+  QUERN_ASSIGN(std::optional<std::string_view> name, file.find<std::string_view>("general.name"));
+  config.name = name.value_or("");
+  QUERN_TRY(ConfigReader(file, config).read());
+  config.rotaryStyle = architecture == "llama" ? RotaryStyle::Interleaved : RotaryStyle::Half;
+  config.attentionBias = architecture == "qwen2" || file.tensor("blk.0.attn_q.bias");
+  config.ropeFactors = file.tensor("rope_freqs.weight");
+  config.tied = !file.tensor("output.weight");
+  QUERN_TRY(checkTensors(file, config));
+  for (const gguf::Tensor &tensor : file.tensors())
+    config.parameters += static_cast<int64_t>(tensor.elements);
+  return config;
+}
+
+/// Copies an array of strings out of the file.
+static Result<std::vector<std::string>> strings(const gguf::File &file, std::string_view key) {
+  QUERN_ASSIGN(std::vector<std::string_view> views, file.get<std::vector<std::string_view>>(key));
+  return std::vector<std::string>(views.begin(), views.end());
+}
+
+Result<TokenizerSource> import::readTokenizer(const gguf::File &file, const ModelConfig &config) {
+  TokenizerSource source;
+  QUERN_ASSIGN(std::string_view model, file.get<std::string_view>("tokenizer.ggml.model"));
+  source.model = model;
+  QUERN_ASSIGN(std::string_view pre, file.get<std::string_view>("tokenizer.ggml.pre"));
+  source.pre = pre;
+  QUERN_ASSIGN(source.tokens, strings(file, "tokenizer.ggml.tokens"));
+  if (source.tokens.size() > static_cast<uint64_t>(config.vocabulary))
+    return fail(file.path() + ": 'tokenizer.ggml.tokens' has " + std::to_string(source.tokens.size()) +
+                " tokens, but the embedding only " + std::to_string(config.vocabulary) + " rows");
+  QUERN_ASSIGN(auto types, file.find<std::vector<int32_t>>("tokenizer.ggml.token_type"));
+  source.tokenTypes = std::move(types).value_or(std::vector<int32_t>());
+  QUERN_ASSIGN(source.merges, strings(file, "tokenizer.ggml.merges"));
+  for (auto [key, id] : {std::pair("bos", &source.bos), std::pair("eos", &source.eos), std::pair("eot", &source.eot),
+                         std::pair("padding", &source.pad)}) {
+    QUERN_ASSIGN(auto found, file.find<int64_t>("tokenizer.ggml." + std::string(key) + "_token_id"));
+    *id = found.value_or(-1);
+  }
+  QUERN_ASSIGN(source.addBos, file.find<bool>("tokenizer.ggml.add_bos_token"));
+  QUERN_ASSIGN(auto chatTemplate, file.find<std::string_view>("tokenizer.chat_template"));
+  source.chatTemplate = chatTemplate.value_or("");
+  return source;
+}
