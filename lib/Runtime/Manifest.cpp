@@ -144,9 +144,9 @@ void readCode(Fields &fields, const json &root, Manifest &out) {
     code.target = fields.text(item, "target");
     code.section = fields.text(item, "section");
     code.features = fields.texts(item, "features");
-    const json *entries = fields.object(item, "entries");
-    for (const auto &[name, offset] : (entries ? *entries : json::object()).items())
-      code.entries[name] = fields.whole(offset, "entry " + name, 0, kMaxBytes);
+    if (const json *entries = fields.object(item, "entries"))
+      for (const auto &[name, offset] : entries->items())
+        code.entries[name] = fields.whole(offset, "entry " + name, 0, kMaxBytes);
     if (code.section.rfind(package::kCodePrefix, 0) != 0)
       fields.complain("section '" + code.section + "' of target '" + code.target + "' is no code section");
     out.code.push_back(std::move(code));
