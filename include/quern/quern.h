@@ -55,7 +55,7 @@ typedef struct quern_model_options {
   int32_t threads;             /* 0: one for each processor this process may run on */
   int32_t chunk_tokens;        /* most tokens in one step of a prompt; 0: 256 */
   const char *target;          /* name of the code version to run; NULL or "auto": first that this processor can run */
-  const char *masked_features; /* comma-separated processor features to pretend absent, or "all"; NULL: none */
+  const char *masked_features; /* comma-separated processor features to pretend absent; "all": all beyond x86-64-v2 */
   int32_t populate;            /* nonzero: read the weights into memory while opening, not at first use */
   int32_t verify_weights;      /* nonzero: check the hash of the weights while opening */
   quern_progress progress;     /* called while weights are read or verified, in bytes; may be NULL */

@@ -1,0 +1,54 @@
+#include "Model.h"
+
+namespace quern::runtime {
+
+Outcome<void> Model::verifyWeights(const package::Progress &progress) const {
+  if (!reader)
+    return {};
+  if (auto status = reader->verifyWeights(progress); !status)
+    return tl::unexpected<Fault>(Fault(status.error()));
+  return {};
+}
+
+Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits) {
+  std::lock_guard<std::mutex> lock(turn);
+  int64_t sizes[2];
+  sizes[tokensSize] = int64_t(rows.size());
+  sizes[outputsSize] = int64_t(outputRows.size());
+  if (auto reserved = program->reserve(sizes); !reserved)
+    return reserved;
+  tokenIds.clear();
+  positions.clear();
+  caches.clear();
+  cacheCapacities.clear();
+  for (const Row &row : rows) {
+    tokenIds.push_back(row.token);
+    positions.push_back(row.position);
+    caches.push_back(row.cache);
+    cacheCapacities.push_back(row.cacheCapacity);
+  }
+  auto bufferOf = [&](Role role) -> void * {
+    switch (role) {
+    case Role::TokenIds:
+      return tokenIds.data();
+    case Role::Positions:
+      return positions.data();
+    case Role::Caches:
+      return caches.data();
+    case Role::CacheCapacities:
+      return cacheCapacities.data();
+    case Role::OutputRows:
+      return const_cast<int32_t *>(outputRows.data()); // an input: the code only reads it
+    case Role::Logits:
+      return logits;
+    }
+    return nullptr;
+  };
+  std::vector<void *> buffers;
+  for (Role role : roles)
+    buffers.push_back(bufferOf(role));
+  program->run(buffers, sizes);
+  return {};
+}
+
+} // namespace quern::runtime

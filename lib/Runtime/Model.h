@@ -1,0 +1,99 @@
+// An open package: its manifest, tokenizer and code, and the one step that language models are driven by.
+#ifndef QUERN_LIB_RUNTIME_MODEL_H
+#define QUERN_LIB_RUNTIME_MODEL_H
+
+#include "Fault.h"
+#include "Program.h"
+#include "quern/Runtime/Chat.h"
+#include "quern/Runtime/Manifest.h"
+#include "quern/Runtime/PackageReader.h"
+#include "quern/Runtime/Tokenizer.h"
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace quern::runtime {
+
+struct ModelOptions {
+  int threads = 0;        ///< 0: one for each available processor
+  int chunkTokens = 0;    ///< 0: 256
+  std::string target;     ///< "", "auto" or a name
+  std::string masked;     ///< see CpuFeatures::mask
+  bool populate = false;
+  bool verify = false;
+  package::Progress progress;
+};
+
+/// What a model is made of; from a package, or put together by a test.
+struct ModelParts {
+  Manifest manifest;
+  std::string manifestText, templateText, source;
+  std::span<const uint8_t> tokenizerTables; ///< outlives the model
+  std::span<const uint8_t> weights;         ///< outlives the model
+  QuernEntry step = nullptr;
+  std::string target;
+};
+
+/// One row of a step: a token at a position of a sequence whose cache begins at `cache`.
+struct Row {
+  int32_t token;
+  int32_t position;
+  void *cache;
+  int64_t cacheCapacity;
+};
+
+class Model {
+public:
+  static Outcome<std::unique_ptr<Model>> open(const std::string &path, const ModelOptions &options);
+  static Outcome<std::unique_ptr<Model>> assemble(ModelParts parts, const ModelOptions &options);
+
+  const Manifest &manifest() const { return parts.manifest; }
+  const std::string &manifestText() const { return parts.manifestText; }
+  const std::string &target() const { return parts.target; }
+  const Tokenizer &tokenizer() const { return *tokens; }
+  const ChatTemplate &chatTemplate() const { return chat; }
+  std::span<const uint8_t> weights() const { return parts.weights; }
+  int threads() const { return program->threads(); }
+  int64_t chunkTokens() const { return chunk; }
+  int64_t vocabulary() const { return parts.manifest.model.vocabulary; }
+  Outcome<void> verifyWeights(const package::Progress &progress) const;
+
+  /// Computes the rows (at most `chunkTokens`) and the logits [outputRows.size(), vocabulary] of those whose indices
+  /// are in `outputRows`, ascending. Takes turns with other callers.
+  Outcome<void> step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits);
+
+private:
+  Model() = default;
+  Outcome<void> bindTensors();
+  Outcome<void> bindText();
+  Outcome<void> start(const ModelOptions &options);
+  void populate(const package::Progress &progress);
+  tl::unexpected<Fault> broken(const std::string &what) const;
+
+  /// What the runtime passes for each named tensor of a language model's step.
+  enum class Role { TokenIds, Positions, Caches, CacheCapacities, OutputRows, Logits };
+  std::optional<Role> roleOf(const Manifest::Tensor &tensor, bool isOutput) const;
+
+  std::optional<package::PackageReader> reader;
+  CodeImage code;
+  ModelParts parts;
+  std::optional<Tokenizer> tokens;
+  ChatTemplate chat;
+  std::vector<Role> roles; ///< of inputs, then outputs
+  size_t tokensSize = 0, outputsSize = 0;
+  int64_t chunk = 0;
+  std::unique_ptr<Program> program;
+
+  std::mutex turn; ///< guards the program and the buffers below
+  std::vector<int32_t> tokenIds, positions;
+  std::vector<void *> caches;
+  std::vector<int64_t> cacheCapacities;
+};
+
+} // namespace quern::runtime
+
+#endif // QUERN_LIB_RUNTIME_MODEL_H

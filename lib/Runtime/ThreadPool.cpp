@@ -1,0 +1,104 @@
+#include "ThreadPool.h"
+
+#include "Cpu.h"
+
+#include <climits>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace quern::runtime {
+namespace {
+
+// A pause lasts 40 to 140 cycles on the x86-64 processors of the last ten years, so this is 30 to 100 us: longer than
+// threads with equal shares of an operator wait for each other, shorter than a scheduler's time slice.
+constexpr int kSpins = 2000;
+// With more threads than processors the others may need this very processor.
+constexpr int kSpinsCrowded = 20;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+void futex(std::atomic<uint32_t> &word, int operation, uint32_t value) {
+  static_assert(sizeof(std::atomic<uint32_t>) == 4);
+  syscall(SYS_futex, &word, operation, value, nullptr, nullptr, 0);
+}
+
+} // namespace
+
+// A sleeper counts itself before it looks for the last time, and the one who advances looks for sleepers afterwards;
+// in the single order of these four accesses one of the two sees the other.
+void Gate::advance() {
+  count.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers.load(std::memory_order_seq_cst) != 0)
+    futex(count, FUTEX_WAKE_PRIVATE, INT_MAX);
+}
+
+void Gate::waitWhile(uint32_t old, int spins) {
+  for (int i = 0; i < spins; ++i) {
+    if (value() != old)
+      return;
+    pause();
+  }
+  sleepers.fetch_add(1, std::memory_order_seq_cst);
+  while (count.load(std::memory_order_seq_cst) == old)
+    futex(count, FUTEX_WAIT_PRIVATE, old);
+  sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Barrier::arrive() {
+  uint32_t now = gate.value(); // cannot change before this thread has arrived
+  if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 < threads) {
+    gate.waitWhile(now, spins);
+    return;
+  }
+  arrived.store(0, std::memory_order_relaxed);
+  gate.advance();
+}
+
+ThreadPool::ThreadPool(int threads)
+    : count(threads), spins(threads <= availableProcessors() ? kSpins : kSpinsCrowded),
+      inner(uint32_t(threads), spins), end(uint32_t(threads), spins) {
+  workers.reserve(size_t(count));
+  for (int thread = 1; thread < count; ++thread) {
+    try {
+      workers.emplace_back([this, thread] { work(thread); });
+    } catch (...) {
+      stop();
+      throw;
+    }
+  }
+}
+
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
+  job = nullptr;
+  start.advance();
+  for (std::thread &worker : workers)
+    worker.join();
+}
+
+void ThreadPool::run(const std::function<void(int)> &next) {
+  job = &next;
+  start.advance();
+  next(0);
+  end.arrive();
+}
+
+void ThreadPool::work(int thread) {
+  for (uint32_t jobs = 0;; ++jobs) {
+    start.waitWhile(jobs, spins);
+    if (!job)
+      return;
+    (*job)(thread);
+    end.arrive();
+  }
+}
+
+} // namespace quern::runtime
