@@ -1,0 +1,52 @@
+// `quern compile`: from a GGUF file to a package.
+#include "CompilerCommands.h"
+#include "Progress.h"
+
+#include "quern/Pipelines/Compile.h"
+#include "quern/Pipelines/Phases.h"
+
+#include <thread>
+
+using namespace quern;
+using namespace quern::cli;
+
+static Status compile(pipelines::CompileOptions options) {
+  if (options.output.empty() && options.stopAfter.empty())
+    return fail("say where the package goes: -o OUT.quern");
+  if (options.threads == 0)
+    options.threads = std::max(1u, std::thread::hardware_concurrency());
+  Progress bar("compiling");
+  options.progress = [&](std::string_view stage, double fraction) {
+    bar.relabel(std::string(stage));
+    bar.update(fraction);
+  };
+  return pipelines::compileModel(options);
+}
+
+static std::string phaseHelp() {
+  std::string names;
+  for (const std::string &name : pipelines::phaseNames())
+    names += (names.empty() ? "" : ", ") + name;
+  return "Stop after this phase and write no package; one of " + names;
+}
+
+Command cli::addCompileModel(CLI::App &root) {
+  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF model into a package");
+  auto options = std::make_shared<pipelines::CompileOptions>();
+  options->threads = 0;
+  app->add_option("model", options->input, "GGUF file, or the first part of a split one")->required();
+  app->add_option("-o,--output", options->output, "The package to write");
+  app->add_option("--target", options->targets, "Make code for this processor only; may be given several times")
+      ->allow_extra_args(false);
+  app->add_option("--format", options->formatFiles, "File that describes further block formats; may be given several times")
+      ->allow_extra_args(false);
+  app->add_option("--dump-phases", options->dumpPhases, "Folder for the IR after each phase");
+  app->add_option("--stop-after", options->stopAfter, phaseHelp());
+  app->add_option("-t,--threads", options->threads, "Threads that pack weights; 0: one for each processor")
+      ->capture_default_str();
+  app->footer("\nExamples:\n"
+              "  quern compile model.gguf -o model.quern\n"
+              "  quern compile model.gguf -o model.quern --target x86-64-v2\n"
+              "  quern compile model.gguf --dump-phases=ir --stop-after=quantize");
+  return {app, [options] { return compile(*options); }};
+}

@@ -1,0 +1,15 @@
+// The commands of `quern-compiler`. Those that `quern` also has take the same flags.
+#ifndef QUERN_TOOLS_COMPILERCOMMANDS_H
+#define QUERN_TOOLS_COMPILERCOMMANDS_H
+
+#include "Command.h"
+
+namespace quern::cli {
+
+Command addCompileModel(CLI::App &root);
+Command addInspectGguf(CLI::App &root);
+Command addReferenceLogits(CLI::App &root);
+
+} // namespace quern::cli
+
+#endif // QUERN_TOOLS_COMPILERCOMMANDS_H

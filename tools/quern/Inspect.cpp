@@ -1,0 +1,149 @@
+// `quern inspect`: what a package holds. A GGUF file is shown by `quern-compiler`, which knows the block formats.
+#include "Command.h"
+#include "Common.h"
+#include "Progress.h"
+#include "Table.h"
+
+#include "quern/Runtime/Manifest.h"
+#include "quern/Runtime/PackageReader.h"
+
+#include <nlohmann/json.hpp>
+
+using namespace quern;
+using namespace quern::cli;
+using nlohmann::ordered_json;
+
+namespace {
+struct InspectOptions {
+  std::string path;
+  bool verify = false, json = false;
+};
+} // namespace
+
+static std::string asText(std::span<const uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
+
+static std::string hashText(const uint64_t hash[2]) {
+  char text[33];
+  std::snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)hash[1], (unsigned long long)hash[0]);
+  return text;
+}
+
+static ordered_json sectionsJson(const package::PackageReader &reader) {
+  ordered_json all = ordered_json::array();
+  for (const package::Section &section : reader.sections())
+    all.push_back({{"name", section.name},
+                   {"offset", section.offset},
+                   {"bytes", section.bytes.size()},
+                   {"xxh3_128", hashText(section.hash)}});
+  return all;
+}
+
+/// The plan as the compiler wrote it; null if the package has none.
+static Result<ordered_json> readPlan(const package::PackageReader &reader) {
+  const package::Section *section = reader.find(package::kPlan);
+  if (!section)
+    return ordered_json();
+  ordered_json plan = ordered_json::parse(asText(section->bytes), nullptr, false);
+  if (plan.is_discarded())
+    return fail("the section 'plan' of '" + reader.path() + "' is not JSON: compile the model again");
+  return plan;
+}
+
+static void printModel(const Manifest &manifest) {
+  const Manifest::Model &model = manifest.model;
+  std::printf("model      %s (%s), %.1f M parameters\n", model.name.c_str(), model.architecture.c_str(),
+              double(model.parameters) / 1e6);
+  std::printf("shape      %lld layers, hidden %lld, heads %lld / %lld of %lld, feed-forward %lld, vocabulary %lld, "
+              "context %lld\n",
+              (long long)model.layers, (long long)model.hidden, (long long)model.heads, (long long)model.kvHeads,
+              (long long)model.headDim, (long long)model.feedForward, (long long)model.vocabulary,
+              (long long)model.contextLength);
+  std::printf("producer   %s\n", manifest.producer.c_str());
+  std::printf("template   %s\n", manifest.chatTemplate.c_str());
+  std::printf("cache      %s for each position\n", formatBytes(double(manifest.cache.bytesPerPosition)).c_str());
+  std::printf("arena      %s, %s for each thread", formatBytes(double(manifest.arena.constant)).c_str(),
+              formatBytes(double(manifest.arena.perThread)).c_str());
+  for (size_t i = 0; i < manifest.arena.sizes.size() && i < manifest.sizes.size(); ++i)
+    std::printf(", %s for each of %s", formatBytes(double(manifest.arena.sizes[i])).c_str(), manifest.sizes[i].c_str());
+  std::printf("\n");
+}
+
+static void printCode(const Manifest &manifest, const package::PackageReader &reader) {
+  std::printf("\ncode, first choice first\n");
+  Table table({"target", ">bytes", "needs"});
+  for (const Manifest::Code &code : manifest.code) {
+    std::string features;
+    for (const std::string &feature : code.features)
+      features += (features.empty() ? "" : " ") + feature;
+    const package::Section *section = reader.find(code.section);
+    table.add({code.target, std::to_string(section ? section->bytes.size() : 0), features});
+  }
+  table.print();
+}
+
+/// Lists of records as tables, members of objects as one line each.
+static void printPlan(const ordered_json &plan) {
+  if (!plan.is_object())
+    return;
+  for (const auto &[key, value] : plan.items()) {
+    std::printf("\n%s\n", key.c_str());
+    if (value.is_array() && !value.empty() && value.front().is_object()) {
+      printRecords(value);
+    } else if (value.is_object()) {
+      for (const auto &[name, member] : value.items())
+        std::printf("  %s: %s\n", name.c_str(), member.dump().c_str());
+    } else {
+      std::printf("  %s\n", value.dump().c_str());
+    }
+  }
+}
+
+static Status verifyWeights(const package::PackageReader &reader) {
+  Progress bar("verifying the weights");
+  return reader.verifyWeights([&](uint64_t done, uint64_t total) {
+    bar.update(double(done) / double(total));
+    return true;
+  });
+}
+
+static Status inspect(const InspectOptions &options) {
+  QUERN_ASSIGN(package::PackageReader reader, package::PackageReader::open(options.path));
+  QUERN_ASSIGN(const package::Section *section, reader.require(package::kManifest));
+  QUERN_ASSIGN(Manifest manifest, parseManifest(asText(section->bytes), options.path));
+  QUERN_ASSIGN(ordered_json plan, readPlan(reader));
+  if (options.verify)
+    QUERN_TRY(verifyWeights(reader));
+  if (options.json) {
+    ordered_json all = {{"kind", "package"},
+                        {"path", options.path},
+                        {"bytes", reader.fileSize()},
+                        {"weights_verified", options.verify},
+                        {"sections", sectionsJson(reader)},
+                        {"manifest", ordered_json::parse(asText(section->bytes), nullptr, false)},
+                        {"plan", plan}};
+    std::printf("%s\n", all.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    return {};
+  }
+  std::printf("package    %s, format %u, %s\n", options.path.c_str(), package::kFormatVersion,
+              formatBytes(double(reader.fileSize())).c_str());
+  printModel(manifest);
+  printCode(manifest, reader);
+  std::printf("\nsections\n");
+  printRecords(sectionsJson(reader));
+  printPlan(plan);
+  if (options.verify)
+    std::printf("\nall sections, the weights included, are as they were written\n");
+  return {};
+}
+
+Command cli::addInspect(CLI::App &root, char **argv) {
+  CLI::App *app = root.add_subcommand("inspect", "Show what a package or a GGUF file holds");
+  auto options = std::make_shared<InspectOptions>();
+  app->add_option("file", options->path, "Package (.quern) or GGUF file")->required();
+  app->add_flag("--verify", options->verify, "Check the hash of the weights too");
+  app->add_flag("--json", options->json, "Print JSON");
+  app->footer("\nExamples:\n"
+              "  quern inspect model.quern --verify\n"
+              "  quern inspect model.gguf --json");
+  return {app, [options, argv] { return isGguf(options->path) ? handOverToCompiler(argv) : inspect(*options); }};
+}

@@ -1,0 +1,107 @@
+// `quern logits --reference`: the logits of a GGUF file by the slow double-precision evaluator of the imported graph,
+// with activations quantized as compiled code does, or as they are.
+#include "CompilerCommands.h"
+#include "LogitsRecord.h"
+
+#include "quern/Import/ImportGGUF.h"
+#include "quern/Pipelines/Phases.h"
+#include "quern/Reference/Evaluator.h"
+#include "quern/Runtime/Tokenizer.h"
+
+#include "mlir/Pass/PassManager.h"
+
+#include <numeric>
+#include <optional>
+#include <thread>
+
+using namespace quern;
+using namespace quern::cli;
+
+namespace {
+struct ReferenceOptions {
+  std::string path;
+  LogitsOptions logits;
+  bool reference = false, floatActivations = false;
+  unsigned threads = 0;
+};
+
+class ReferenceSource : public LogitsSource {
+public:
+  explicit ReferenceSource(const ReferenceOptions &options)
+      : options(options), context(mlir::MLIRContext::Threading::DISABLED) {}
+
+  /// Reads and imports the model; to be called once, first.
+  Status open() {
+    QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.path, import::tensorTypes(context)));
+    file.emplace(std::move(opened));
+    QUERN_ASSIGN(import::ModelConfig config, import::readModelConfig(*file));
+    QUERN_ASSIGN(TokenizerSource source, import::readTokenizer(*file, config));
+    QUERN_ASSIGN(image, buildTokenizer(source));
+    QUERN_ASSIGN(Tokenizer tables, Tokenizer::open(image.bytes, options.path));
+    tokenizer.emplace(std::move(tables));
+    QUERN_ASSIGN(module, import::importGGUF(context, *file, config));
+    if (!options.floatActivations)
+      QUERN_TRY(quantizeActivations());
+    unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+    evaluator.emplace(*module, [this](int64_t part, int64_t offset, int64_t bytes) { return weight(part, offset, bytes); },
+                      reference::Options{!options.floatActivations, threads});
+    return {};
+  }
+
+  Result<std::vector<int32_t>> tokenize(const std::string &text) override {
+    return tokenizer->encode(text, Specials::All, /*addBos=*/true);
+  }
+  Status begin(int64_t) override {
+    evaluator->clearCache();
+    position = 0;
+    return {};
+  }
+  Result<std::span<const float>> append(std::span<const int32_t> tokens) override {
+    std::vector<int32_t> positions(tokens.size());
+    std::iota(positions.begin(), positions.end(), position);
+    position += int32_t(tokens.size());
+    QUERN_ASSIGN(reference::Rows rows, evaluator->step({tokens.begin(), tokens.end()}, positions,
+                                                       {int32_t(tokens.size()) - 1}));
+    logits.assign(rows.values.begin(), rows.values.end());
+    return std::span<const float>(logits);
+  }
+
+private:
+  Status quantizeActivations() {
+    mlir::PassManager passes(&context);
+    pipelines::buildQuantizePipeline(passes);
+    if (mlir::failed(passes.run(*module)))
+      return fail("'" + options.path + "': the quantize phase failed");
+    return {};
+  }
+  Result<std::span<const uint8_t>> weight(int64_t part, int64_t offset, int64_t bytes) const {
+    std::span<const std::byte> mapped = file->parts()[size_t(part)].bytes.subspan(size_t(offset), size_t(bytes));
+    return std::span(reinterpret_cast<const uint8_t *>(mapped.data()), mapped.size());
+  }
+
+  const ReferenceOptions &options;
+  mlir::MLIRContext context;
+  std::optional<gguf::File> file;
+  TokenizerImage image;
+  std::optional<Tokenizer> tokenizer;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::optional<reference::Evaluator> evaluator;
+  int32_t position = 0;
+  std::vector<float> logits;
+};
+} // namespace
+
+Command cli::addReferenceLogits(CLI::App &root) {
+  CLI::App *app = root.add_subcommand("logits", "Print logits computed by the slow reference as JSON lines");
+  auto options = std::make_shared<ReferenceOptions>();
+  app->add_option("model", options->path, "GGUF file")->required();
+  bindLogitsOptions(*app, options->logits);
+  app->add_flag("--reference", options->reference, "Always so here");
+  app->add_flag("--float-activations", options->floatActivations, "Neither activations nor cache are rounded");
+  app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor");
+  return {app, [options]() -> Status {
+            ReferenceSource source(*options);
+            QUERN_TRY(source.open());
+            return writeLogits(options->logits, source);
+          }};
+}

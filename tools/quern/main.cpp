@@ -1,0 +1,22 @@
+// `quern`: runs, measures and inspects compiled models. Needs the runtime only; what needs MLIR is done by
+// `quern-compiler`, which this program starts.
+#include "Command.h"
+
+#include "quern/quern.h"
+
+using namespace quern;
+
+int main(int argc, char **argv) {
+  CLI::App root("Compiles quantized language models ahead of time, and runs what it has compiled.\n");
+  root.footer("\nExamples:\n"
+              "  quern compile model.gguf -o model.quern\n"
+              "  quern run model.quern -p \"Why is the sky blue?\" -n 128\n"
+              "  quern COMMAND --help");
+  root.set_version_flag("--version", std::string("quern ") + quern_version());
+  root.require_subcommand(1);
+  root.get_formatter()->column_width(36);
+  return cli::runCommands(root,
+                          {cli::addCompile(root, argv), cli::addRun(root), cli::addInspect(root, argv),
+                           cli::addBench(root), cli::addPerplexity(root), cli::addLogits(root, argv)},
+                          argc, argv);
+}
