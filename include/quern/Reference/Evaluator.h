@@ -1,0 +1,79 @@
+// The slow reference: evaluates a graph function (lm, dq and arith.addf ops on tensors) in double precision, as
+// imported or after the quantize phase. The oracle for compiled code; its only speed-ups are that weights are decoded
+// once and that a matmul's rows are split over threads.
+#ifndef QUERN_REFERENCE_EVALUATOR_H
+#define QUERN_REFERENCE_EVALUATOR_H
+
+#include "quern/Reference/Rows.h"
+#include "quern/Support/Result.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+
+namespace quern::reference {
+
+/// Gives `bytes` mapped bytes at `offset` of part `part` of the source files; they must outlive the evaluator.
+using WeightSource = std::function<Result<std::span<const uint8_t>>(int64_t part, int64_t offset, int64_t bytes)>;
+
+struct Options {
+  bool halfCache = true; ///< keys and values rounded to f16 as compiled code does; false: kept as they are
+  unsigned threads = 2;
+};
+
+class WeightCache;
+
+/// Token ids, positions or row indices.
+using Ids = std::vector<int32_t>;
+
+/// Keys and values of the positions seen so far, of one sequence: for each layer [positions, kv_heads * head_dim].
+class KeyValueCache {
+public:
+  /// Row p of the keys, or values, of a layer; grown as rows are appended.
+  struct Layer {
+    int64_t positions = 0;
+    std::vector<double> keys, values;
+  };
+  Layer &layer(int64_t index) { return layers[index]; }
+  void clear() { layers.clear(); }
+
+private:
+  std::map<int64_t, Layer> layers;
+};
+
+/// A module's functions, evaluated with one key-value cache. Not thread-safe. The module must stay unchanged.
+class Evaluator {
+public:
+  Evaluator(mlir::ModuleOp module, WeightSource source, Options options = {});
+  ~Evaluator();
+
+  /// An argument of a function, in the place of a tensor; caches are passed as std::monostate.
+  using Argument = std::variant<std::monostate, Ids, Rows>;
+
+  /// Runs a function of the module. Errors name the op: one that has no reference, an id outside its table, a position
+  /// that does not follow what the cache holds.
+  Result<std::vector<Rows>> call(llvm::StringRef function, std::vector<Argument> arguments);
+
+  /// One step of the module's entry function, whose arguments are named (`lm.name`) token_ids, positions and
+  /// output_rows; rows belong to one sequence. Returns the logits, [outputs, V]. Rows that follow what the cache holds
+  /// are appended to it.
+  Result<Rows> step(const Ids &tokens, const Ids &positions, const Ids &outputRows);
+
+  /// Forgets the sequence.
+  void clearCache() { cache.clear(); }
+
+private:
+  mlir::ModuleOp module;
+  Options options;
+  KeyValueCache cache;
+  std::unique_ptr<WeightCache> weights;
+};
+
+} // namespace quern::reference
+
+#endif // QUERN_REFERENCE_EVALUATOR_H

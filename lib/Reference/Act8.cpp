@@ -1,0 +1,44 @@
+// Activations quantized in f32, step by step as the contract of `dq.quantize` says.
+#include "quern/Reference/Rows.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace quern::reference;
+
+static void quantizeGroup(std::span<const double> x, int8_t *codes, float &scale) {
+  float largest = 0;
+  for (double value : x)
+    largest = std::max(largest, std::fabs(float(value)));
+  scale = largest / 127.0f;
+  float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+  for (double value : x)
+    *codes++ = int8_t(std::nearbyint(float(value) * inverse)); // the default rounding mode: half to even
+}
+
+Act8Rows quern::reference::quantize(const Rows &rows) {
+  Act8Rows out;
+  out.count = rows.count;
+  out.width = rows.width;
+  out.codes.resize(rows.count * rows.width);
+  out.scales.resize(rows.count * out.groups());
+  out.sums.resize(rows.count * out.sumsOfRow());
+  for (int64_t t = 0; t < rows.count; ++t) {
+    int8_t *codes = out.codes.data() + t * rows.width;
+    for (int64_t group = 0; group < out.groups(); ++group) {
+      int64_t first = group * kAct8Group, length = std::min(kAct8Group, rows.width - first);
+      quantizeGroup(rows.row(t).subspan(first, length), codes + first, out.scales[t * out.groups() + group]);
+    }
+    for (int64_t k = 0; k < rows.width; ++k)
+      out.sums[t * out.sumsOfRow() + k / kAct8Sum] += codes[k];
+  }
+  return out;
+}
+
+Rows quern::reference::dequantize(const Act8Rows &rows) {
+  Rows out(rows.count, rows.width);
+  for (int64_t t = 0; t < rows.count; ++t)
+    for (int64_t k = 0; k < rows.width; ++k)
+      out.row(t)[k] = double(rows.row(t).scales[k / kAct8Group]) * rows.row(t).codes[k];
+  return out;
+}

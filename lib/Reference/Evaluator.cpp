@@ -1,0 +1,327 @@
+// Walks a function op by op. Every value is kept until the function returns.
+#include "quern/Reference/Evaluator.h"
+
+#include "GraphOps.h"
+#include "dialects/LM/LM.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::reference;
+
+namespace {
+
+/// A value of the function: an argument, rows, or a weight, which is read in the way its user asks for.
+using Tensor = std::variant<std::monostate, Ids, Rows, Act8Rows, dq::SourceOp>;
+
+/// One evaluation of one function.
+class Evaluation {
+public:
+  Evaluation(WeightCache &weights, KeyValueCache &cache, const Options &options)
+      : weights(weights), cache(cache), options(options) {}
+
+  Result<std::vector<Rows>> run(func::FuncOp function, std::vector<Evaluator::Argument> arguments);
+
+private:
+  Status bind(BlockArgument parameter, Evaluator::Argument argument);
+  Status evaluate(Operation *op);
+  Status set(Value value, Tensor tensor) {
+    values[value] = std::move(tensor);
+    return {};
+  }
+  /// Sets the value to rows, quantized if its type says so.
+  Status setRows(Value value, Rows rows);
+
+  /// The value as a T. Types allow a weight where rows are meant and the reverse; then it fails. Valid until `set`.
+  template <typename T> Result<const T *> get(Value value) {
+    if (const T *held = std::get_if<T>(&values[value]))
+      return held;
+    return fail("an operand is a weight where rows are expected, or rows where a weight of a file is");
+  }
+  Result<const Rows *> rows(Value value) { return get<Rows>(value); }
+  Result<std::span<const float>> floats(Value value) {
+    QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(value));
+    return weights.floats(*source);
+  }
+
+  Status evaluate(dq::WeightOp op);
+  Status evaluate(dq::RelayoutOp op);
+  Status evaluate(dq::DequantizeOp op);
+  Status evaluate(dq::QuantizeOp op);
+  Status evaluate(dq::MatmulOp op);
+  Result<Rows> segment(dq::MatmulOp op, unsigned index);
+  Status evaluate(lm::EmbeddingOp op);
+  Status evaluate(lm::LinearOp op);
+  Status evaluate(lm::RmsNormOp op);
+  Status evaluate(lm::RotaryAnglesOp op);
+  Status evaluate(lm::RotaryOp op);
+  Status evaluate(lm::SwigluOp op);
+  Status evaluate(lm::AttentionOp op);
+  Status evaluate(lm::GatherRowsOp op);
+  Status evaluate(arith::AddFOp op);
+
+  WeightCache &weights;
+  KeyValueCache &cache;
+  const Options &options;
+  llvm::DenseMap<Value, Tensor> values;
+};
+
+} // namespace
+
+/// Dynamic sizes that types say nothing about: operands of one op have a row for each other's.
+static Status expectSameCount(int64_t count, int64_t other) {
+  if (count == other)
+    return {};
+  return fail("operands have " + std::to_string(count) + " and " + std::to_string(other) + " rows");
+}
+
+static int64_t width(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape().back(); }
+static int64_t height(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getDimSize(0); }
+
+Status Evaluation::setRows(Value value, Rows rows) {
+  auto quantized = dyn_cast<dq::Act8Type>(cast<RankedTensorType>(value.getType()).getElementType());
+  if (!quantized)
+    return set(value, std::move(rows));
+  if (quantized.getGroup() != kAct8Group)
+    return fail("activations are quantized in groups of 32 only");
+  return set(value, quantize(rows));
+}
+
+Status Evaluation::evaluate(dq::WeightOp op) {
+  auto source = SymbolTable::lookupNearestSymbolFrom<dq::SourceOp>(op, op.getSourceAttr());
+  if (!source)
+    return fail("there is no dq.source of that name");
+  return set(op.getOut(), source);
+}
+
+Status Evaluation::evaluate(dq::RelayoutOp op) {
+  QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(op.getWeight()));
+  return set(op.getOut(), *source);
+}
+
+Status Evaluation::evaluate(dq::DequantizeOp op) {
+  if (auto *quantized = std::get_if<Act8Rows>(&values[op.getIn()]))
+    return set(op.getOut(), dequantize(*quantized));
+  QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(op.getIn()));
+  return set(op.getOut(), *source);
+}
+
+Status Evaluation::evaluate(dq::QuantizeOp op) {
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  return setRows(op.getOut(), *x);
+}
+
+Result<Rows> Evaluation::segment(dq::MatmulOp op, unsigned index) {
+  Value weight = op.getWeights()[index];
+  int64_t n = height(weight);
+  if (auto *quantized = std::get_if<Act8Rows>(&values[op.getX()])) {
+    QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(weight));
+    QUERN_ASSIGN(const SplitWeight *split, weights.split(*source));
+    return multiply(*quantized, *split, n, options.threads);
+  }
+  QUERN_ASSIGN(std::span<const float> decoded, floats(weight));
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  return multiply(*x, decoded, n, options.threads);
+}
+
+Status Evaluation::evaluate(dq::MatmulOp op) {
+  std::vector<Rows> products;
+  for (unsigned i = 0; i < op.getWeights().size(); ++i) {
+    QUERN_ASSIGN(Rows product, segment(op, i));
+    if (!op.getBiases().empty()) {
+      QUERN_ASSIGN(std::span<const float> bias, floats(op.getBiases()[i]));
+      addBias(product, bias);
+    }
+    products.push_back(std::move(product));
+  }
+  if (op.getResidual()) {
+    QUERN_ASSIGN(const Rows *residual, rows(op.getResidual()));
+    QUERN_TRY(expectSameCount(products[0].count, residual->count));
+    addRows(products[0], *residual);
+  }
+  if (op.getActivation() == dq::Activation::Swiglu)
+    return set(op.getOuts()[0], swiglu(products[0], products[1]));
+  for (auto [value, product] : llvm::zip(op.getOuts(), products))
+    QUERN_TRY(set(value, std::move(product)));
+  return {};
+}
+
+Status Evaluation::evaluate(lm::EmbeddingOp op) {
+  QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(op.getTable()));
+  QUERN_ASSIGN(const Weight *table, weights.stored(*source));
+  QUERN_ASSIGN(const Ids *held, get<Ids>(op.getIds()));
+  const Ids &tokens = *held;
+  Rows out(tokens.size(), table->width);
+  std::vector<float> row(table->width);
+  for (int64_t t = 0; t < out.count; ++t) {
+    if (tokens[t] < 0 || tokens[t] >= table->rows)
+      return fail("token id " + std::to_string(tokens[t]) + " is outside the table of " + std::to_string(table->rows) +
+                  " rows");
+    table->decodeRow(tokens[t], row.data());
+    llvm::copy(row, out.row(t).begin());
+  }
+  return set(op.getOut(), std::move(out));
+}
+
+Status Evaluation::evaluate(lm::LinearOp op) {
+  QUERN_ASSIGN(std::span<const float> weight, floats(op.getWeight()));
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  Rows out = multiply(*x, weight, height(op.getWeight()), options.threads);
+  if (op.getBias()) {
+    QUERN_ASSIGN(std::span<const float> bias, floats(op.getBias()));
+    addBias(out, bias);
+  }
+  return set(op.getOut(), std::move(out));
+}
+
+Status Evaluation::evaluate(lm::RmsNormOp op) {
+  QUERN_ASSIGN(std::span<const float> gain, floats(op.getGain()));
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  return setRows(op.getOut(), rmsNorm(*x, gain, op.getEps().convertToFloat()));
+}
+
+Status Evaluation::evaluate(lm::RotaryAnglesOp op) {
+  std::span<const float> factors;
+  if (op.getFactors()) {
+    QUERN_ASSIGN(factors, floats(op.getFactors()));
+  }
+  QUERN_ASSIGN(const Ids *positions, get<Ids>(op.getPositions()));
+  return set(op.getOut(), rotaryAngles(*positions, width(op.getOut()), op.getTheta().convertToDouble(), factors));
+}
+
+Status Evaluation::evaluate(lm::RotaryOp op) {
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  QUERN_ASSIGN(const Rows *angles, rows(op.getAngles()));
+  QUERN_TRY(expectSameCount(x->count, angles->count));
+  return set(op.getOut(), rotary(*x, *angles, op.getStyle() == lm::RotaryStyle::Interleaved));
+}
+
+Status Evaluation::evaluate(lm::SwigluOp op) {
+  QUERN_ASSIGN(const Rows *gate, rows(op.getGate()));
+  QUERN_ASSIGN(const Rows *up, rows(op.getUp()));
+  QUERN_TRY(expectSameCount(gate->count, up->count));
+  return setRows(op.getOut(), swiglu(*gate, *up));
+}
+
+Status Evaluation::evaluate(lm::AttentionOp op) {
+  lm::CacheType type = op.getCache().getType();
+  AttentionShape shape{type.getKvHeads(), type.getHeadDim(), op.getScale().convertToFloat(), options.halfCache};
+  QUERN_ASSIGN(const Rows *query, rows(op.getQuery()));
+  QUERN_ASSIGN(const Rows *key, rows(op.getKey()));
+  QUERN_ASSIGN(const Rows *value, rows(op.getValue()));
+  QUERN_ASSIGN(const Ids *positions, get<Ids>(op.getPositions()));
+  QUERN_TRY(expectSameCount(query->count, key->count));
+  QUERN_TRY(expectSameCount(query->count, value->count));
+  QUERN_TRY(expectSameCount(query->count, positions->size()));
+  QUERN_ASSIGN(Rows out, attention(*query, *key, *value, *positions, shape, cache.layer(op.getLayer())));
+  return set(op.getOut(), std::move(out));
+}
+
+Status Evaluation::evaluate(lm::GatherRowsOp op) {
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  QUERN_ASSIGN(const Ids *held, get<Ids>(op.getRows()));
+  const Ids &wanted = *held;
+  Rows out(wanted.size(), x->width);
+  for (int64_t o = 0; o < out.count; ++o) {
+    if (wanted[o] < 0 || wanted[o] >= x->count)
+      return fail("row " + std::to_string(wanted[o]) + " is outside the " + std::to_string(x->count) + " rows");
+    llvm::copy(x->row(wanted[o]), out.row(o).begin());
+  }
+  return set(op.getOut(), std::move(out));
+}
+
+Status Evaluation::evaluate(arith::AddFOp op) {
+  QUERN_ASSIGN(const Rows *left, rows(op.getLhs()));
+  QUERN_ASSIGN(const Rows *right, rows(op.getRhs()));
+  QUERN_TRY(expectSameCount(left->count, right->count));
+  Rows sum = *left;
+  addRows(sum, *right);
+  return set(op.getResult(), std::move(sum));
+}
+
+Status Evaluation::evaluate(Operation *op) {
+  return llvm::TypeSwitch<Operation *, Status>(op)
+      .Case<dq::WeightOp, dq::RelayoutOp, dq::DequantizeOp, dq::QuantizeOp, dq::MatmulOp, lm::EmbeddingOp, lm::LinearOp,
+            lm::RmsNormOp, lm::RotaryAnglesOp, lm::RotaryOp, lm::AttentionOp, lm::SwigluOp, lm::GatherRowsOp,
+            arith::AddFOp>([&](auto known) { return evaluate(known); })
+      .Default([](Operation *) -> Status { return fail("this op has no reference"); });
+}
+
+Status Evaluation::bind(BlockArgument parameter, Evaluator::Argument argument) {
+  std::string place = "argument " + std::to_string(parameter.getArgNumber());
+  auto type = dyn_cast<RankedTensorType>(parameter.getType());
+  if (!type) {
+    if (!std::holds_alternative<std::monostate>(argument))
+      return fail(place + " is no tensor");
+    return set(parameter, std::monostate());
+  }
+  if (auto *rows = std::get_if<Rows>(&argument); rows && type.getRank() == 2 && rows->width == type.getDimSize(1))
+    return set(parameter, std::move(*rows));
+  if (auto *ids = std::get_if<Ids>(&argument); ids && type.getRank() == 1)
+    return set(parameter, std::move(*ids));
+  return fail(place + " does not fit its type");
+}
+
+Result<std::vector<Rows>> Evaluation::run(func::FuncOp function, std::vector<Evaluator::Argument> arguments) {
+  if (function.isDeclaration() || !function.getBody().hasOneBlock())
+    return fail("function '" + function.getName().str() + "' is not one block");
+  if (arguments.size() != function.getNumArguments())
+    return fail("function '" + function.getName().str() + "' takes " + std::to_string(function.getNumArguments()) +
+                " arguments, got " + std::to_string(arguments.size()));
+  for (auto [parameter, argument] : llvm::zip(function.getArguments(), arguments))
+    QUERN_TRY(bind(parameter, std::move(argument)));
+  for (Operation &op : function.front().without_terminator())
+    if (Status done = evaluate(&op); !done) {
+      std::string message;
+      llvm::raw_string_ostream(message) << op.getName() << " at " << op.getLoc() << ": " << done.error().message;
+      return fail(message);
+    }
+  std::vector<Rows> results;
+  for (Value value : function.front().getTerminator()->getOperands()) {
+    auto *result = std::get_if<Rows>(&values[value]);
+    if (!result)
+      return fail("function '" + function.getName().str() + "' returns what is no rows of f32");
+    results.push_back(*result);
+  }
+  return results;
+}
+
+Evaluator::Evaluator(ModuleOp module, WeightSource source, Options options)
+    : module(module), options(options), weights(std::make_unique<WeightCache>(std::move(source), options.threads)) {}
+
+Evaluator::~Evaluator() = default;
+
+Result<std::vector<Rows>> Evaluator::call(StringRef function, std::vector<Argument> arguments) {
+  auto found = module.lookupSymbol<func::FuncOp>(function);
+  if (!found)
+    return fail("the module has no function '" + function.str() + "'");
+  return Evaluation(*weights, cache, options).run(found, std::move(arguments));
+}
+
+Result<Rows> Evaluator::step(const Ids &tokens, const Ids &positions, const Ids &outputRows) {
+  for (auto function : module.getOps<func::FuncOp>()) {
+    std::vector<Argument> arguments;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      auto named = function.getArgAttrOfType<StringAttr>(i, lm::kNameAttr);
+      StringRef name = named ? named.getValue() : StringRef();
+      if (name == "token_ids")
+        arguments.emplace_back(tokens);
+      else if (name == "positions")
+        arguments.emplace_back(positions);
+      else if (name == "output_rows")
+        arguments.emplace_back(outputRows);
+      else if (isa<lm::CacheType>(function.getArgument(i).getType()))
+        arguments.emplace_back();
+    }
+    if (arguments.empty() || arguments.size() != function.getNumArguments())
+      continue;
+    QUERN_ASSIGN(std::vector<Rows> results, call(function.getName(), std::move(arguments)));
+    if (results.size() != 1)
+      return fail("function '" + function.getName().str() + "' returns " + std::to_string(results.size()) +
+                  " results; a step has one, the logits");
+    return std::move(results[0]);
+  }
+  return fail("the module has no function of token_ids, positions, output_rows and a cache");
+}

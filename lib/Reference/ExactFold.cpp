@@ -1,0 +1,47 @@
+#include "quern/Reference/ExactFold.h"
+
+#include "BlockReader.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+// A product must be rounded before it is added: the compiler may not contract the two.
+#pragma STDC FP_CONTRACT OFF
+
+using namespace quern::reference;
+
+static float multiplyAdd(float a, float b, float c, MultiplyAdd kind) {
+  if (kind == MultiplyAdd::Fused)
+    return std::fmaf(a, b, c);
+  float product = a * b;
+  return product + c;
+}
+
+float quern::reference::foldExact(const formats::FormatSpec &spec, std::span<const uint8_t> blocks, const Act8Row &x,
+                                  MultiplyAdd kind) {
+  BlockReader reader(spec);
+  unsigned piece = std::min<unsigned>(spec.group, kAct8Group);
+  float acc = 0;
+  for (size_t first = 0; first < x.codes.size(); first += piece) {
+    const uint8_t *block = blocks.data() + first / spec.block * spec.bytes;
+    unsigned inBlock = first % spec.block, group = inBlock / spec.group;
+    int32_t dot = 0, sum = 0;
+    for (unsigned i = 0; i < piece; ++i) {
+      dot += reader.code(block, inBlock + i) * x.codes[first + i];
+      sum += x.codes[first + i];
+    }
+    float sx = x.scales[first / kAct8Group];
+    acc = multiplyAdd(sx * reader.scale(block, group), float(dot), acc, kind);
+    if (spec.minimum)
+      acc = multiplyAdd(reader.addend(block, group), sx * float(sum), acc, kind);
+  }
+  return acc;
+}
+
+float quern::reference::foldExact(std::span<const float> weights, std::span<const float> x, MultiplyAdd kind) {
+  std::array<float, 4> partial{};
+  for (size_t k = 0; k < weights.size(); ++k)
+    partial[k % 4] = multiplyAdd(weights[k], x[k], partial[k % 4], kind);
+  return (partial[0] + partial[1]) + (partial[2] + partial[3]);
+}

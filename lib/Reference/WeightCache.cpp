@@ -1,0 +1,111 @@
+#include "WeightCache.h"
+
+#include "BlockReader.h"
+#include "Halves.h"
+
+#include <cstring>
+#include <thread>
+
+using namespace quern;
+using namespace quern::reference;
+
+void reference::parallelFor(int64_t count, unsigned threads, llvm::function_ref<void(int64_t, int64_t)> body) {
+  int64_t shares = std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1));
+  std::vector<std::thread> helpers;
+  for (int64_t share = 1; share < shares; ++share)
+    helpers.emplace_back([=] { body(count * share / shares, count * (share + 1) / shares); });
+  body(0, count / shares);
+  for (std::thread &helper : helpers)
+    helper.join();
+}
+
+void Weight::decodeRow(int64_t row, float *out) const {
+  const uint8_t *from = bytes.data() + row * rowBytes();
+  if (spec) {
+    BlockReader reader(*spec);
+    for (int64_t k = 0; k < width; ++k)
+      out[k] = reader.weight(from + k / spec->block * spec->bytes, k % spec->block);
+    return;
+  }
+  if (element.isF32()) {
+    std::memcpy(out, from, width * sizeof(float));
+    return;
+  }
+  for (int64_t k = 0; k < width; ++k) {
+    uint16_t bits;
+    std::memcpy(&bits, from + 2 * k, sizeof bits);
+    out[k] = element.isBF16() ? bfloatToFloat(bits) : halfToFloat(bits);
+  }
+}
+
+void Weight::splitRow(int64_t row, int64_t piece, int8_t *codes, float *scales, float *addends) const {
+  BlockReader reader(*spec);
+  const uint8_t *from = bytes.data() + row * rowBytes();
+  for (int64_t k = 0; k < width; ++k) {
+    const uint8_t *block = from + k / spec->block * spec->bytes;
+    codes[k] = int8_t(reader.code(block, k % spec->block));
+    if (k % piece != 0)
+      continue;
+    unsigned group = k % spec->block / spec->group;
+    scales[k / piece] = reader.scale(block, group);
+    if (addends)
+      addends[k / piece] = reader.addend(block, group);
+  }
+}
+
+Result<const Weight *> WeightCache::stored(dq::SourceOp op) {
+  auto [place, isNew] = weights.try_emplace(op);
+  Weight &weight = place->second;
+  if (!isNew)
+    return &weight;
+  auto type = mlir::cast<mlir::RankedTensorType>(op.getType());
+  auto refuse = [&](const std::string &why) {
+    weights.erase(place);
+    return fail("weight '" + op.getSymName().str() + "': " + why);
+  };
+  weight.element = type.getElementType();
+  weight.width = type.getShape().back();
+  weight.rows = weight.width ? type.getNumElements() / weight.width : 0;
+  if (auto block = mlir::dyn_cast<dq::BlockType>(weight.element))
+    weight.spec = &block.getFormat().getSpec();
+  else if (!weight.element.isF32() && !weight.element.isF16() && !weight.element.isBF16())
+    return refuse("elements of this type have no reference; f32, f16, bf16 and block formats have");
+  auto bytes = source(op.getPart(), op.getOffset(), op.getBytes());
+  if (!bytes)
+    return refuse(bytes.error().message);
+  weight.bytes = *bytes;
+  return &weight;
+}
+
+Result<std::span<const float>> WeightCache::floats(dq::SourceOp op) {
+  QUERN_ASSIGN(const Weight *weight, stored(op));
+  auto [place, isNew] = decoded.try_emplace(op);
+  std::vector<float> &values = place->second;
+  if (isNew) {
+    values.resize(weight->rows * weight->width);
+    parallelFor(weight->rows, threads, [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row)
+        weight->decodeRow(row, values.data() + row * weight->width);
+    });
+  }
+  return std::span<const float>(values);
+}
+
+Result<const SplitWeight *> WeightCache::split(dq::SourceOp op) {
+  QUERN_ASSIGN(const Weight *weight, stored(op));
+  auto [place, isNew] = apart.try_emplace(op);
+  SplitWeight &out = place->second;
+  if (!isNew)
+    return &out;
+  out.piece = std::min<int64_t>(weight->spec->group, kAct8Group);
+  int64_t pieces = weight->width / out.piece;
+  out.codes.resize(weight->rows * weight->width);
+  out.scales.resize(weight->rows * pieces);
+  out.addends.resize(weight->spec->minimum ? weight->rows * pieces : 0);
+  parallelFor(weight->rows, threads, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row)
+      weight->splitRow(row, out.piece, out.codes.data() + row * weight->width, out.scales.data() + row * pieces,
+                       out.addends.empty() ? nullptr : out.addends.data() + row * pieces);
+  });
+  return &out;
+}
