@@ -12,6 +12,8 @@ config.test_exec_root = config.quern_obj_root
 config.environment["PATH"] = os.pathsep.join(
     [config.quern_bin_dir, config.llvm_tools_dir, config.environment.get("PATH", "")])
 config.environment["FILECHECK_OPTS"] = "--enable-var-scope"
+config.substitutions.append(("%make-model", "/usr/bin/python3 " +
+                             os.path.join(config.quern_src_root, "python", "make_test_model.py")))
 config.substitutions.append(("%formats", os.path.join(config.quern_src_root, "dialects", "DQ", "formats")))
 
 # Tests that need a tool or data which a build may lack ask for it by `REQUIRES:`.

@@ -1,0 +1,1 @@
+"""Python helpers of Quern: reading and writing GGUF files with numpy alone."""
