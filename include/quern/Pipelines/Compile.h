@@ -1,0 +1,30 @@
+// The whole way from a model file to a package.
+#ifndef QUERN_PIPELINES_COMPILE_H
+#define QUERN_PIPELINES_COMPILE_H
+
+#include "quern/Support/Result.h"
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quern::pipelines {
+
+struct CompileOptions {
+  std::string input;                    ///< a GGUF file, or the first part of a split one
+  std::string output;                   ///< the package, written by atomic rename
+  std::vector<std::string> targets;     ///< names of CPU targets; empty: all
+  std::vector<std::string> formatFiles; ///< further block formats
+  std::string dumpPhases;               ///< folder for the IR after each phase; empty: none
+  std::string stopAfter;                ///< name of a phase; nothing is written after it
+  unsigned threads = 2;                 ///< for packing
+  std::function<void(std::string_view stage, double fraction)> progress; ///< may be empty
+};
+
+/// Compiles a model. Errors name the file, the tensor or the op; nothing half-written is left behind.
+Status compileModel(const CompileOptions &options);
+
+} // namespace quern::pipelines
+
+#endif // QUERN_PIPELINES_COMPILE_H

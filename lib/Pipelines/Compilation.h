@@ -1,0 +1,60 @@
+// A compilation in progress: the module, its phases, and what the package will say of it.
+#ifndef QUERN_LIB_PIPELINES_COMPILATION_H
+#define QUERN_LIB_PIPELINES_COMPILATION_H
+
+#include "quern/Codegen/Image.h"
+#include "quern/Import/ImportGGUF.h"
+#include "quern/Pipelines/Compile.h"
+#include "quern/Runtime/Manifest.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/PassManager.h"
+
+namespace quern::pipelines {
+
+class Compilation {
+public:
+  explicit Compilation(const CompileOptions &options);
+
+  /// Imports, runs the phases up to the plan, and makes an image for each target. False: stopped where asked to.
+  Result<bool> compile();
+  /// Packs the weights and writes the package.
+  Status write();
+
+private:
+  Status open();
+  Result<bool> runPhases();
+  Result<bool> emitTargets();
+  Result<bool> emitTarget(const codegen::Target &target);
+  /// Runs a pipeline on a module; its first error becomes the result.
+  Status run(mlir::ModuleOp module, llvm::function_ref<void(mlir::OpPassManager &)> build);
+  /// Dumps the IR if asked to; true if the phase is the last one wanted.
+  Result<bool> endPhase(const std::string &phase, mlir::ModuleOp module, const std::string &target = "");
+  void report(std::string_view stage, double fraction) const {
+    if (options.progress)
+      options.progress(stage, fraction);
+  }
+  Manifest describe() const;
+  std::string describePlan() const;
+
+  const CompileOptions &options;
+  mlir::MLIRContext context;
+  std::optional<gguf::File> file;
+  import::ModelConfig config;
+  TokenizerImage tokenizer;
+  std::string chatTemplate;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  struct Emitted {
+    const codegen::Target *target;
+    codegen::CodeImage image;
+    std::vector<std::string> kernels;
+  };
+  std::vector<Emitted> emitted;
+  std::vector<int64_t> arenaSizes;
+  int64_t arenaPerThread = 0;
+  int phase = 0; ///< number of the next dump
+};
+
+} // namespace quern::pipelines
+
+#endif // QUERN_LIB_PIPELINES_COMPILATION_H

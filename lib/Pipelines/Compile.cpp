@@ -1,0 +1,148 @@
+#include "Compilation.h"
+#include "quern/Codegen/MemoryPlan.h"
+#include "quern/Codegen/Passes.h"
+#include "quern/Pipelines/Phases.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <algorithm>
+#include <cstdio>
+
+using namespace quern;
+using namespace quern::pipelines;
+
+Compilation::Compilation(const CompileOptions &options) : options(options) {
+  context.disableMultithreading();
+  context.loadDialect<dq::DQDialect, lm::LMDialect>();
+}
+
+/// Opens and checks the input: formats, file, model, tokenizer.
+Status Compilation::open() {
+  for (const std::string &path : options.formatFiles)
+    QUERN_TRY(context.getLoadedDialect<dq::DQDialect>()->getFormats().addFile(path));
+  QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.input, import::typeTable(context)));
+  file.emplace(std::move(opened));
+  QUERN_ASSIGN(config, import::readModelConfig(*file));
+  QUERN_ASSIGN(TokenizerSource source, import::readTokenizer(*file, config));
+  chatTemplate = source.chatTemplate;
+  auto built = buildTokenizer(source);
+  if (!built)
+    return fail("'" + options.input + "': " + built.error().message);
+  tokenizer = *std::move(built);
+  return {};
+}
+
+Status Compilation::run(mlir::ModuleOp target, llvm::function_ref<void(mlir::OpPassManager &)> build) {
+  std::string first;
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
+    if (first.empty() && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error) {
+      llvm::raw_string_ostream text(first);
+      if (auto name = mlir::dyn_cast<mlir::NameLoc>(diagnostic.getLocation()))
+        text << "at '" << name.getName().getValue() << "': ";
+      text << diagnostic.str();
+    }
+    return mlir::success();
+  });
+  mlir::PassManager passes(&context);
+  build(passes);
+  if (mlir::failed(passes.run(target)))
+    return fail("'" + options.input + "': " + (first.empty() ? "a compiler pass failed" : first));
+  return {};
+}
+
+Result<bool> Compilation::endPhase(const std::string &name, mlir::ModuleOp dumped, const std::string &target) {
+  if (!options.dumpPhases.empty()) {
+    if (std::error_code error = llvm::sys::fs::create_directories(options.dumpPhases))
+      return fail("cannot create the folder '" + options.dumpPhases + "': " + error.message());
+    char number[8];
+    std::snprintf(number, sizeof number, "%02d", ++phase);
+    std::string path = options.dumpPhases + "/" + number + "-" + name + (target.empty() ? "" : "-" + target) + ".mlir";
+    std::error_code error;
+    llvm::raw_fd_ostream out(path, error);
+    if (error)
+      return fail("cannot write '" + path + "': " + error.message());
+    dumped.print(out);
+  }
+  return options.stopAfter == name;
+}
+
+Result<bool> Compilation::runPhases() {
+  module = import::importModel(context, *file, config);
+  QUERN_ASSIGN(bool stop, endPhase("import", *module));
+  using Build = void (*)(mlir::OpPassManager &);
+  for (auto [name, build] : {std::pair<const char *, Build>("quantize", buildQuantizePipeline),
+                             std::pair<const char *, Build>("pack", buildPackPipeline),
+                             std::pair<const char *, Build>("plan", buildPlanPipeline)}) {
+    if (stop)
+      return false;
+    QUERN_TRY(run(*module, build));
+    QUERN_ASSIGN(stop, endPhase(name, *module));
+  }
+  return !stop;
+}
+
+Result<bool> Compilation::emitTarget(const codegen::Target &target) {
+  mlir::OwningOpRef<mlir::ModuleOp> code(mlir::cast<mlir::ModuleOp>((*module)->clone()));
+  QUERN_TRY(run(*code, [&](mlir::OpPassManager &pm) { buildKernelsPipeline(pm, target); }));
+  QUERN_ASSIGN(bool stop, endPhase("kernels", *code, target.name));
+  if (stop)
+    return false;
+  Emitted result{&target, {}, {}};
+  for (auto function : code->getOps<mlir::func::FuncOp>()) {
+    if (function.isPrivate()) {
+      result.kernels.push_back(function.getName().str());
+      continue;
+    }
+    auto sizes = function->getAttrOfType<mlir::DenseI64ArrayAttr>(codegen::kArenaSizes).asArrayRef();
+    arenaSizes.assign(sizes.begin(), sizes.end());
+    int64_t perThread = function->getAttrOfType<mlir::IntegerAttr>(codegen::kArenaPerThread).getInt();
+    arenaPerThread = std::max(arenaPerThread, perThread);
+  }
+  QUERN_TRY(run(*code, [&](mlir::OpPassManager &pm) { buildLLVMPipeline(pm, target); }));
+  QUERN_ASSIGN(stop, endPhase("llvm", *code, target.name));
+  if (stop)
+    return false;
+  QUERN_ASSIGN(std::vector<char> object, codegen::emitObject(*code, target));
+  QUERN_ASSIGN(result.image, codegen::linkImage(object));
+  emitted.push_back(std::move(result));
+  return true;
+}
+
+Result<bool> Compilation::emitTargets() {
+  std::vector<const codegen::Target *> targets;
+  for (const codegen::Target &target : codegen::cpuTargets())
+    if (options.targets.empty() || std::ranges::find(options.targets, target.name) != options.targets.end())
+      targets.push_back(&target);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    report("generating code", double(i) / double(targets.size()));
+    QUERN_ASSIGN(bool whole, emitTarget(*targets[i]));
+    if (!whole)
+      return false;
+  }
+  report("generating code", 1);
+  return true;
+}
+
+Result<bool> Compilation::compile() {
+  for (const std::string &name : options.targets)
+    QUERN_TRY(codegen::findTarget(name));
+  if (!options.stopAfter.empty() && std::ranges::find(phaseNames(), options.stopAfter) == phaseNames().end()) {
+    std::string names;
+    for (const std::string &name : phaseNames())
+      names += (names.empty() ? "" : ", ") + name;
+    return fail("there is no phase '" + options.stopAfter + "'; the phases are " + names);
+  }
+  QUERN_TRY(open());
+  QUERN_ASSIGN(bool whole, runPhases());
+  if (!whole)
+    return false;
+  return emitTargets();
+}
+
+Status pipelines::compileModel(const CompileOptions &options) {
+  Compilation compilation(options);
+  QUERN_ASSIGN(bool whole, compilation.compile());
+  return whole ? compilation.write() : Status();
+}

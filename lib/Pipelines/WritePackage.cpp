@@ -1,0 +1,104 @@
+// What a compilation puts into the package: manifest, plan, tokenizer, code, weights.
+#include "Compilation.h"
+#include "quern/Codegen/MemoryPlan.h"
+#include "quern/Codegen/PackPlan.h"
+#include "quern/Codegen/Passes.h"
+#include "quern/Package/PackageWriter.h"
+#include "quern/Package/PackageFormat.h"
+
+#include "nlohmann/json.hpp"
+
+using namespace quern;
+using namespace quern::pipelines;
+
+static constexpr char kProducer[] = "quern 0.1.0";
+
+static Manifest::Tensor describeTensor(std::string name, std::string type, std::vector<Manifest::Dimension> shape) {
+  return {std::move(name), std::move(type), std::move(shape)};
+}
+
+Manifest Compilation::describe() const {
+  Manifest manifest;
+  manifest.producer = kProducer;
+  Manifest::Model &model = manifest.model;
+  model.architecture = config.architecture;
+  model.name = config.name;
+  model.layers = config.layers;
+  model.hidden = config.hidden;
+  model.heads = config.heads;
+  model.kvHeads = config.kvHeads;
+  model.headDim = config.headDim;
+  model.feedForward = config.feedForward;
+  model.vocabulary = config.vocabulary;
+  model.contextLength = config.contextLength;
+  model.parameters = config.parameters;
+  Manifest::Dimension tokens{-1, "tokens"}, outputs{-1, "outputs"}, vocabulary{config.vocabulary, ""};
+  manifest.sizes = {"tokens", "outputs"};
+  manifest.inputs = {describeTensor("token_ids", "i32", {tokens}), describeTensor("positions", "i32", {tokens}),
+                     describeTensor("caches", "ptr", {tokens}), describeTensor("cache_capacities", "i64", {tokens}),
+                     describeTensor("output_rows", "i32", {outputs})};
+  manifest.outputs = {describeTensor("logits", "f32", {outputs, vocabulary})};
+  manifest.arena = {0, arenaPerThread, arenaSizes};
+  // Keys and values as f16.
+  manifest.cache = {config.layers * config.kvHeads * config.headDim * 2 * 2, 64};
+  for (const Emitted &code : emitted)
+    manifest.code.push_back({code.target->name, package::kCodePrefix + code.target->name, code.target->required,
+                             code.image.entries});
+  manifest.tokenizer.bos = tokenizer.bos;
+  manifest.tokenizer.eos.assign(tokenizer.endOfGeneration.begin(), tokenizer.endOfGeneration.end());
+  manifest.tokenizer.addBos = tokenizer.addBos;
+  manifest.tokenizer.vocabulary = tokenizer.realTokens;
+  manifest.chatTemplate = tokenizer.chatTemplate;
+  return manifest;
+}
+
+static std::string nameOf(mlir::Type element) {
+  if (auto block = mlir::dyn_cast<dq::BlockType>(element))
+    return block.getFormat().getName().str();
+  std::string name;
+  llvm::raw_string_ostream(name) << element;
+  return name;
+}
+
+std::string Compilation::describePlan() const {
+  nlohmann::ordered_json plan;
+  for (auto source : const_cast<mlir::OwningOpRef<mlir::ModuleOp> &>(module)->getOps<dq::SourceOp>()) {
+    auto type = mlir::cast<mlir::RankedTensorType>(source.getType());
+    auto attribute = [&](const char *name) { return source->getAttrOfType<mlir::IntegerAttr>(name).getInt(); };
+    plan["tensors"].push_back({{"name", source.getSymName().str()},
+                               {"format", nameOf(type.getElementType())},
+                               {"shape", std::vector<int64_t>(type.getShape())},
+                               {"stored_bytes", source.getBytes()},
+                               {"offset", attribute(codegen::kPackedOffset)},
+                               {"bytes", attribute(codegen::kPackedBytes)},
+                               {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});
+  }
+  for (const Emitted &code : emitted)
+    plan["kernels"][code.target->name] = code.kernels;
+  plan["arena"] = {{"bytes_per_token", arenaSizes[0]}, {"bytes_per_output", arenaSizes[1]},
+                   {"bytes_per_thread", arenaPerThread}};
+  return plan.dump(1) + "\n";
+}
+
+Status Compilation::write() {
+  QUERN_ASSIGN(package::PackageWriter writer, package::PackageWriter::create(options.output));
+  QUERN_TRY(writer.addSection(package::kManifest, printManifest(describe())));
+  QUERN_TRY(writer.addSection(package::kPlan, describePlan()));
+  QUERN_TRY(writer.addSection(package::kTokenizer, tokenizer.bytes));
+  if (!chatTemplate.empty())
+    QUERN_TRY(writer.addSection(package::kTemplate, chatTemplate));
+  for (const Emitted &code : emitted)
+    QUERN_TRY(writer.addSection(package::kCodePrefix + code.target->name, code.image.bytes));
+  int64_t bytes = codegen::packedSectionBytes(*module);
+  QUERN_TRY(writer.addRegion(package::kWeights, bytes, [&](package::PackageWriter::Region &region) {
+    codegen::PackStreams streams;
+    streams.source = [&](int64_t part, int64_t offset, int64_t size) -> Result<std::span<const uint8_t>> {
+      std::span<const std::byte> mapped = file->parts()[part].bytes.subspan(offset, size);
+      return std::span(reinterpret_cast<const uint8_t *>(mapped.data()), mapped.size());
+    };
+    streams.write = [&](int64_t offset, std::span<const uint8_t> packed) { return region.writeAt(offset, packed); };
+    streams.progress = [&](double fraction) { report("packing weights", fraction); };
+    return codegen::packWeights(*module, options.threads, streams);
+  }));
+  return writer.finish();
+}
