@@ -32,14 +32,14 @@ public:
 
   /// Reads and imports the model; to be called once, first.
   Status open() {
-    QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.path, import::tensorTypes(context)));
+    QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.path, import::typeTable(context)));
     file.emplace(std::move(opened));
     QUERN_ASSIGN(import::ModelConfig config, import::readModelConfig(*file));
     QUERN_ASSIGN(TokenizerSource source, import::readTokenizer(*file, config));
     QUERN_ASSIGN(image, buildTokenizer(source));
     QUERN_ASSIGN(Tokenizer tables, Tokenizer::open(image.bytes, options.path));
     tokenizer.emplace(std::move(tables));
-    QUERN_ASSIGN(module, import::importGGUF(context, *file, config));
+    module = import::importModel(context, *file, config);
     if (!options.floatActivations)
       QUERN_TRY(quantizeActivations());
     unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
