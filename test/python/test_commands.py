@@ -1,0 +1,91 @@
+"""Each subcommand on models that are fine."""
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize("command", ["compile", "run", "inspect", "bench", "perplexity", "logits"])
+def test_help_shows_an_example(quern, command):
+    text = quern.run(command, "--help")
+    assert "Examples:" in text and f"quern {command}" in text
+
+
+def test_wrong_arguments_end_with_status_2(quern):
+    assert quern.start("run").returncode == 2
+    assert quern.start("no-such-command").returncode == 2
+    assert quern.start().returncode == 2
+
+
+def test_compiling_twice_gives_the_same_bytes(quern, tiny, tiny_package, tmp_path):
+    again = quern.compile(tiny, tmp_path / "again.quern", "-t", "1")
+    assert again.read_bytes() == tiny_package.read_bytes()
+
+
+def test_run_streams_the_same_text_for_the_same_seed(quern, tiny_package):
+    flags = ["run", tiny_package, "--raw", "-p", "the", "-n", "12", "--seed", "5", "--temp", "1"]
+    text = quern.run(*flags)
+    assert text.strip() and quern.run(*flags) == text
+    assert quern.run(*flags, "-t", "2") == text
+
+
+def test_run_reads_a_prompt_from_a_pipe(quern, tiny_package, tmp_path):
+    prompt = tmp_path / "prompt"
+    prompt.write_text("the cat")
+    flags = ["run", tiny_package, "--temp", "0", "-n", "8", "--template", "deepseek-r1"]
+    with open(prompt) as pipe:
+        text = quern.run(*flags, stdin=pipe)
+    assert text == quern.run(*flags, "-p", "the cat") == quern.run(*flags, "-f", prompt)
+    assert text.startswith("<think>\n")
+
+
+def test_inspect_shows_a_package(quern, tiny_package):
+    shown = json.loads(quern.run("inspect", tiny_package, "--json", "--verify"))
+    assert shown["kind"] == "package" and shown["weights_verified"]
+    assert {"manifest", "plan", "tokenizer", "weights"} <= {section["name"] for section in shown["sections"]}
+    assert [code["target"] for code in shown["manifest"]["code"]][-1] == "x86-64-v2"
+    text = quern.run("inspect", tiny_package)
+    assert "blk.1.ffn_down.weight" in text and "x86-64-v2" in text
+
+
+def test_inspect_shows_a_gguf(quern, tiny):
+    shown = json.loads(quern.run("inspect", tiny, "--json"))
+    assert shown["kind"] == "gguf" and shown["compiles"]
+    assert shown["metadata"]["qwen2.block_count"] == 2
+    tensor = next(t for t in shown["tensors"] if t["name"] == "blk.0.attn_k.weight")
+    assert tensor["shape"] == [128, 256] and tensor["format"].lower() == "q8_0" and tensor["bytes"] == 128 * 8 * 34
+    assert "token_embd.weight" in quern.run("inspect", tiny)
+
+
+def test_bench_has_the_fields_of_llama_bench(quern, tiny_package):
+    text = quern.run("bench", "-m", tiny_package, "-p", "16,32", "-n", "4", "-d", "8", "-t", "1,2", "-r", "2", "-o", "json")
+    results = json.loads(text)
+    assert [(r["n_prompt"], r["n_gen"]) for r in results] == [(16, 0), (32, 0), (0, 4)] * 2
+    fields = {"build_commit", "cpu_info", "model_filename", "model_type", "model_size", "model_n_params", "n_batch",
+              "n_threads", "n_prompt", "n_gen", "n_depth", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts",
+              "samples_ns", "samples_ts"}
+    for result in results:
+        assert fields <= set(result) and result["n_depth"] == 8 and len(result["samples_ns"]) == 2
+        assert result["avg_ts"] > 0
+    assert "| pp16 |" in quern.run("bench", "-m", tiny_package, "-p", "16", "-n", "0", "-r", "1").replace("  ", "")
+
+
+def test_divergence_from_itself_is_nothing(quern, tiny_package, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("the cat and the hat sat on the mat, and then they ate. " * 20)
+    base = tmp_path / "base.logits"
+    first = quern.run("perplexity", tiny_package, "-f", text, "-c", "32", "--chunks", "4", "--kl-divergence-base", base)
+    perplexity = float(first.split("PPL = ")[1].split()[0])
+    # 4 chunks of 32 tokens; each scores 15 positions of 284 + 4 codes (a vocabulary of 283).
+    assert base.stat().st_size == 20 + 4 * 4 * 32 + 4 * 15 * 2 * 288
+    report = quern.run("perplexity", tiny_package, "--kl-divergence-base", base, "--kl-divergence")
+    values = {line.split(":")[0].strip(): line.split(":")[1].split() for line in report.splitlines() if ":" in line}
+    assert float(values["Mean PPL(Q)"][0]) == pytest.approx(perplexity, rel=1e-4)
+    assert float(values["Mean PPL(base)"][0]) == pytest.approx(perplexity, rel=1e-3)
+    assert abs(float(values["Mean    KLD"][0])) < 1e-6
+
+
+def test_compile_dumps_phases_and_stops(quern, tiny, tmp_path):
+    quern.run("compile", tiny, f"--dump-phases={tmp_path}/ir", "--stop-after=quantize")
+    dumps = sorted(path.name for path in (tmp_path / "ir").iterdir())
+    assert [name.split("-", 1)[1] for name in dumps] == ["import.mlir", "quantize.mlir"]
+    assert "dq.matmul" in (tmp_path / "ir" / dumps[1]).read_text()
