@@ -1,6 +1,7 @@
 #include "quern/Runtime/Sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -37,31 +38,50 @@ bool Sampler::before(const Candidate &a, const Candidate &b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-void Sampler::penalize(std::span<const int32_t> history) {
-  if (settings.repeatPenalty == 1.0f)
-    return;
+void Sampler::penalize(std::span<const float> logits, std::span<const int32_t> history) {
+  penalized.assign(logits.begin(), logits.end());
   size_t window = settings.repeatLastN < 0 ? history.size() : std::min(history.size(), size_t(settings.repeatLastN));
   seen.assign(history.end() - long(window), history.end());
   std::sort(seen.begin(), seen.end());
   seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
   for (int32_t token : seen)
-    if (token >= 0 && size_t(token) < candidates.size()) {
-      float &logit = candidates[size_t(token)].logit; // not sorted yet: index is id
+    if (token >= 0 && size_t(token) < penalized.size()) {
+      float &logit = penalized[size_t(token)];
       logit = logit > 0 ? logit / settings.repeatPenalty : logit * settings.repeatPenalty;
     }
 }
 
+/// Afterwards the candidates are in order of rank; without top-k they stay in order of id.
 void Sampler::keepTopK() {
-  if (settings.topK <= 0 || size_t(settings.topK) >= candidates.size())
+  if (settings.topK <= 0)
     return;
-  std::nth_element(candidates.begin(), candidates.begin() + settings.topK - 1, candidates.end(), before);
-  candidates.resize(size_t(settings.topK));
+  size_t count = std::min(size_t(settings.topK), candidates.size());
+  std::partial_sort(candidates.begin(), candidates.begin() + long(count), candidates.end(), before);
+  candidates.resize(count);
+}
+
+/// e^x for x <= 0 to 2e-7 of its value, 0 below -87. Branch-free, so that the compiler makes vectors of it: the whole
+/// vocabulary is weighed for each token, and the library's exp would take a tenth of the time of a small model's step.
+static float expOfNegative(float x) {
+  float clamped = x < -87.0f ? -87.0f : x;
+  constexpr float kRound = 0x1.8p23f; // adding it leaves the nearest whole number in the lowest bits
+  float shifted = clamped * 1.44269504f + kRound;
+  float whole = shifted - kRound;
+  // ln 2 in two parts, the first with few bits, so that the rest keeps its precision (Cody and Waite).
+  float rest = (clamped - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  // Taylor's series to the sixth power: |rest| <= 0.35, so the next term is below 1.3e-7.
+  float sum = 1.0f / 720;
+  for (float coefficient : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
+    sum = sum * rest + coefficient;
+  float power = std::bit_cast<float>((std::bit_cast<int32_t>(shifted) + 127) << 23);
+  return x < -87.0f ? 0.0f : sum * power;
 }
 
 void Sampler::weigh(float largest) {
   weights.resize(candidates.size());
+  float scale = 1 / settings.temperature;
   for (size_t i = 0; i < candidates.size(); ++i)
-    weights[i] = std::exp((double(candidates[i].logit) - largest) / settings.temperature);
+    weights[i] = expOfNegative((candidates[i].logit - largest) * scale);
 }
 
 /// Sorts as many of the largest candidates as make up top-p, and drops the rest.
@@ -69,14 +89,14 @@ void Sampler::keepTopP(float largest) {
   if (settings.topP >= 1)
     return;
   double total = 0, sum = 0;
-  for (double weight : weights)
+  for (float weight : weights)
     total += weight;
   size_t sorted = 0;
   for (size_t batch = 256;; batch *= 4) { // the nucleus is nearly always small: do not sort the whole vocabulary
     size_t end = std::min(sorted + batch, candidates.size());
     std::partial_sort(candidates.begin() + long(sorted), candidates.begin() + long(end), candidates.end(), before);
     for (; sorted < end; ++sorted) {
-      sum += std::exp((double(candidates[sorted].logit) - largest) / settings.temperature);
+      sum += expOfNegative((candidates[sorted].logit - largest) / settings.temperature);
       if (sum >= settings.topP * total || sorted + 1 == candidates.size()) {
         candidates.resize(sorted + 1);
         weigh(largest);
@@ -89,9 +109,9 @@ void Sampler::keepTopP(float largest) {
 /// The first candidate, in the order they stand in, at which the sum of weights exceeds u of all; those below min-p do
 /// not count.
 int32_t Sampler::draw(double u) const {
-  double least = settings.minP > 0 ? double(settings.minP) : 0.0; // the largest weight is 1
+  float least = std::max(settings.minP, 0.0f); // the largest weight is 1
   double total = 0;
-  for (double weight : weights)
+  for (float weight : weights)
     total += weight >= least ? weight : 0;
   double sum = 0;
   int32_t token = -1;
@@ -106,22 +126,35 @@ int32_t Sampler::draw(double u) const {
   return token; // rounding may leave the sum a little short: then the last one
 }
 
+/// The largest logit that is a number, -inf if there is none. Sixteen at a time: the compiler makes vectors of it.
+static float largestOf(std::span<const float> logits) {
+  constexpr size_t kLanes = 16;
+  float best[kLanes];
+  std::fill(best, best + kLanes, -std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      best[lane] = logits[i + lane] > best[lane] ? logits[i + lane] : best[lane];
+  for (; i < logits.size(); ++i)
+    best[0] = logits[i] > best[0] ? logits[i] : best[0];
+  return *std::max_element(best, best + kLanes);
+}
+
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  if (settings.repeatPenalty != 1.0f) {
+    penalize(logits, history);
+    logits = penalized;
+  }
+  float largest = largestOf(logits);
+  if (largest == -std::numeric_limits<float>::infinity())
+    return fail("the logits hold no number; the model's weights may be damaged (quern inspect --verify)");
+  if (settings.temperature <= 0 || std::isinf(largest))
+    return int32_t(std::find(logits.begin(), logits.end(), largest) - logits.begin());
   candidates.clear();
   for (size_t i = 0; i < logits.size(); ++i)
-    candidates.push_back({std::isnan(logits[i]) ? kNever : logits[i], int32_t(i)});
-  penalize(history);
-  const auto best = std::min_element(candidates.begin(), candidates.end(), before);
-  if (best == candidates.end() || best->logit == kNever)
-    return fail("the logits hold no number; the model's weights may be damaged (quern inspect --verify)");
-  float largest = best->logit;
-  if (settings.temperature <= 0 || std::isinf(largest))
-    return best->token;
+    if (!std::isnan(logits[i]))
+      candidates.push_back({logits[i], int32_t(i)});
   keepTopK();
-  // Ids ascend where nothing was cut by rank; else the order is by rank, so that a draw has one meaning.
-  if (settings.topK > 0)
-    std::sort(candidates.begin(), candidates.end(), before);
   weigh(largest);
   keepTopP(largest);
   return draw(uniformAt(settings.seed, history.size()));

@@ -40,15 +40,16 @@ private:
     int32_t token;
   };
   static bool before(const Candidate &a, const Candidate &b);
-  void penalize(std::span<const int32_t> history);
+  void penalize(std::span<const float> logits, std::span<const int32_t> history);
   void keepTopK();
   void weigh(float largest);
   void keepTopP(float largest);
   int32_t draw(double u) const;
 
   SamplerSettings settings;
-  std::vector<Candidate> candidates; ///< scratch, kept between calls
-  std::vector<double> weights;       ///< of candidates, the largest 1
+  std::vector<float> penalized;      ///< scratch, as all that follow: kept between calls
+  std::vector<Candidate> candidates;
+  std::vector<float> weights;        ///< of candidates, the largest 1
   std::vector<int32_t> seen;
 };
 
