@@ -29,6 +29,7 @@ def parse_arguments():
     p.add_argument("--type", default="F32", choices=[*random_blocks.TYPES, *quantization_mix.MIXES],
                    help="type of all matrices, or a mix; where a row is no whole number of blocks, what quantizers take")
     p.add_argument("--tensor-type", action="append", default=[], metavar="REGEX=TYPE", help="exceptions, first match wins")
+    p.add_argument("--bad-number", metavar="TENSOR", help="damage this matrix: one scale or value is no number")
     p.add_argument("--split", type=int, default=1, metavar="PARTS")
     return p.parse_args()
 
@@ -49,7 +50,10 @@ def random_tensors(a, shape):
         kind = quantization_mix.tensor_type(name, dims[1], a.type, a.layers, a.tied, a.type not in quantization_mix.MIXES,
                                             rules)
         spread = 1.0 if name == "token_embd.weight" and not a.tied else 1 / math.sqrt(dims[1])
-        yield name, dims, g.TYPE_IDS[kind], random_blocks.random_bytes(rng, kind, math.prod(dims), spread)
+        data = random_blocks.random_bytes(rng, kind, math.prod(dims), spread)
+        if name == a.bad_number:
+            data = random_blocks.with_bad_number(kind, data)
+        yield name, dims, g.TYPE_IDS[kind], data
 
 
 def main():

@@ -1,4 +1,5 @@
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Import/CheckNumbers.h"
 
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
@@ -185,6 +186,15 @@ gguf::TypeTable import::typeTable(MLIRContext &context) {
   for (dq::FormatAttr format : formats.list())
     types.add(formats.spec(format));
   return types;
+}
+
+Status import::checkNumbers(MLIRContext &context, const gguf::File &file, unsigned threads) {
+  dq::FormatRegistry &formats = context.getOrLoadDialect<dq::DQDialect>()->getFormats();
+  auto lookup = [&](uint32_t typeId) {
+    dq::FormatAttr format = formats.lookupGguf(typeId);
+    return format ? &formats.spec(format) : nullptr;
+  };
+  return checkNumbers(file, lookup, threads);
 }
 
 OwningOpRef<ModuleOp> import::importModel(MLIRContext &context, const gguf::File &file, const ModelConfig &config) {

@@ -25,6 +25,7 @@ Status Compilation::open() {
   QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.input, import::typeTable(context)));
   file.emplace(std::move(opened));
   QUERN_ASSIGN(config, import::readModelConfig(*file));
+  QUERN_TRY(import::checkNumbers(context, *file, options.threads));
   QUERN_ASSIGN(TokenizerSource source, import::readTokenizer(*file, config));
   chatTemplate = source.chatTemplate;
   auto built = buildTokenizer(source);

@@ -58,3 +58,11 @@ def random_bytes(rng, kind, count, spread):
         minimums = (scales * layout.minimum_ratio).astype(np.float16)
         blocks[:, layout.minimum_at:layout.minimum_at + 2] = minimums.view(np.uint8)
     return blocks.tobytes()
+
+
+def with_bad_number(kind, data):
+    """The bytes with the last block's scale, or the last value of a plain float type, replaced by no number."""
+    nothing = {"F32": b"\0\0\xc0\x7f", "BF16": b"\xc0\x7f", "MXFP4": b"\xff"}.get(kind, b"\0\x7e")
+    size = g.TENSOR_TYPES[g.TYPE_IDS[kind]][2]
+    at = len(data) - size + (LAYOUTS[kind].scale_at if kind in LAYOUTS else 0)
+    return data[:at] + nothing + data[at + len(nothing):]

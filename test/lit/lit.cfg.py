@@ -17,6 +17,6 @@ config.substitutions.append(("%make-model", "/usr/bin/python3 " +
 config.substitutions.append(("%formats", os.path.join(config.quern_src_root, "dialects", "DQ", "formats")))
 
 # Tests that need a tool or data which a build may lack ask for it by `REQUIRES:`.
-for tool in ("quern-translate", "quern"):
+for tool in ("quern-translate", "quern", "quern-compiler"):
     if os.path.exists(os.path.join(config.quern_bin_dir, tool)):
         config.available_features.add(tool)

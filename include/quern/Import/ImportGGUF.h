@@ -17,6 +17,9 @@ inline constexpr char kEntryName[] = "step";
 /// The plain types, and every block format that the context's `dq` dialect knows.
 gguf::TypeTable typeTable(mlir::MLIRContext &context);
 
+/// Fails on weights whose scales or values are infinite or no numbers, in any format that the context knows.
+Status checkNumbers(mlir::MLIRContext &context, const gguf::File &file, unsigned threads);
+
 /// Builds the module of a model whose description was read from the same file:
 ///
 ///   func @step(token_ids, positions: tensor<?xi32> [tokens], !lm.cache, output_rows: tensor<?xi32> [outputs])
