@@ -93,6 +93,9 @@ Result<std::span<const float>> WeightCache::floats(dq::SourceOp op) {
 
 Result<const SplitWeight *> WeightCache::split(dq::SourceOp op) {
   QUERN_ASSIGN(const Weight *weight, stored(op));
+  if (unsigned group = weight->spec->group; group != kAct8Sum && group % kAct8Group != 0)
+    return fail("weight '" + op.getSymName().str() + "': groups of " + std::to_string(group) +
+                " have no fold; groups of 16 and of multiples of 32 have");
   auto [place, isNew] = apart.try_emplace(op);
   SplitWeight &out = place->second;
   if (!isNew)

@@ -30,7 +30,7 @@ private:
 /// A block weight taken apart for exact dot products: w[n, k] = scales[n, k / piece] * codes[n, k] + addends[n, k /
 /// piece].
 struct SplitWeight {
-  int64_t piece = 0;          ///< weights that share a scale, at most 32
+  int64_t piece = 0;          ///< weights that share a scale: 16 or 32
   std::vector<int8_t> codes;  ///< [rows, width]
   std::vector<float> scales;  ///< [rows, width / piece]
   std::vector<float> addends; ///< [rows, width / piece]; empty if the format has no minimums

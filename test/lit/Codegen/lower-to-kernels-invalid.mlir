@@ -1,0 +1,35 @@
+// RUN: quern-opt %s -split-input-file -verify-diagnostics --dq-pack-weights --lm-plan-memory --cpu-lower-to-kernels
+
+func.func @op(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x64xf16>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x64xf16> -> tensor<?x64xf32>
+  // expected-error @+1 {{this op has no CPU kernel}}
+  %1 = arith.mulf %0, %0 : tensor<?x64xf32>
+  return
+}
+
+// -----
+
+!cache = !lm.cache<layers = 1, kv_heads = 1, head_dim = 24>
+func.func @head_size(%ids: tensor<?xi32> {lm.size = "tokens"}, %p: tensor<?xi32> {lm.size = "tokens"}, %c: !cache, %t: tensor<8x24xf16>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x24xf16> -> tensor<?x24xf32>
+  // expected-error @+1 {{the head size 24 is not a multiple of 16, which kernels need}}
+  %1 = lm.attention %0, %0, %0 at %p in %c {layer = 0, scale = 0.5 : f32} : tensor<?x24xf32>, tensor<?x24xf32>, tensor<?xi32>, !cache
+  return
+}
+
+// -----
+
+func.func @two_epilogues(%ids: tensor<?xi32> {lm.size = "tokens"}, %w: tensor<64x64xf16>, %b: tensor<64xf32>) {
+  %0 = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x64xf16> -> tensor<?x64xf32>
+  // expected-error @+1 {{a bias and a residual in one matmul have no kernel}}
+  %1 = dq.matmul %0, [%w] bias(%b) residual(%0 : tensor<?x64xf32>) : tensor<?x64xf32>, [tensor<64x64xf16>], (tensor<64xf32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @result(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x64xf16>) -> tensor<?x64xf32> {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x64xf16> -> tensor<?x64xf32>
+  // expected-error @+1 {{a result that is not written by a matmul has no place in the driver's buffers}}
+  return %0 : tensor<?x64xf32>
+}
