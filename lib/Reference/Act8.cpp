@@ -12,8 +12,11 @@ static void quantizeGroup(std::span<const double> x, int8_t *codes, float &scale
     largest = std::max(largest, std::fabs(float(value)));
   scale = largest / 127.0f;
   float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-  for (double value : x)
-    *codes++ = int8_t(std::nearbyint(float(value) * inverse)); // the default rounding mode: half to even
+  for (double value : x) {
+    float code = std::nearbyint(float(value) * inverse); // the default rounding mode: half to even
+    // 1 / d overflows where all of a group is below 2^-121; converted by x86's vector instructions, its codes are zero.
+    *codes++ = std::isfinite(code) ? int8_t(code) : int8_t(0);
+  }
 }
 
 Act8Rows quern::reference::quantize(const Rows &rows) {

@@ -57,6 +57,14 @@ TEST(Act8, AGroupOfZerosHasScaleZero) {
   EXPECT_EQ(q.codes, std::vector<int8_t>(32, 0));
 }
 
+TEST(Act8, AGroupBelowTheInversesRangeHasCodesZero) {
+  std::vector<double> x(32, 0.0);
+  x[3] = std::ldexp(1.0, -125);
+  Act8Rows q = quantize(oneRow(x));
+  EXPECT_GT(q.scales[0], 0.0f);
+  EXPECT_EQ(q.codes, std::vector<int8_t>(32, 0));
+}
+
 TEST(Act8, TheLastGroupMayBeShort) {
   std::vector<double> x(40, 1.0);
   x[39] = -2.0;

@@ -2,6 +2,7 @@
 #include "TestBlocks.h"
 #include "TestModule.h"
 
+#include "quern/Formats/Decoder.h"
 #include "quern/Reference/ExactFold.h"
 
 #include <cmath>
@@ -141,6 +142,32 @@ static void tameScales(const formats::FormatSpec &spec, const formats::Scale &sc
     }
 }
 
+/// Random weights of a format, added to the module as "w_<name>"; returns their bytes.
+static std::vector<uint8_t> addRandomWeight(TestModule &test, const formats::FormatSpec &spec, int64_t n, int64_t k) {
+  std::vector<uint8_t> blocks = randomBlocks(n * k / spec.block, spec.bytes, {}, 12);
+  tameScales(spec, spec.scale, blocks);
+  if (spec.minimum)
+    tameScales(spec, *spec.minimum, blocks);
+  test.addWeight("w_" + spec.name, matrix(n, k, "!dq.block<" + spec.name + ">"), blocks);
+  return blocks;
+}
+
+TEST(Embedding, DecodesEveryFormatAsTheDecoderDoes) {
+  TestModule test;
+  for (dq::FormatAttr format : test.formats()) {
+    const formats::FormatSpec &spec = format.getSpec();
+    std::vector<uint8_t> blocks = addRandomWeight(test, spec, 3, 512);
+    std::string type = matrix(3, 512, "!dq.block<" + spec.name + ">");
+    Rows out = test.run("func.func @f(%ids: tensor<?xi32>) -> tensor<?x512xf32> {\n%w = dq.weight @w_" + spec.name +
+                            " : " + type + "\n%0 = lm.embedding %ids, %w : tensor<?xi32>, " + type +
+                            " -> tensor<?x512xf32>\nreturn %0 : tensor<?x512xf32>\n}",
+                        {Ids{0, 1, 2}});
+    std::vector<float> decoded(3 * 512);
+    formats::Decoder(spec).decodeRow(blocks.data(), decoded.size(), decoded.data());
+    EXPECT_EQ(out.values, std::vector<double>(decoded.begin(), decoded.end())) << spec.name;
+  }
+}
+
 TEST(Matmul, EveryFormatFoldsNearTheExactFold) {
   constexpr int64_t kWidth = 512, kRows = 4;
   TestModule test;
@@ -154,12 +181,8 @@ TEST(Matmul, EveryFormatFoldsNearTheExactFold) {
   Act8Rows q = quantize(x);
   for (dq::FormatAttr format : formats) {
     const formats::FormatSpec &spec = format.getSpec();
-    std::vector<uint8_t> blocks = randomBlocks(kRows * kWidth / spec.block, spec.bytes, {}, 12);
-    tameScales(spec, spec.scale, blocks);
-    if (spec.minimum)
-      tameScales(spec, *spec.minimum, blocks);
+    std::vector<uint8_t> blocks = addRandomWeight(test, spec, kRows, kWidth);
     std::string type = matrix(kRows, kWidth, "!dq.block<" + spec.name + ">"), name = "w_" + spec.name;
-    test.addWeight(name, type, blocks);
     Rows out = test.run("func.func @f(%x: tensor<?x512xf32>) -> tensor<?x4xf32> {\n%w = dq.weight @" + name + " : " +
                             type + "\n%q = dq.quantize %x : tensor<?x512xf32> -> tensor<?x512x!dq.act8<32>>\n" +
                             "%m = dq.matmul %q, [%w] : tensor<?x512x!dq.act8<32>>, [" + type +
