@@ -1,0 +1,66 @@
+"""Logits depend on the tokens alone, to the bit: not on threads, chunks, batches, context length or what was cut off."""
+import math
+import random
+
+import pytest
+from conftest import BUILD
+from runtime_library import Library, floats
+
+TOKENS = [random.Random(5).randrange(256) for _ in range(150)]  # more than two key tiles of 64
+SOME = (0, 1, 62, 63, 64, 65, 127, 128, 149)
+
+
+@pytest.fixture(scope="module")
+def library():
+    return Library(BUILD / "lib" / "libquern_runtime.so")
+
+
+@pytest.fixture(scope="module", params=["", "all"], ids=["best code", "baseline"])
+def masked(request):
+    return {"masked_features": request.param.encode()}
+
+
+@pytest.fixture(scope="module")
+def expected(library, tiny_package, masked):
+    """The row of each token, one thread, one token at a time."""
+    with library.open(tiny_package, threads=1, **masked) as model:
+        session = model.session()
+        rows = []
+        for token in TOKENS:
+            model.decode([session], [token])
+            rows.append(session.logits())
+    assert all(math.isfinite(value) for value in floats(rows[-1]))
+    assert len(set(rows)) > len(rows) // 2
+    return rows
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 150])
+def test_prompts_in_chunks(library, tiny_package, masked, expected, threads, chunk):
+    with library.open(tiny_package, threads=threads, chunk_tokens=chunk, **masked) as model:
+        session = model.session()
+        session.prefill(TOKENS)
+        assert session.logits() == expected[-1]
+        assert model.session().all_logits(TOKENS) == expected
+        assert model.session().all_logits(TOKENS, 100) == expected[100:]
+
+
+def test_batches(library, tiny_package, masked, expected):
+    with library.open(tiny_package, threads=2, **masked) as model:
+        sessions = []
+        for position in SOME[1:]:
+            sessions.append(model.session(200 + position))  # another capacity, another layout of the cache
+            sessions[-1].prefill(TOKENS[:position])
+        model.decode(sessions, [TOKENS[position] for position in SOME[1:]])
+        assert [session.logits() for session in sessions] == [expected[position] for position in SOME[1:]]
+
+
+def test_sessions_cut_back(library, tiny_package, masked, expected):
+    with library.open(tiny_package, threads=2, **masked) as model:
+        session = model.session()
+        session.prefill(TOKENS)
+        for position in SOME[::-1]:
+            session.prefill([255] * 3)
+            session.truncate(position)
+            session.prefill(TOKENS[position:position + 1])
+            assert session.logits() == expected[position]
