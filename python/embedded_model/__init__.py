@@ -1,0 +1,1 @@
+"""The embedded model: a small Qwen2 trained on generated word problems, used by the test suite."""
