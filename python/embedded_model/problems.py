@@ -10,6 +10,7 @@ import random
 
 from .actions import ACTIONS
 from .endings import ENDINGS, both, now
+from .plain import PLAIN
 from .singles import SINGLES
 from .story import OPENINGS, Refused, Story, open_compared
 
@@ -60,8 +61,8 @@ def draw_any(rng):
     """One problem of either split: dict with question, reasoning, answer, names, numbers."""
     while True:
         try:
-            single = rng.random() < 0.32
-            sentences, lines, answer, names, numbers = _pick(rng, SINGLES)[0](rng) if single else draw_chain(rng)
+            single = rng.random() < 0.5
+            sentences, lines, answer, names, numbers = _pick(rng, SINGLES + PLAIN)[0](rng) if single else draw_chain(rng)
         except Refused:
             continue
         sentences = [text[0].upper() + text[1:] for text in sentences]

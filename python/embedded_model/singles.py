@@ -174,4 +174,4 @@ def bare(rng):
     return _finish(s, s.step("Compute", a, op, b))
 
 
-SINGLES = [(shopping, 1.5), (unknown_start, 1.5), (daily, 1.5), (pages, 0.8), (ages, 1), (places, 1.5), (bare, 1.5)]
+SINGLES = [(shopping, 1.5), (unknown_start, 1.5), (daily, 1.5), (pages, 0.8), (ages, 1), (places, 1.5), (bare, 2.5)]
