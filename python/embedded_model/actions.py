@@ -4,7 +4,7 @@ from .story import LARGEST, Refused, draw_amount
 
 GAIN = ["[buys|bought|buy] {c}", "[finds|found|find] {c}", "[gets|got|get] {c}", "[gets|got|get] {c} from {his} {r}",
         "[receives|received|receive] {c} from {his} {r}", "[picks|picked|pick] {c}", "[collects|collected|collect] {c}",
-        "[wins|won|win] {c}", "[adds|added|add] {c}", "[takes|took|take] {c}", "[is given|was given|are given] {c}",
+        "[wins|won|win] {c}", "[adds|added|add] {c}", "[is given|was given|are given] {c}",
         "[buys|bought|buy] {c} at the store", "[buys|bought|buy] {c} at the market", "[gets|got|get] {c} from {m}",
         "[finds|found|find] {c} on the way home"]
 GAIN_BY = ["{his} {r} [gives|gave|gives] {him} {c}.", "{m} [gives|gave|gives] {him} {c}.",

@@ -63,6 +63,15 @@ class Layout:
         return x.transpose(1, 2).reshape(self.batch * self.longest, -1).index_select(0, self.places)
 
 
+def attend(q, k, v):
+    """Causal attention on [B, heads, T, D], written out: for such short sequences on a CPU it costs a fraction of
+    what the backward pass of scaled_dot_product_attention does."""
+    longest = q.shape[2]
+    future = torch.full((longest, longest), -math.inf).triu(1)
+    scores = (q @ k.transpose(2, 3)).float() / math.sqrt(q.shape[3]) + future
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
 class Layer(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -83,9 +92,7 @@ class Layer(nn.Module):
         k = layout.rotate(self.k(h).view(-1, c.kv_heads, c.head_dim))
         v = self.v(h).view(-1, c.kv_heads, c.head_dim)
         k, v = (t.to(v.dtype).repeat_interleave(c.heads // c.kv_heads, dim=1) for t in (k, v))
-        mixed = F.scaled_dot_product_attention(layout.spread(q.to(v.dtype)), layout.spread(k), layout.spread(v),
-                                               is_causal=True)
-        x = x + self.o(layout.gather(mixed))
+        x = x + self.o(layout.gather(attend(layout.spread(q.to(v.dtype)), layout.spread(k), layout.spread(v))))
         h = self.ffn_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 

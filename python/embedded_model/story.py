@@ -47,8 +47,9 @@ class Story:
         return group
 
     def new_person(self):
-        """Draws a person whom the problem has not named yet."""
-        while (drawn := words.person(self.rng)).name in self.names:
+        """Draws a person whom the problem has not named yet, and whom no pronoun can confuse with the actor."""
+        she = None if self.they else self.actor.he == "he"
+        while (drawn := words.person(self.rng, she=she)).name in self.names:
             pass
         return drawn
 
@@ -148,13 +149,13 @@ def open_kinds(s):
     b = draw_amount(s.rng, 1, LARGEST - a)
     if s.rng.random() < 0.6:
         one, two = s.rng.sample(words.COLORS, 2)
-        first, second = f"{s.number(a)} {one} {s.thing[1]}", f"{s.number(b)} {two} {s.thing[1]}"
+        first, second = (s.count(n, thing=(f"{color} {s.thing[0]}", f"{color} {s.thing[1]}")) for n, color in ((a, one), (b, two)))
         if s.rng.random() < 0.3:
             first = f"{a} {one}"
     else:
         kinds = words.FOOD if s.eatable else words.OBJECTS
         x, y = s.rng.sample(kinds, 2)
-        first, second = f"{s.number(a)} {x[1]}", f"{s.number(b)} {y[1]}"
+        first, second = s.count(a, thing=x), s.count(b, thing=y)
         s.thing = ("piece of fruit", "pieces of fruit") if s.eatable and s.rng.random() < 0.3 else ("thing", "things")
     s.tell(s.rng.choice(["{N} [has|had|have] {f} and {g}.", "{N} [buys|bought|buy] {f} and {g}.",
                          "{N} [has|had|have] {f} and also {g}.", "{N} [picks|picked|pick] {f} and {g}.",

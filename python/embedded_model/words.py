@@ -40,10 +40,11 @@ class Person:
         self.he, self.him, self.his = ("she", "her", "her") if she else ("he", "him", "his")
 
 
-def person(rng: random.Random, other=None):
-    """Draws a person; one in eight has an invented name.  Never the same name as `other`."""
+def person(rng: random.Random, other=None, she=None):
+    """Draws a person, of the given pronoun if any; one in eight has an invented name, never that of `other`."""
+    drawn = she
     while True:
-        she = rng.random() < 0.5
+        she = rng.random() < 0.5 if drawn is None else drawn
         if rng.random() < 0.125:
             name = "".join(rng.choice(SYLLABLES) for _ in range(rng.choice((2, 2, 3)))).capitalize()
         else:
