@@ -15,8 +15,8 @@ BUILD = Path(os.environ.get("QUERN_BUILD", SOURCE / "build"))
 class Quern:
     """Runs the command; every run must end in time and by its own exit, never by a signal."""
 
-    def __init__(self, program):
-        self.program = program
+    def __init__(self, folder):
+        self.program, self.compiler = folder / "quern", folder / "quern-compiler"
 
     def start(self, *arguments, **options):
         options.setdefault("timeout", 600)
@@ -51,7 +51,7 @@ class Quern:
 
 @pytest.fixture(scope="session")
 def quern():
-    return Quern(BUILD / "bin" / "quern")
+    return Quern(BUILD / "bin")
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +80,12 @@ def embedded():
     found = sorted((SOURCE / "test" / "models").glob("*.gguf"))
     assert found, "the embedded model is missing from test/models"
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def heldout():
+    """Problems whose numbers and names never occur together in training, one JSON object a line."""
+    return SOURCE / "test" / "models" / "heldout.jsonl"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 """Each subcommand on models that are fine."""
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 
@@ -89,3 +92,17 @@ def test_compile_dumps_phases_and_stops(quern, tiny, tmp_path):
     dumps = sorted(path.name for path in (tmp_path / "ir").iterdir())
     assert [name.split("-", 1)[1] for name in dumps] == ["import.mlir", "quantize.mlir"]
     assert "dq.matmul" in (tmp_path / "ir" / dumps[1]).read_text()
+
+
+def test_chat_on_a_terminal(quern, tiny_package):
+    """Two questions, forgetting, and the end; each reply begins with the template's opening."""
+    terminal, inside = pty.openpty()
+    os.write(terminal, b"hello\n\nagain\n/clear\nhello\n/exit\n")
+    flags = ["--temp", "0", "-n", "6", "--template", "deepseek-r1", "--verbose"]
+    result = subprocess.run([quern.program, "run", tiny_package, *flags], stdin=inside, capture_output=True, timeout=60)
+    os.close(terminal), os.close(inside)
+    assert result.returncode == 0, result.stderr
+    first, second, third = result.stdout.split(b"> <think>\n")[1:]
+    assert third.startswith(first.split(b"\n> ")[0])
+    prompts = [int(line.split()[1]) for line in result.stderr.decode().splitlines() if line.startswith("prompt:")]
+    assert len(prompts) == 3 and prompts[0] > 5

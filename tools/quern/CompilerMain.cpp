@@ -8,5 +8,7 @@ int main(int argc, char **argv) {
   root.require_subcommand(1);
   root.get_formatter()->column_width(36);
   return cli::runCommands(
-      root, {cli::addCompileModel(root), cli::addInspectGguf(root), cli::addReferenceLogits(root)}, argc, argv);
+      root, {cli::addCompileModel(root), cli::addInspectGguf(root), cli::addReferenceLogits(root),
+             cli::addEncodeBlocks(root)},
+      argc, argv);
 }
