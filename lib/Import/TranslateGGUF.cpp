@@ -32,9 +32,11 @@ static OwningOpRef<Operation *> translate(llvm::SourceMgr &sources, MLIRContext 
   return {};
 }
 
-void import::registerGGUFTranslation() {
+void import::registerGGUFTranslation(void (*more)(DialectRegistry &)) {
   TranslateToMLIRRegistration registration(
-      "import-gguf", "import a GGUF model (qwen2, llama) as a model graph", translate, [](DialectRegistry &registry) {
+      "import-gguf", "import a GGUF model (qwen2, llama) as a model graph", translate,
+      [more](DialectRegistry &registry) {
         registry.insert<dq::DQDialect, lm::LMDialect, func::FuncDialect, arith::ArithDialect>();
+        more(registry);
       });
 }

@@ -1,9 +1,10 @@
 // quern-translate: mlir-translate with our importers.
 #include "quern/Import/ImportGGUF.h"
+#include "tools/FormatFiles.h"
 
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 
 int main(int argc, char **argv) {
-  quern::import::registerGGUFTranslation();
+  quern::import::registerGGUFTranslation(quern::tools::addFormatFiles);
   return mlir::failed(mlir::mlirTranslateMain(argc, argv, "Quern's importers and exporters"));
 }

@@ -36,6 +36,7 @@ Command cli::addLogits(CLI::App &root, char **argv) {
   struct All {
     ModelFlags model;
     LogitsOptions logits;
+    std::vector<std::string> formatFiles;
     bool reference = false, floatActivations = false;
   };
   auto options = std::make_shared<All>();
@@ -45,6 +46,8 @@ Command cli::addLogits(CLI::App &root, char **argv) {
   app->add_flag("--reference", options->reference, "Use the slow double-precision reference on a GGUF file");
   app->add_flag("--float-activations", options->floatActivations,
                 "With --reference: round neither activations nor cache");
+  app->add_option("--format", options->formatFiles, "With --reference: file that describes further block formats")
+      ->allow_extra_args(false);
   bindModelFlags(*app, options->model);
   app->footer("\nExamples:\n"
               "  quern logits model.quern --prompts prompts.txt -n 64 --top 20 > ours.jsonl\n"

@@ -8,6 +8,8 @@
 #include "quern/Reference/Evaluator.h"
 #include "quern/Runtime/Tokenizer.h"
 
+#include "dialects/DQ/DQ.h"
+
 #include "mlir/Pass/PassManager.h"
 
 #include <numeric>
@@ -20,6 +22,7 @@ using namespace quern::cli;
 namespace {
 struct ReferenceOptions {
   std::string path;
+  std::vector<std::string> formatFiles;
   LogitsOptions logits;
   bool reference = false, floatActivations = false;
   unsigned threads = 0;
@@ -32,6 +35,8 @@ public:
 
   /// Reads and imports the model; to be called once, first.
   Status open() {
+    for (const std::string &path : options.formatFiles)
+      QUERN_TRY(context.getOrLoadDialect<dq::DQDialect>()->getFormats().addFile(path));
     QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.path, import::typeTable(context)));
     file.emplace(std::move(opened));
     QUERN_ASSIGN(import::ModelConfig config, import::readModelConfig(*file));
@@ -98,6 +103,8 @@ Command cli::addReferenceLogits(CLI::App &root) {
   bindLogitsOptions(*app, options->logits);
   app->add_flag("--reference", options->reference, "Always so here");
   app->add_flag("--float-activations", options->floatActivations, "Neither activations nor cache are rounded");
+  app->add_option("--format", options->formatFiles, "File that describes further block formats")
+      ->allow_extra_args(false);
   app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor");
   return {app, [options]() -> Status {
             ReferenceSource source(*options);

@@ -32,8 +32,8 @@ mlir::OwningOpRef<mlir::ModuleOp> importModel(mlir::MLIRContext &context, const 
 /// Reads the model's description and builds the module; fails as readModelConfig does.
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importGGUF(mlir::MLIRContext &context, const gguf::File &file);
 
-/// Registers `--import-gguf` with the translation registry (quern-translate).
-void registerGGUFTranslation();
+/// Registers `--import-gguf` with the translation registry (quern-translate). `more` may add to the dialect registry.
+void registerGGUFTranslation(void (*more)(mlir::DialectRegistry &));
 
 } // namespace quern::import
 
