@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
 
 #include <gtest/gtest.h>
 
@@ -36,10 +37,15 @@ public:
     std::memcpy(stored.data() + stored.size() - bytes, elements.data(), bytes);
   }
 
-  /// Parses the function, and makes the evaluator ready.
-  Evaluator &load(const std::string &function, Options options = {}) {
+  /// Parses the function, runs passes on it if there are any, and makes the evaluator ready.
+  Evaluator &load(const std::string &function, Options options = {},
+                  void (*addPasses)(mlir::OpPassManager &) = nullptr) {
     module = mlir::parseSourceString<mlir::ModuleOp>(text + function, &context);
     EXPECT_TRUE(module) << "the test's own text does not parse";
+    mlir::PassManager passes(&context);
+    if (addPasses)
+      addPasses(passes);
+    EXPECT_TRUE(mlir::succeeded(passes.run(*module)));
     WeightSource source = [this](int64_t, int64_t offset, int64_t bytes) -> Result<std::span<const uint8_t>> {
       return std::span<const uint8_t>(stored.data() + offset, bytes);
     };
