@@ -47,7 +47,6 @@ private:
   struct Emitted {
     const codegen::Target *target;
     codegen::CodeImage image;
-    std::vector<std::string> kernels;
   };
   std::vector<Emitted> emitted;
   std::vector<int64_t> arenaSizes;

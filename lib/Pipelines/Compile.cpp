@@ -90,12 +90,10 @@ Result<bool> Compilation::emitTarget(const codegen::Target &target) {
   QUERN_ASSIGN(bool stop, endPhase("kernels", *code, target.name));
   if (stop)
     return false;
-  Emitted result{&target, {}, {}};
+  Emitted result{&target, {}};
   for (auto function : code->getOps<mlir::func::FuncOp>()) {
-    if (function.isPrivate()) {
-      result.kernels.push_back(function.getName().str());
+    if (function.isPrivate())
       continue;
-    }
     auto sizes = function->getAttrOfType<mlir::DenseI64ArrayAttr>(codegen::kArenaSizes).asArrayRef();
     arenaSizes.assign(sizes.begin(), sizes.end());
     int64_t perThread = function->getAttrOfType<mlir::IntegerAttr>(codegen::kArenaPerThread).getInt();

@@ -74,7 +74,9 @@ std::string Compilation::describePlan() const {
                                {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});
   }
   for (const Emitted &code : emitted)
-    plan["kernels"][code.target->name] = code.kernels;
+    for (const codegen::CodeImage::Kernel &kernel : code.image.kernels)
+      plan["kernels"][code.target->name].push_back(
+          {{"name", kernel.name}, {"offset", kernel.offset}, {"bytes", kernel.bytes}});
   plan["arena"] = {{"bytes_per_token", arenaSizes[0]}, {"bytes_per_output", arenaSizes[1]},
                    {"bytes_per_thread", arenaPerThread}};
   return plan.dump(1) + "\n";

@@ -19,6 +19,12 @@ namespace quern::codegen {
 struct CodeImage {
   std::vector<uint8_t> bytes;
   std::map<std::string, int64_t> entries;
+  /// Every function of the image, for those who look inside.
+  struct Kernel {
+    std::string name;
+    int64_t offset, bytes;
+  };
+  std::vector<Kernel> kernels; ///< in the order of their offsets
 };
 
 /// Lowers kernels (func, scf, vector, arith, math and llvm ops, and the `dq` ops of kernels) to the llvm dialect.

@@ -76,6 +76,24 @@ static Status checkRelocations(const Elf &file) {
   return {};
 }
 
+/// The functions of the full symbol table, which the image itself does not carry.
+static std::vector<CodeImage::Kernel> listKernels(const Elf &file) {
+  std::vector<CodeImage::Kernel> kernels;
+  for (const llvm::object::ELFSymbolRef &symbol : file.symbols()) {
+    auto name = symbol.getName();
+    auto address = symbol.getAddress();
+    if (!name || !address) {
+      llvm::consumeError(name.takeError());
+      llvm::consumeError(address.takeError());
+      continue;
+    }
+    if (symbol.getELFType() == llvm::ELF::STT_FUNC)
+      kernels.push_back({name->str(), int64_t(*address), int64_t(symbol.getSize())});
+  }
+  llvm::sort(kernels, [](const auto &a, const auto &b) { return a.offset < b.offset; });
+  return kernels;
+}
+
 Result<CodeImage> codegen::linkImage(const std::vector<char> &object) {
   QUERN_ASSIGN(TemporaryFile input, TemporaryFile::create("o"));
   QUERN_ASSIGN(TemporaryFile output, TemporaryFile::create("so"));
@@ -107,5 +125,6 @@ Result<CodeImage> codegen::linkImage(const std::vector<char> &object) {
     if (symbol.getELFType() == llvm::ELF::STT_FUNC)
       image.entries[name->str()] = int64_t(*address);
   }
+  image.kernels = listKernels(*file);
   return image;
 }
