@@ -82,16 +82,23 @@ static void printCode(const Manifest &manifest, const package::PackageReader &re
 }
 
 /// Lists of records as tables, members of objects as one line each.
+static bool isListOfRecords(const ordered_json &value) {
+  return value.is_array() && !value.empty() && value.front().is_object();
+}
+
 static void printPlan(const ordered_json &plan) {
   if (!plan.is_object())
     return;
   for (const auto &[key, value] : plan.items()) {
     std::printf("\n%s\n", key.c_str());
-    if (value.is_array() && !value.empty() && value.front().is_object()) {
+    if (isListOfRecords(value)) {
       printRecords(value);
     } else if (value.is_object()) {
-      for (const auto &[name, member] : value.items())
-        std::printf("  %s: %s\n", name.c_str(), member.dump().c_str());
+      for (const auto &[name, member] : value.items()) {
+        std::printf("  %s: %s\n", name.c_str(), isListOfRecords(member) ? "" : member.dump().c_str());
+        if (isListOfRecords(member))
+          printRecords(member);
+      }
     } else {
       std::printf("  %s\n", value.dump().c_str());
     }
