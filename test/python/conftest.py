@@ -44,8 +44,8 @@ class Quern:
         self.run("compile", model, "-o", package, *flags)
         return package
 
-    def logits(self, model, prompts, *flags):
-        text = self.run("logits", model, "--prompts", prompts, *flags)
+    def logits(self, model, prompts, *flags, **options):
+        text = self.run("logits", model, "--prompts", prompts, *flags, **options)
         return [json.loads(line) for line in text.splitlines()]
 
 
