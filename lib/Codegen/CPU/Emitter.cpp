@@ -146,6 +146,8 @@ func::FuncOp quern::codegen::beginKernel(ModuleOp module, StringRef name, TypeRa
   auto kernel = func::FuncOp::create(builder, module.getLoc(), name, builder.getFunctionType(arguments, {}));
   kernel.setPrivate();
   kernel->setAttr("llvm.linkage", LLVM::LinkageAttr::get(module.getContext(), LLVM::linkage::Linkage::Internal));
+  // A kernel stays a function of its own, also where it is called once: profiles and `quern inspect` name it.
+  kernel->setAttr("passthrough", builder.getStrArrayAttr({"noinline"}));
   kernel.addEntryBlock();
   return kernel;
 }
