@@ -23,6 +23,18 @@ static ParseResult parseFormat(AsmParser &parser, FormatAttr &format) {
   return success();
 }
 
+/// What a matmul does with its products, where it is not nothing: `swiglu`.
+static void printActivation(OpAsmPrinter &printer, Operation *, ActivationAttr activation) {
+  if (activation.getValue() == Activation::Swiglu)
+    printer << "swiglu";
+}
+
+static ParseResult parseActivation(OpAsmParser &parser, ActivationAttr &activation) {
+  bool swiglu = succeeded(parser.parseOptionalKeyword("swiglu"));
+  activation = ActivationAttr::get(parser.getContext(), swiglu ? Activation::Swiglu : Activation::None);
+  return success();
+}
+
 #include "dialects/DQ/DQDialect.cpp.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialects/DQ/DQTypes.cpp.inc"

@@ -26,7 +26,7 @@ def DQ_PackedIntsAttr : DQ_Attr<"PackedInts", "ints"> {
   }];
   let parameters = (ins DefaultValuedParameter<"bool", "false">:$isSigned, ArrayRefParameter<"PlaneAttr">:$planes,
                         DefaultValuedParameter<"int64_t", "0">:$offset);
-  let assemblyFormat = "custom<Signed>($isSigned) `[` $planes `]` (`less` $offset^)?";
+  let assemblyFormat = "custom<Planes>($isSigned, $planes) (`less` $offset^)?";
 }
 
 def DQ_ScaleAttr : DQ_Attr<"Scale", "scale"> {
@@ -70,7 +70,8 @@ def DQ_FormatAttr : DQ_Attr<"Format", "format"> {
     (F8) the unit is a power of two;
     (F9) plain scales of several groups have a step;
     (F10) places are affine in `i` with positive divisors;
-    (F11) a GGUF type id is not negative.
+    (F11) a GGUF type id is not negative;
+    (F12) what is subtracted from an integer is at most 256.
   }];
   let parameters = (ins StringRefParameter<>:$name, "int64_t":$ggufType, "int64_t":$block, "int64_t":$bytes,
                         "int64_t":$group, "PackedIntsAttr":$codes, ArrayRefParameter<"int8_t">:$table,

@@ -151,7 +151,7 @@ def DQ_MatmulOp : DQ_Op<"matmul", [Pure, AttrSizedOperandSegments]> {
                        Variadic<DQ_Weight>:$weights, Variadic<DQ_Bias>:$biases, Optional<DQ_FloatRows>:$residual);
   let results = (outs Variadic<DQ_FloatRows>:$outs);
   let assemblyFormat = [{
-    ($activation^)? $x `,` `[` $weights `]` (`bias` `(` $biases^ `)`)? (`residual` `(` $residual^ `:` type($residual) `)`)?
+    custom<Activation>($activation) $x `,` `[` $weights `]` (`bias` `(` $biases^ `)`)? (`residual` `(` $residual^ `:` type($residual) `)`)?
     attr-dict `:` type($x) `,` `[` type($weights) `]` (`,` `(` type($biases)^ `)`)? `->` type($outs)
   }];
   let hasVerifier = 1;

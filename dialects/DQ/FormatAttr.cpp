@@ -39,14 +39,22 @@ static ParseResult parsePlace(AsmParser &parser, AffineMap &place) {
   return success();
 }
 
-static void printSigned(AsmPrinter &printer, bool isSigned) {
-  if (isSigned)
-    printer << "signed ";
+/// `signed [4 bits at ..., ...]`, without the space that the planes' own printer begins with.
+static void printPlanes(AsmPrinter &printer, bool isSigned, ArrayRef<PlaneAttr> planes) {
+  printer << (isSigned ? "signed [" : "[");
+  llvm::interleaveComma(planes, printer, [&](PlaneAttr plane) {
+    printer << plane.getBits() << " bits at ";
+    printPlace(printer, plane.getPlace());
+  });
+  printer << ']';
 }
 
-static ParseResult parseSigned(AsmParser &parser, bool &isSigned) {
+static ParseResult parsePlanes(AsmParser &parser, bool &isSigned, SmallVector<PlaneAttr> &planes) {
   isSigned = succeeded(parser.parseOptionalKeyword("signed"));
-  return success();
+  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
+    planes.push_back(dyn_cast_or_null<PlaneAttr>(PlaneAttr::parse(parser, {})));
+    return success(planes.back() != nullptr);
+  });
 }
 
 static void printScaleKind(AsmPrinter &printer, ScaleKind kind) {

@@ -112,7 +112,7 @@ LogicalResult Evaluator::ints(StringRef what, PackedIntsAttr attr, int64_t count
   if (format.table.empty() && (low < -128 || high > 127) && what == "code")
     return emitError() << "expected codes less zero point in a signed byte (F7), got " << low << " to " << high;
   if (std::abs(attr.getOffset()) > 256)
-    return emitError() << "expected " << what << "s less at most 256, got less " << attr.getOffset();
+    return emitError() << "expected " << what << "s less at most 256, got less " << attr.getOffset() << " (F12)";
   return success();
 }
 

@@ -1,5 +1,5 @@
 // Evaluates the description of a format: the affine places become tables of bytes and shifts, and every constraint
-// (F1 to F11 of DQAttrs.td) is checked on the way.
+// (F1 to F12 of DQAttrs.td) is checked on the way.
 #ifndef QUERN_DIALECTS_DQ_FORMATVERIFY_H
 #define QUERN_DIALECTS_DQ_FORMATVERIFY_H
 
