@@ -1,0 +1,260 @@
+// Compiled kernels against the exact fold, bit for bit: every format and float type, both targets, each epilogue, odd
+// sizes, one to many tokens, one and three threads. Activations reach a matmul as rows of an f32 embedding; what only a
+// later op can bring out is multiplied by the identity, which leaves every bit but the sign of zero.
+#include "CompiledModule.h"
+
+#include "dialects/DQ/DQ.h"
+#include "quern/Formats/Decoder.h"
+#include "quern/Formats/Encoder.h"
+#include "quern/Reference/ExactFold.h"
+#include "quern/Support/Half.h"
+
+#include <cmath>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace quern;
+using reference::MultiplyAdd;
+
+namespace {
+
+constexpr int64_t kTokens = 9, kN = 37, kSwigluN = 32;
+/// Tokens and threads: tiles of four tokens and what they leave, each thread with and without work.
+constexpr std::pair<int64_t, int64_t> kCalls[] = {{1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1}, {5, 3}, {9, 1}, {9, 3}};
+constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0",   "q2_K",   "q3_K",  "q4_K",
+                                    "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16", "bf16"};
+
+std::vector<float> randomValues(size_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  std::vector<float> values(count);
+  for (float &x : values)
+    x = normal(generator);
+  return values;
+}
+
+/// A stored weight of n rows of k, and its exact product with activations.
+struct Weight {
+  int64_t n, k;
+  std::string element; ///< as in the tensor's type
+  const formats::FormatSpec *spec = nullptr;
+  std::vector<uint8_t> bytes;
+  std::vector<float> widened; ///< [n, k]
+
+  std::string type() const {
+    return "tensor<" + std::to_string(n) + "x" + std::to_string(k) + "x" + element + ">";
+  }
+  float product(int64_t row, std::span<const float> x, const reference::Act8Row &x8, MultiplyAdd kind) const {
+    size_t rowBytes = bytes.size() / size_t(n);
+    if (spec)
+      return reference::foldExact(*spec, std::span(bytes).subspan(size_t(row) * rowBytes, rowBytes), x8, kind);
+    return reference::foldExact(std::span(widened).subspan(size_t(row * k), size_t(k)), x, kind);
+  }
+};
+
+template <typename IntT> void append(std::vector<uint8_t> &bytes, IntT value) {
+  auto *from = reinterpret_cast<const uint8_t *>(&value);
+  bytes.insert(bytes.end(), from, from + sizeof value);
+}
+
+Weight floatWeight(const std::string &type, int64_t n, int64_t k, const std::vector<float> &values) {
+  Weight weight{n, k, type, nullptr, {}, {}};
+  for (float value : values) {
+    if (type == "f32")
+      append(weight.bytes, value);
+    else
+      append(weight.bytes, type == "f16" ? floatToHalf(value) : floatToBfloat(value));
+    weight.widened.push_back(type == "f32"   ? value
+                             : type == "f16" ? halfToFloat(floatToHalf(value))
+                                             : bfloatToFloat(floatToBfloat(value)));
+  }
+  return weight;
+}
+
+class KernelTest : public testing::TestWithParam<const char *> {
+protected:
+  Weight weight(int64_t n, int64_t k, unsigned seed) {
+    std::vector<float> values = randomValues(size_t(n * k), seed);
+    std::string name = GetParam();
+    if (name == "f32" || name == "f16" || name == "bf16")
+      return floatWeight(name, n, k, values);
+    Weight weight{n, k, "!dq.block<" + name + ">", spec(), {}, std::vector<float>(values.size())};
+    weight.bytes.resize(values.size() / spec()->block * spec()->bytes);
+    formats::Encoder(*spec()).encodeRow(values.data(), n * k, weight.bytes.data());
+    formats::Decoder(*spec()).decodeRow(weight.bytes.data(), n * k, weight.widened.data());
+    return weight;
+  }
+
+  const formats::FormatSpec *spec() {
+    dq::FormatAttr format = context.getOrLoadDialect<dq::DQDialect>()->getFormats().lookup(GetParam());
+    return format ? &format.getSpec() : nullptr;
+  }
+  /// A width that is no multiple of 64, where the format allows one, and one of several super-blocks.
+  int64_t oddK() { return !spec() ? 80 : spec()->block == 32 ? 96 : 256; }
+  int64_t longK() { return !spec() ? 336 : 768; }
+
+  void addEntry(const std::string &name, int64_t k, int64_t width, const std::string &body);
+  void declare(const std::string &name, const Weight &weight) { module.source(name, weight.type(), weight.bytes); }
+  void declareFloats(const std::string &name, int64_t n, int64_t k, const std::vector<float> &values) {
+    declare(name, floatWeight("f32", n, k, values));
+  }
+  std::string matmul(const std::vector<std::string> &names, const Weight &like, const std::string &epilogue,
+                     bool swiglu = false);
+
+  /// Compiles for each target and compares an entry with `expect(token, column, kind)`.
+  template <typename ExpectT>
+  void compare(const std::string &entry, int64_t width, ExpectT expect, float tolerance = 0);
+  void compileAll();
+
+  mlir::MLIRContext context;
+  ModuleText module;
+  std::vector<std::pair<const codegen::Target *, std::unique_ptr<CompiledModule>>> compiled;
+};
+
+void KernelTest::addEntry(const std::string &name, int64_t k, int64_t width, const std::string &body) {
+  std::string x = "tensor<" + std::to_string(kTokens) + "x" + std::to_string(k) + "xf32>";
+  std::string rows = "tensor<?x" + std::to_string(k) + "xf32>";
+  module.text += "func.func @" + name +
+                 "(%ids: tensor<?xi32> {lm.name = \"token_ids\", lm.size = \"tokens\"}) -> (tensor<?x" +
+                 std::to_string(width) + "xf32> {lm.name = \"out\"}) {\n" +
+                 "  %xs = dq.weight @x" + std::to_string(k) + " : " + x + "\n" +
+                 "  %x = lm.embedding %ids, %xs : tensor<?xi32>, " + x + " -> " + rows + "\n" + body +
+                 "  return %y : tensor<?x" + std::to_string(width) + "xf32>\n}\n";
+}
+
+/// `%y = dq.matmul` of %x by the named weights, all like one another, with `epilogue` between list and types.
+std::string KernelTest::matmul(const std::vector<std::string> &names, const Weight &like, const std::string &epilogue,
+                               bool swiglu) {
+  std::string k = std::to_string(like.k), n = std::to_string(like.n), text, list, types;
+  std::string rows = "tensor<?x" + k + "xf32>", operand = "%x";
+  if (like.spec) {
+    text += "  %x8 = dq.quantize %x : " + rows + " -> tensor<?x" + k + "x!dq.act8<32>>\n";
+    rows = "tensor<?x" + k + "x!dq.act8<32>>", operand = "%x8";
+  }
+  for (const std::string &name : names) {
+    text += "  %" + name + " = dq.weight @" + name + " : " + like.type() + "\n";
+    list += (list.empty() ? "%" : ", %") + name;
+    types += (types.empty() ? "" : ", ") + like.type();
+  }
+  std::string biases = epilogue.starts_with("bias") ? ", (tensor<" + n + "xf32>)" : "";
+  return text + "  " + (swiglu ? "%h = dq.matmul swiglu " : "%y = dq.matmul ") + operand + ", [" + list + "] " +
+         epilogue + " : " + rows + ", [" + types + "]" + biases + " -> tensor<?x" + n + "xf32>\n";
+}
+
+void KernelTest::compileAll() {
+  for (const codegen::Target &target : codegen::cpuTargets())
+    if (runsHere(target))
+      if (auto made = CompiledModule::make(context, module, target))
+        compiled.emplace_back(&target, std::move(made));
+  ASSERT_FALSE(compiled.empty());
+}
+
+template <typename ExpectT>
+void KernelTest::compare(const std::string &entry, int64_t width, ExpectT expect, float tolerance) {
+  for (auto &[target, code] : compiled) {
+    MultiplyAdd kind = target->fusedMultiplyAdd ? MultiplyAdd::Fused : MultiplyAdd::Separate;
+    std::vector<float> want;
+    for (int64_t i = 0; i < kTokens * width; ++i)
+      want.push_back(expect(i / width, i % width, kind));
+    for (auto [tokens, threads] : kCalls) {
+      SCOPED_TRACE(entry + " on " + target->name + ", " + std::to_string(tokens) + " tokens, " +
+                   std::to_string(threads) + " threads");
+      std::vector<float> got = code->call(entry, tokens, width, threads);
+      for (int64_t i = 0; i < tokens * width; ++i)
+        if (tolerance == 0)
+          ASSERT_EQ(got[i], want[i]) << "token " << i / width << ", column " << i % width;
+        else
+          ASSERT_NEAR(got[i], want[i], tolerance * std::fabs(want[i]) + 1e-30f)
+              << "token " << i / width << ", column " << i % width;
+    }
+  }
+}
+
+std::vector<float> identity(int64_t n) {
+  std::vector<float> values(size_t(n * n), 0.0f);
+  for (int64_t i = 0; i < n; ++i)
+    values[size_t(i * n + i)] = 1.0f;
+  return values;
+}
+
+/// %y = %h, through the identity.
+std::string throughIdentity(int64_t n) {
+  std::string s = std::to_string(n), type = "tensor<" + s + "x" + s + "xf32>", rows = "tensor<?x" + s + "xf32>";
+  return "  %one = dq.weight @one" + s + " : " + type + "\n  %y = dq.matmul %h, [%one] : " + rows + ", [" + type +
+         "] -> " + rows + "\n";
+}
+
+reference::Act8Rows quantized(const std::vector<float> &values, int64_t k) {
+  reference::Rows rows(kTokens, k);
+  std::copy(values.begin(), values.end(), rows.values.begin());
+  return reference::quantize(rows);
+}
+
+} // namespace
+
+TEST_P(KernelTest, MatmulIsTheExactFold) {
+  int64_t k = longK(), odd = oddK();
+  std::vector<float> x = randomValues(size_t(kTokens * k), 1), xOdd = randomValues(size_t(kTokens * odd), 2);
+  std::vector<float> bias = randomValues(kN, 3), residual = randomValues(size_t(kTokens * kN), 4);
+  Weight w = weight(kN, k, 5), wOdd = weight(kN, odd, 6);
+  declareFloats("x" + std::to_string(k), kTokens, k, x);
+  declareFloats("x" + std::to_string(odd), kTokens, odd, xOdd);
+  module.source("b", "tensor<37xf32>", bias);
+  declareFloats("r", kTokens, kN, residual);
+  declare("w", w), declare("w_odd", wOdd);
+  addEntry("plain", k, kN, matmul({"w"}, w, ""));
+  addEntry("odd", odd, kN, matmul({"w_odd"}, wOdd, ""));
+  addEntry("bias", k, kN, "  %b = dq.weight @b : tensor<37xf32>\n" + matmul({"w"}, w, "bias(%b)"));
+  addEntry("residual", k, kN,
+           "  %rs = dq.weight @r : tensor<9x37xf32>\n  %r = lm.embedding %ids, %rs : tensor<?xi32>, tensor<9x37xf32> -> "
+           "tensor<?x37xf32>\n" + matmul({"w"}, w, "residual(%r : tensor<?x37xf32>)"));
+  compileAll();
+  reference::Act8Rows x8 = quantized(x, k), x8Odd = quantized(xOdd, odd);
+  auto fold = [&](int64_t t, int64_t n, MultiplyAdd kind) {
+    return w.product(n, std::span(x).subspan(size_t(t * k), size_t(k)), x8.row(t), kind);
+  };
+  compare("plain", kN, fold);
+  compare("odd", kN, [&](int64_t t, int64_t n, MultiplyAdd kind) {
+    return wOdd.product(n, std::span(xOdd).subspan(size_t(t * odd), size_t(odd)), x8Odd.row(t), kind);
+  });
+  compare("bias", kN, [&](int64_t t, int64_t n, MultiplyAdd kind) { return fold(t, n, kind) + bias[n]; });
+  compare("residual", kN,
+          [&](int64_t t, int64_t n, MultiplyAdd kind) { return fold(t, n, kind) + residual[t * kN + n]; });
+}
+
+TEST_P(KernelTest, SwigluGatesTheExactFolds) {
+  int64_t k = longK();
+  std::vector<float> x = randomValues(size_t(kTokens * k), 1);
+  Weight gate = weight(kSwigluN, k, 2), up = weight(kSwigluN, k, 3);
+  declareFloats("x" + std::to_string(k), kTokens, k, x);
+  declareFloats("one32", kSwigluN, kSwigluN, identity(kSwigluN));
+  declare("gate", gate), declare("up", up);
+  addEntry("swiglu", k, kSwigluN, matmul({"gate", "up"}, gate, "", true) + throughIdentity(kSwigluN));
+  compileAll();
+  reference::Act8Rows x8 = quantized(x, k);
+  // The exponential of compiled code is a polynomial, good to 2 units in the last place (2^-23 each); the division and
+  // the products round once each.
+  compare("swiglu", kSwigluN, [&](int64_t t, int64_t n, MultiplyAdd kind) {
+    std::span<const float> row = std::span(x).subspan(size_t(t * k), size_t(k));
+    double a = gate.product(n, row, x8.row(t), kind), b = up.product(n, row, x8.row(t), kind);
+    return float(a / (1 + std::exp(-a)) * b);
+  }, 5 * 0x1p-23f);
+}
+
+TEST_P(KernelTest, EmbeddingWidensRowsExactly) {
+  int64_t k = longK();
+  Weight table = weight(kTokens, k, 1);
+  std::string size = std::to_string(k);
+  declareFloats("x" + size, kTokens, k, randomValues(size_t(kTokens * k), 2));
+  declareFloats("one" + size, k, k, identity(k));
+  declare("table", table);
+  addEntry("embedding", k, k,
+           "  %table = dq.weight @table : " + table.type() + "\n  %h = lm.embedding %ids, %table : tensor<?xi32>, " +
+               table.type() + " -> tensor<?x" + size + "xf32>\n" + throughIdentity(k));
+  compileAll();
+  compare("embedding", k, [&](int64_t t, int64_t n, MultiplyAdd) { return table.widened[size_t(t * k + n)]; });
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, KernelTest, testing::ValuesIn(kFormats),
+                         [](const auto &info) { return std::string(info.param); });
