@@ -1,5 +1,5 @@
-// `quern bench`: speed of prompts and of generation, measured and reported as llama-bench does, so that one script reads
-// both. Each test is a prompt of P tokens or a generation of N tokens after D tokens of context.
+// `quern bench`: speed of prompts and of generation, measured and reported as llama-bench does, so that one script
+// reads both. Each test is a prompt of P tokens or a generation of N tokens after D tokens of context.
 #include "Command.h"
 #include "Common.h"
 #include "Progress.h"
@@ -211,11 +211,13 @@ Command cli::addBench(CLI::App &root) {
   list("-n,--n-gen", options->generations, "Generation lengths; 0: none (128)");
   list("-d,--n-depth", options->depths, "Tokens of context before the measured ones (0)");
   list("-t,--threads", options->threads, "Thread numbers, e.g. 1,2; 0: one for each processor (0)");
-  app->add_option("-r,--repetitions", options->repetitions, "Times to repeat each test")->capture_default_str()
+  app->add_option("-r,--repetitions", options->repetitions, "Times to repeat each test")
+      ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app->add_option("-b,--batch-size", options->batch, "Tokens in one step of a prompt; 0: the runtime's choice")
       ->check(CLI::NonNegativeNumber);
-  app->add_option("-o,--output", options->output, "md, json or jsonl")->capture_default_str()
+  app->add_option("-o,--output", options->output, "md, json or jsonl")
+      ->capture_default_str()
       ->check(CLI::IsMember({"md", "json", "jsonl"}));
   app->add_flag("--no-warmup", options->noWarmup, "Measure from the first run on");
   bindModelFlags(*app, options->model, /*withThreads=*/false);

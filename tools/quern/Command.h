@@ -12,7 +12,7 @@
 namespace quern::cli {
 
 struct Command {
-  CLI::App *app;                ///< owned by the root app; tells whether the user named this command
+  CLI::App *app; ///< owned by the root app; tells whether the user named this command
   std::function<Status()> run;
 };
 

@@ -88,6 +88,5 @@ Status cli::handOverToCompiler(char **argv) {
   std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   std::string compiler = (self.parent_path() / "quern-compiler").string();
   execv(compiler.c_str(), argv);
-  return fail("cannot start the compiler '" + compiler + "' (" + std::strerror(errno) +
-              "); install it beside quern");
+  return fail("cannot start the compiler '" + compiler + "' (" + std::strerror(errno) + "); install it beside quern");
 }

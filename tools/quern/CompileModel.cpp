@@ -38,7 +38,8 @@ Command cli::addCompileModel(CLI::App &root) {
   app->add_option("-o,--output", options->output, "The package to write");
   app->add_option("--target", options->targets, "Make code for this processor only; may be given several times")
       ->allow_extra_args(false);
-  app->add_option("--format", options->formatFiles, "File that describes further block formats; may be given several times")
+  app->add_option("--format", options->formatFiles,
+                  "File that describes further block formats; may be given several times")
       ->allow_extra_args(false);
   app->add_option("--dump-phases", options->dumpPhases, "Folder for the IR after each phase");
   app->add_option("--stop-after", options->stopAfter, phaseHelp());

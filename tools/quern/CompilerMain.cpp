@@ -7,8 +7,8 @@ int main(int argc, char **argv) {
   CLI::App root("The part of quern that compiles; `quern` starts it.", "quern");
   root.require_subcommand(1);
   root.get_formatter()->column_width(36);
-  return cli::runCommands(
-      root, {cli::addCompileModel(root), cli::addInspectGguf(root), cli::addReferenceLogits(root),
-             cli::addEncodeBlocks(root)},
-      argc, argv);
+  return cli::runCommands(root,
+                          {cli::addCompileModel(root), cli::addInspectGguf(root), cli::addReferenceLogits(root),
+                           cli::addEncodeBlocks(root)},
+                          argc, argv);
 }

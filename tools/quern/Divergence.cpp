@@ -76,8 +76,10 @@ void Divergence::printPerplexities() const {
   double ratio = std::exp(model.mean - base.mean);
   double logError = std::sqrt(std::max(0.0, variance + baseVariance - 2 * shared) / steps);
   std::printf("====== Perplexity statistics ======\n");
-  std::printf("Mean PPL(Q)                   : %10.6f ± %10.6f\n", std::exp(model.mean), std::exp(model.mean) * model.error);
-  std::printf("Mean PPL(base)                : %10.6f ± %10.6f\n", std::exp(base.mean), std::exp(base.mean) * base.error);
+  std::printf("Mean PPL(Q)                   : %10.6f ± %10.6f\n", std::exp(model.mean),
+              std::exp(model.mean) * model.error);
+  std::printf("Mean PPL(base)                : %10.6f ± %10.6f\n", std::exp(base.mean),
+              std::exp(base.mean) * base.error);
   std::printf("Cor(ln(PPL(Q)), ln(PPL(base))): %6.2f%%\n", 100 * shared / std::sqrt(variance * baseVariance));
   std::printf("Mean ln(PPL(Q)/PPL(base))     : %10.6f ± %10.6f\n", model.mean - base.mean, logError);
   std::printf("Mean PPL(Q)/PPL(base)         : %10.6f ± %10.6f\n", ratio, ratio * logError);

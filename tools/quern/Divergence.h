@@ -19,9 +19,9 @@ private:
   void printDivergences() const;
   void printProbabilities() const;
 
-  std::vector<double> divergences;  ///< for each position
+  std::vector<double> divergences; ///< for each position
   std::vector<double> modelNll, baseNll;
-  std::vector<double> differences;  ///< p_model(actual) - p_base(actual)
+  std::vector<double> differences; ///< p_model(actual) - p_base(actual)
   int64_t sameTop = 0;
 };
 

@@ -1,5 +1,5 @@
-// `quern-compiler encode`: raw f32 on standard input to blocks of a format on standard output, nearest values. Makes test
-// files of every format; not for people, so `quern` does not show it.
+// `quern-compiler encode`: raw f32 on standard input to blocks of a format on standard output, nearest values. Makes
+// test files of every format; not for people, so `quern` does not show it.
 #include "CompilerCommands.h"
 
 #include "quern/Formats/Encoder.h"

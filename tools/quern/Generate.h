@@ -7,8 +7,8 @@
 namespace quern::cli {
 
 struct Generation {
-  std::string text;      ///< all that was streamed
-  int64_t tokens = 0;    ///< sampled, the ending one included
+  std::string text;   ///< all that was streamed
+  int64_t tokens = 0; ///< sampled, the ending one included
   double promptSeconds = 0, seconds = 0;
   int64_t promptTokens = 0; ///< computed now, not found in the session
   bool interrupted = false;

@@ -1,6 +1,6 @@
 // `quern inspect` of a GGUF file: what it holds, and whether that is a model that can be compiled.
-#include "CompilerCommands.h"
 #include "Common.h"
+#include "CompilerCommands.h"
 #include "Table.h"
 
 #include "quern/Import/ImportGGUF.h"

@@ -19,8 +19,12 @@ struct FollowedPrompt {
 
 void cli::bindLogitsOptions(CLI::App &app, LogitsOptions &options) {
   app.add_option("--prompts", options.prompts, "File with one prompt a line; \\n in it is a line break")->required();
-  app.add_option("-n,--predict", options.steps, "Steps for each prompt")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--top", options.top, "Logits to print for each step")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("-n,--predict", options.steps, "Steps for each prompt")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--top", options.top, "Logits to print for each step")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app.add_option("--follow", options.follow, "Output of an earlier run: continue along its tokens, not greedily");
 }
 
@@ -61,7 +65,8 @@ static Result<std::vector<FollowedPrompt>> readFollowed(const std::string &path)
   std::vector<FollowedPrompt> all;
   QUERN_ASSIGN(std::string text, readFile(path));
   for (const std::string &line : nonEmptyLines(text)) {
-    QUERN_ASSIGN(FollowedPrompt one, parseFollowed(line, "line " + std::to_string(all.size() + 1) + " of '" + path + "'"));
+    QUERN_ASSIGN(FollowedPrompt one,
+                 parseFollowed(line, "line " + std::to_string(all.size() + 1) + " of '" + path + "'"));
     all.push_back(std::move(one));
   }
   return all;

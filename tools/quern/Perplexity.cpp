@@ -36,7 +36,9 @@ struct Likelihood {
   double perplexity() const { return std::exp(sum / double(count)); }
   double uncertainty() const {
     double mean = sum / double(count);
-    return count > 1 ? perplexity() * std::sqrt(std::max(0.0, squares / double(count) - mean * mean) / double(count - 1)) : 0;
+    return count > 1
+               ? perplexity() * std::sqrt(std::max(0.0, squares / double(count) - mean * mean) / double(count - 1))
+               : 0;
   }
 };
 
@@ -113,8 +115,8 @@ static Status divergence(const PerplexityOptions &options, api::Model &model) {
   const LogitsFileHeader &text = reader.header();
   quern_model_info info = model.info();
   if (text.vocabulary != info.vocabulary)
-    return fail("'" + options.base + "' is for a vocabulary of " + std::to_string(text.vocabulary) + ", the model has " +
-                std::to_string(info.vocabulary));
+    return fail("'" + options.base + "' is for a vocabulary of " + std::to_string(text.vocabulary) +
+                ", the model has " + std::to_string(info.vocabulary));
   for (int32_t token : text.tokens)
     if (token < 0 || token >= info.vocabulary)
       return fail("'" + options.base + "' is damaged: token " + std::to_string(token) + " is out of range");
@@ -134,7 +136,8 @@ Command cli::addPerplexity(CLI::App &root) {
   auto options = std::make_shared<PerplexityOptions>();
   app->add_option("model", options->model.path, "Package (.quern)")->required();
   app->add_option("-f,--file", options->text, "Text to be predicted");
-  app->add_option("-c,--ctx-size", options->context, "Tokens in a chunk")->capture_default_str()
+  app->add_option("-c,--ctx-size", options->context, "Tokens in a chunk")
+      ->capture_default_str()
       ->check(CLI::Range(4, 1 << 20));
   app->add_option("--chunks", options->chunks, "Use at most this many chunks; -1: all");
   CLI::Option *base = app->add_option("--kl-divergence-base", options->base,

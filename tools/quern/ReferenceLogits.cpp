@@ -48,8 +48,9 @@ public:
     if (!options.floatActivations)
       QUERN_TRY(quantizeActivations());
     unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
-    evaluator.emplace(*module, [this](int64_t part, int64_t offset, int64_t bytes) { return weight(part, offset, bytes); },
-                      reference::Options{!options.floatActivations, threads});
+    evaluator.emplace(
+        *module, [this](int64_t part, int64_t offset, int64_t bytes) { return weight(part, offset, bytes); },
+        reference::Options{!options.floatActivations, threads});
     return {};
   }
 
@@ -65,8 +66,8 @@ public:
     std::vector<int32_t> positions(tokens.size());
     std::iota(positions.begin(), positions.end(), position);
     position += int32_t(tokens.size());
-    QUERN_ASSIGN(reference::Rows rows, evaluator->step({tokens.begin(), tokens.end()}, positions,
-                                                       {int32_t(tokens.size()) - 1}));
+    QUERN_ASSIGN(reference::Rows rows,
+                 evaluator->step({tokens.begin(), tokens.end()}, positions, {int32_t(tokens.size()) - 1}));
     logits.assign(rows.values.begin(), rows.values.end());
     return std::span<const float>(logits);
   }

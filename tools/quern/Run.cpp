@@ -64,7 +64,8 @@ static quern_sampler_options samplerOptions(const RunOptions &options, const api
   return out;
 }
 
-/// The reply's opening that the template puts into the prompt ("<think>\n" for R1 models) is shown as part of the reply.
+/// The reply's opening that the template puts into the prompt ("<think>\n" for R1 models) is shown as part of the
+/// reply.
 static Result<std::string> replyOpening(const Chat &chat) {
   std::vector<api::Message> messages = chat.messages();
   const char *name = chat.options.chatTemplate.empty() ? nullptr : chat.options.chatTemplate.c_str();
@@ -132,8 +133,8 @@ static Status run(const RunOptions &options) {
   if (options.verbose) {
     quern_model_info info = model.info();
     std::fprintf(stderr, "%s: %s, code for %s, %d threads, context %lld, temperature %g, seed %llu\n", info.name,
-                 info.architecture, info.target, info.threads, (long long)session.contextLength(),
-                 sampling.temperature, (unsigned long long)sampling.seed);
+                 info.architecture, info.target, info.threads, (long long)session.contextLength(), sampling.temperature,
+                 (unsigned long long)sampling.seed);
   }
 
   Chat chat{options, model, {}};
@@ -157,9 +158,11 @@ static Status run(const RunOptions &options) {
 }
 
 static void bindSampling(CLI::App &app, RunOptions &options) {
-  app.add_option("--temp", options.temperature, "Temperature; 0: always the likeliest token (default: the package's, else 0.6)");
+  app.add_option("--temp", options.temperature,
+                 "Temperature; 0: always the likeliest token (default: the package's, else 0.6)");
   app.add_option("--top-k", options.topK, "Sample from the K likeliest tokens; 0: off");
-  app.add_option("--top-p", options.topP, "Sample from the likeliest tokens that make up this probability; 1: off (0.95)");
+  app.add_option("--top-p", options.topP,
+                 "Sample from the likeliest tokens that make up this probability; 1: off (0.95)");
   app.add_option("--min-p", options.minP, "Drop tokens below this part of the largest probability; 0: off");
   app.add_option("--repeat-penalty", options.repeatPenalty, "Divide the logits of tokens already seen; 1: off");
   app.add_option("--repeat-last-n", options.repeatLastN, "How many tokens the penalty looks back; -1: all")
