@@ -80,7 +80,8 @@ std::string describe(const Scale &scale) {
   std::string text = kindName(scale.kind);
   if (!scale.sub)
     return text;
-  text += std::string(", times ") + (scale.sub->isSigned ? "signed " : "") + std::to_string(scale.sub->bits()) + " bits";
+  text += scale.sub->isSigned ? ", times signed " : ", times ";
+  text += std::to_string(scale.sub->bits()) + " bits";
   if (scale.sub->offset)
     text += " less " + std::to_string(scale.sub->offset);
   return text;
@@ -116,9 +117,9 @@ std::string formula(const FormatSpec &spec) {
 
 void printPage(const std::vector<FormatFile> &files, raw_ostream &os) {
   os << "# Block formats\n\nGenerated from the files in `dialects/DQ/formats` by `quern-format-docs`; do not edit. How "
-        "to read and write\nsuch a file: `dialects/DQ/README.md`. In the formulas, each operation rounds to f32; `code` "
-        "stands for the stored bits,\n`factor` and `minimumFactor` for a group's small integers less what the file "
-        "subtracts from them.\n\n"
+        "to read and write\nsuch a file: `dialects/DQ/README.md`. In the formulas, each operation rounds to f32; "
+        "`code` stands for the stored bits,\n`factor` and `minimumFactor` for a group's small integers less what the "
+        "file subtracts from them.\n\n"
         "| format | GGUF id | weights | bytes | bits per weight | group | codes | scale | minimum |\n"
         "|---|---|---|---|---|---|---|---|---|\n";
   for (const auto &[comment, text, spec] : files)

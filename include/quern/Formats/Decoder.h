@@ -1,5 +1,5 @@
-// From stored blocks to numbers: the integers and scales of a block, and rows widened to f32. Everything follows from the
-// format's description.
+// From stored blocks to numbers: the integers and scales of a block, and rows widened to f32. Everything follows from
+// the format's description.
 #ifndef QUERN_FORMATS_DECODER_H
 #define QUERN_FORMATS_DECODER_H
 

@@ -1,4 +1,4 @@
-// Numbers of 16 and 8 bits as bits, and back: IEEE binary16, bfloat16, and E8M0 powers of two. Plain C++, no flags needed.
+// Numbers of 16 and 8 bits as bits, and back: IEEE binary16, bfloat16, and E8M0 powers of two. Plain C++.
 #ifndef QUERN_SUPPORT_HALF_H
 #define QUERN_SUPPORT_HALF_H
 

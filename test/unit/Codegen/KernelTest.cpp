@@ -22,8 +22,9 @@ namespace {
 constexpr int64_t kTokens = 9, kN = 37, kSwigluN = 32;
 /// Tokens and threads: tiles of four tokens and what they leave, each thread with and without work.
 constexpr std::pair<int64_t, int64_t> kCalls[] = {{1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1}, {5, 3}, {9, 1}, {9, 3}};
-constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0",   "q2_K",   "q3_K",  "q4_K",
-                                    "q5_K", "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16", "bf16"};
+/// `q3_plain` is a user's: known from its file alone.
+constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",  "q2_K", "q3_K", "q4_K",    "q5_K",
+                                    "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16",  "bf16", "q3_plain"};
 
 std::vector<float> randomValues(size_t count, unsigned seed) {
   std::mt19937 generator(seed);
@@ -74,6 +75,11 @@ Weight floatWeight(const std::string &type, int64_t n, int64_t k, const std::vec
 
 class KernelTest : public testing::TestWithParam<const char *> {
 protected:
+  void SetUp() override {
+    auto &formats = context.getOrLoadDialect<dq::DQDialect>()->getFormats();
+    ASSERT_TRUE(formats.addFile(QUERN_SOURCE_DIR "/test/lit/DQ/Inputs/q3_plain.mlir"));
+  }
+
   Weight weight(int64_t n, int64_t k, unsigned seed) {
     std::vector<float> values = randomValues(size_t(n * k), seed);
     std::string name = GetParam();
@@ -207,8 +213,9 @@ TEST_P(KernelTest, MatmulIsTheExactFold) {
   addEntry("odd", odd, kN, matmul({"w_odd"}, wOdd, ""));
   addEntry("bias", k, kN, "  %b = dq.weight @b : tensor<37xf32>\n" + matmul({"w"}, w, "bias(%b)"));
   addEntry("residual", k, kN,
-           "  %rs = dq.weight @r : tensor<9x37xf32>\n  %r = lm.embedding %ids, %rs : tensor<?xi32>, tensor<9x37xf32> -> "
-           "tensor<?x37xf32>\n" + matmul({"w"}, w, "residual(%r : tensor<?x37xf32>)"));
+           "  %rs = dq.weight @r : tensor<9x37xf32>\n"
+           "  %r = lm.embedding %ids, %rs : tensor<?xi32>, tensor<9x37xf32> -> tensor<?x37xf32>\n" +
+               matmul({"w"}, w, "residual(%r : tensor<?x37xf32>)"));
   compileAll();
   reference::Act8Rows x8 = quantized(x, k), x8Odd = quantized(xOdd, odd);
   auto fold = [&](int64_t t, int64_t n, MultiplyAdd kind) {

@@ -1,5 +1,5 @@
-// The nearest-value encoder, in every format: encoded and decoded again, each weight is within half a step of its group's
-// grid; and the grid is about as fine as the format's bits allow.
+// The nearest-value encoder, in every format: encoded and decoded again, each weight is within half a step of its
+// group's grid; and the grid is about as fine as the format's bits allow.
 #include "AllFormats.h"
 #include "quern/Formats/Decoder.h"
 #include "quern/Formats/Encoder.h"
@@ -69,8 +69,8 @@ TEST(Encoder, EachWeightIsWithinHalfAStep) {
       if (k % spec->block == 0)
         decoder.decodeBlock(blocks.data() + k / spec->block * spec->bytes, block);
       float step = std::fabs(block.scale[g] * float(block.scaleFactor[g])) * float(widestGap(*spec));
-      // Beyond the half step: a 16-bit number's rounding moves the ends of the grid (|w| < 0.1, 2^-11 of it, and as much
-      // for the minimum); a factor may cover less by its slack of 1/128.
+      // Beyond the half step: a 16-bit number's rounding moves the ends of the grid (|w| < 0.1, 2^-11 of it, and as
+      // much for the minimum); a factor may cover less by its slack of 1/128.
       float slack = spec->scale.sub ? std::fabs(block.scale[g]) * float(greatestMagnitude(*spec)) / 128 : 0.0f;
       if (spec->minimum && spec->minimum->sub)
         slack += std::fabs(block.minimum[g]) / 128;

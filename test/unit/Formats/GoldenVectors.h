@@ -1,5 +1,6 @@
-// Blocks made by ggml's own encoders (reference C, no fused multiply-add) from x[i] = (((i*7919+13) mod 1000) - 500)/256,
-// and what its decoder makes of them. Hashes: FNV-1a of 64 bits from the start value 1469598103934665603.
+// Blocks made by ggml's own encoders (reference C, no fused multiply-add) from
+// x[i] = (((i*7919+13) mod 1000) - 500)/256, and what its decoder makes of them.
+// Hashes: FNV-1a of 64 bits from the start value 1469598103934665603.
 #ifndef QUERN_TEST_UNIT_FORMATS_GOLDENVECTORS_H
 #define QUERN_TEST_UNIT_FORMATS_GOLDENVECTORS_H
 
