@@ -57,7 +57,10 @@ bool codegen::isIntermediate(Value value) {
 }
 
 bool codegen::isDirectOutput(Value value) {
-  return value.hasOneUse() && isa<func::ReturnOp>(*value.user_begin()) && value.getDefiningOp<dq::MatmulOp>();
+  // A gated matmul reads its first segment back in whole vectors, which the driver's rows may not have.
+  auto matmul = value.getDefiningOp<dq::MatmulOp>();
+  return matmul && matmul.getActivation() == dq::Activation::None && value.hasOneUse() &&
+         isa<func::ReturnOp>(*value.user_begin());
 }
 
 /// The operand whose place the first result of an op may take over.
