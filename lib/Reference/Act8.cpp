@@ -42,6 +42,6 @@ Rows quern::reference::dequantize(const Act8Rows &rows) {
   Rows out(rows.count, rows.width);
   for (int64_t t = 0; t < rows.count; ++t)
     for (int64_t k = 0; k < rows.width; ++k)
-      out.row(t)[k] = double(rows.row(t).scales[k / kAct8Group]) * rows.row(t).codes[k];
+      out.row(t)[k] = rows.row(t).scales[k / kAct8Group] * float(rows.row(t).codes[k]);
   return out;
 }

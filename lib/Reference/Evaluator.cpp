@@ -1,7 +1,7 @@
 // Walks a function op by op. Every value is kept until the function returns.
 #include "quern/Reference/Evaluator.h"
 
-#include "GraphOps.h"
+#include "Arithmetic.h"
 #include "dialects/LM/LM.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -16,11 +16,18 @@ namespace {
 /// A value of the function: an argument, rows, or a weight, which is read in the way its user asks for.
 using Tensor = std::variant<std::monostate, Ids, Rows, Act8Rows, dq::SourceOp>;
 
+/// Quantized rows by the value they belong to.
+using Codes = llvm::DenseMap<Value, Act8Rows>;
+
 /// One evaluation of one function.
 class Evaluation {
 public:
-  Evaluation(WeightCache &weights, KeyValueCache &cache, const Options &options)
-      : weights(weights), cache(cache), options(options) {}
+  Evaluation(WeightCache &weights, const Arithmetic &arithmetic, KeyValueCache &cache, bool halfCache)
+      : weights(weights), arithmetic(arithmetic), cache(cache), halfCache(halfCache) {}
+
+  /// Rows that are quantized are noted, or else taken from what was noted.
+  void noteCodes(Codes &codes) { noted = &codes; }
+  void takeCodes(const Codes &codes) { taken = &codes; }
 
   Result<std::vector<Rows>> run(func::FuncOp function, std::vector<Evaluator::Argument> arguments);
 
@@ -63,8 +70,11 @@ private:
   Status evaluate(arith::AddFOp op);
 
   WeightCache &weights;
+  const Arithmetic &arithmetic;
   KeyValueCache &cache;
-  const Options &options;
+  bool halfCache;
+  Codes *noted = nullptr;
+  const Codes *taken = nullptr;
   llvm::DenseMap<Value, Tensor> values;
 };
 
@@ -86,7 +96,12 @@ Status Evaluation::setRows(Value value, Rows rows) {
     return set(value, std::move(rows));
   if (quantized.getGroup() != kAct8Group)
     return fail("activations are quantized in groups of 32 only");
-  return set(value, quantize(rows));
+  if (taken)
+    return set(value, taken->at(value));
+  Act8Rows codes = quantize(rows);
+  if (noted)
+    (*noted)[value] = codes;
+  return set(value, std::move(codes));
 }
 
 Status Evaluation::evaluate(dq::WeightOp op) {
@@ -119,11 +134,11 @@ Result<Rows> Evaluation::segment(dq::MatmulOp op, unsigned index) {
   if (auto *quantized = std::get_if<Act8Rows>(&values[op.getX()])) {
     QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(weight));
     QUERN_ASSIGN(const SplitWeight *split, weights.split(*source));
-    return multiply(*quantized, *split, n, options.threads);
+    return arithmetic.multiply(*quantized, *split, n);
   }
   QUERN_ASSIGN(std::span<const float> decoded, floats(weight));
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));
-  return multiply(*x, decoded, n, options.threads);
+  return arithmetic.multiply(*x, decoded, n);
 }
 
 Status Evaluation::evaluate(dq::MatmulOp op) {
@@ -132,17 +147,17 @@ Status Evaluation::evaluate(dq::MatmulOp op) {
     QUERN_ASSIGN(Rows product, segment(op, i));
     if (!op.getBiases().empty()) {
       QUERN_ASSIGN(std::span<const float> bias, floats(op.getBiases()[i]));
-      addBias(product, bias);
+      arithmetic.addBias(product, bias);
     }
     products.push_back(std::move(product));
   }
   if (op.getResidual()) {
     QUERN_ASSIGN(const Rows *residual, rows(op.getResidual()));
     QUERN_TRY(expectSameCount(products[0].count, residual->count));
-    addRows(products[0], *residual);
+    arithmetic.addRows(products[0], *residual);
   }
   if (op.getActivation() == dq::Activation::Swiglu)
-    return set(op.getOuts()[0], swiglu(products[0], products[1]));
+    return set(op.getOuts()[0], arithmetic.swiglu(products[0], products[1]));
   for (auto [value, product] : llvm::zip(op.getOuts(), products))
     QUERN_TRY(set(value, std::move(product)));
   return {};
@@ -168,10 +183,10 @@ Status Evaluation::evaluate(lm::EmbeddingOp op) {
 Status Evaluation::evaluate(lm::LinearOp op) {
   QUERN_ASSIGN(std::span<const float> weight, floats(op.getWeight()));
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));
-  Rows out = multiply(*x, weight, height(op.getWeight()), options.threads);
+  Rows out = arithmetic.multiply(*x, weight, height(op.getWeight()));
   if (op.getBias()) {
     QUERN_ASSIGN(std::span<const float> bias, floats(op.getBias()));
-    addBias(out, bias);
+    arithmetic.addBias(out, bias);
   }
   return set(op.getOut(), std::move(out));
 }
@@ -179,7 +194,7 @@ Status Evaluation::evaluate(lm::LinearOp op) {
 Status Evaluation::evaluate(lm::RmsNormOp op) {
   QUERN_ASSIGN(std::span<const float> gain, floats(op.getGain()));
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));
-  return setRows(op.getOut(), rmsNorm(*x, gain, op.getEps().convertToFloat()));
+  return setRows(op.getOut(), arithmetic.rmsNorm(*x, gain, op.getEps().convertToFloat()));
 }
 
 Status Evaluation::evaluate(lm::RotaryAnglesOp op) {
@@ -188,26 +203,27 @@ Status Evaluation::evaluate(lm::RotaryAnglesOp op) {
     QUERN_ASSIGN(factors, floats(op.getFactors()));
   }
   QUERN_ASSIGN(const Ids *positions, get<Ids>(op.getPositions()));
-  return set(op.getOut(), rotaryAngles(*positions, width(op.getOut()), op.getTheta().convertToDouble(), factors));
+  return set(op.getOut(),
+             arithmetic.rotaryAngles(*positions, width(op.getOut()), op.getTheta().convertToDouble(), factors));
 }
 
 Status Evaluation::evaluate(lm::RotaryOp op) {
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));
   QUERN_ASSIGN(const Rows *angles, rows(op.getAngles()));
   QUERN_TRY(expectSameCount(x->count, angles->count));
-  return set(op.getOut(), rotary(*x, *angles, op.getStyle() == lm::RotaryStyle::Interleaved));
+  return set(op.getOut(), arithmetic.rotary(*x, *angles, op.getStyle() == lm::RotaryStyle::Interleaved));
 }
 
 Status Evaluation::evaluate(lm::SwigluOp op) {
   QUERN_ASSIGN(const Rows *gate, rows(op.getGate()));
   QUERN_ASSIGN(const Rows *up, rows(op.getUp()));
   QUERN_TRY(expectSameCount(gate->count, up->count));
-  return setRows(op.getOut(), swiglu(*gate, *up));
+  return setRows(op.getOut(), arithmetic.swiglu(*gate, *up));
 }
 
 Status Evaluation::evaluate(lm::AttentionOp op) {
   lm::CacheType type = op.getCache().getType();
-  AttentionShape shape{type.getKvHeads(), type.getHeadDim(), op.getScale().convertToFloat(), options.halfCache};
+  AttentionShape shape{type.getKvHeads(), type.getHeadDim(), op.getScale().convertToFloat(), halfCache};
   QUERN_ASSIGN(const Rows *query, rows(op.getQuery()));
   QUERN_ASSIGN(const Rows *key, rows(op.getKey()));
   QUERN_ASSIGN(const Rows *value, rows(op.getValue()));
@@ -215,7 +231,7 @@ Status Evaluation::evaluate(lm::AttentionOp op) {
   QUERN_TRY(expectSameCount(query->count, key->count));
   QUERN_TRY(expectSameCount(query->count, value->count));
   QUERN_TRY(expectSameCount(query->count, positions->size()));
-  QUERN_ASSIGN(Rows out, attention(*query, *key, *value, *positions, shape, cache.layer(op.getLayer())));
+  QUERN_ASSIGN(Rows out, attention(arithmetic, *query, *key, *value, *positions, shape, cache.layer(op.getLayer())));
   return set(op.getOut(), std::move(out));
 }
 
@@ -237,7 +253,7 @@ Status Evaluation::evaluate(arith::AddFOp op) {
   QUERN_ASSIGN(const Rows *right, rows(op.getRhs()));
   QUERN_TRY(expectSameCount(left->count, right->count));
   Rows sum = *left;
-  addRows(sum, *right);
+  arithmetic.addRows(sum, *right);
   return set(op.getResult(), std::move(sum));
 }
 
@@ -289,15 +305,27 @@ Result<std::vector<Rows>> Evaluation::run(func::FuncOp function, std::vector<Eva
 }
 
 Evaluator::Evaluator(ModuleOp module, WeightSource source, Options options)
-    : module(module), options(options), weights(std::make_unique<WeightCache>(std::move(source), options.threads)) {}
+    : module(module), options(options), weights(std::make_unique<WeightCache>(std::move(source), options.threads)),
+      inDouble(makeDoubleArithmetic(options.threads)),
+      exact(makeExactArithmetic(options.multiplyAdd, options.threads)) {}
 
 Evaluator::~Evaluator() = default;
 
-Result<std::vector<Rows>> Evaluator::call(StringRef function, std::vector<Argument> arguments) {
-  auto found = module.lookupSymbol<func::FuncOp>(function);
-  if (!found)
-    return fail("the module has no function '" + function.str() + "'");
-  return Evaluation(*weights, cache, options).run(found, std::move(arguments));
+Result<std::vector<Rows>> Evaluator::call(StringRef name, std::vector<Argument> arguments) {
+  auto function = module.lookupSymbol<func::FuncOp>(name);
+  if (!function)
+    return fail("the module has no function '" + name.str() + "'");
+  Codes codes;
+  Evaluation evaluation(*weights, *inDouble, cache, options.halfCache);
+  if (options.precision != Precision::Double) {
+    Evaluation exactly(*weights, *exact, exactCache, /*halfCache=*/true);
+    exactly.noteCodes(codes);
+    Result<std::vector<Rows>> results = exactly.run(function, arguments);
+    if (!results || options.precision == Precision::Exact)
+      return results;
+    evaluation.takeCodes(codes);
+  }
+  return evaluation.run(function, std::move(arguments));
 }
 
 Result<Rows> Evaluator::step(const Ids &tokens, const Ids &positions, const Ids &outputRows) {

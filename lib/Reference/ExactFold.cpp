@@ -6,9 +6,6 @@
 #include <array>
 #include <cmath>
 
-// A product must be rounded before it is added: the compiler may not contract the two.
-#pragma STDC FP_CONTRACT OFF
-
 using namespace quern::reference;
 
 static float multiplyAdd(float a, float b, float c, MultiplyAdd kind) {

@@ -58,6 +58,27 @@ private:
 /// Runs `body(first, last)` on shares of [0, count), on up to `threads` threads, and waits for them.
 void parallelFor(int64_t count, unsigned threads, llvm::function_ref<void(int64_t, int64_t)> body);
 
+/// The elements [T, n] of a product of the rows x, made by `element(t, row)`, on several threads. A row of weights
+/// serves all rows of activations while it is in the processor's cache.
+template <typename RowsT, typename ElementT>
+Rows forElements(const RowsT &x, int64_t n, unsigned threads, ElementT element) {
+  Rows out(x.count, n);
+  parallelFor(n, threads, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row)
+      for (int64_t t = 0; t < x.count; ++t)
+        out.row(t)[row] = element(t, row);
+  });
+  return out;
+}
+
+/// The exact dot product of bytes. A length known to the compiler becomes a few vector instructions.
+template <int64_t length> int32_t exactDot(const int8_t *a, const int8_t *b) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < length; ++i)
+    sum += int16_t(a[i]) * int16_t(b[i]);
+  return sum;
+}
+
 } // namespace quern::reference
 
 #endif // QUERN_LIB_REFERENCE_WEIGHTCACHE_H

@@ -37,7 +37,7 @@ Command cli::addLogits(CLI::App &root, char **argv) {
     ModelFlags model;
     LogitsOptions logits;
     std::vector<std::string> formatFiles;
-    bool reference = false, floatActivations = false;
+    bool reference = false, floatActivations = false, noFma = false;
   };
   auto options = std::make_shared<All>();
   CLI::App *app = root.add_subcommand("logits", "Print the largest logits of each step as JSON lines");
@@ -46,6 +46,8 @@ Command cli::addLogits(CLI::App &root, char **argv) {
   app->add_flag("--reference", options->reference, "Use the slow double-precision reference on a GGUF file");
   app->add_flag("--float-activations", options->floatActivations,
                 "With --reference: round neither activations nor cache");
+  app->add_flag("--no-fma", options->noFma,
+                "With --reference: quantize as code of targets without fused multiply-add does");
   app->add_option("--format", options->formatFiles, "With --reference: file that describes further block formats")
       ->allow_extra_args(false);
   bindModelFlags(*app, options->model);
@@ -58,6 +60,8 @@ Command cli::addLogits(CLI::App &root, char **argv) {
               return handOverToCompiler(argv);
             if (options->floatActivations)
               return fail("--float-activations is for --reference: compiled code always quantizes activations");
+            if (options->noFma)
+              return fail("--no-fma is for --reference: compiled code does what its target has");
             QUERN_ASSIGN(api::Model model, openModel(options->model));
             PackageLogits source(std::move(model));
             return writeLogits(options->logits, source);

@@ -24,7 +24,7 @@ struct ReferenceOptions {
   std::string path;
   std::vector<std::string> formatFiles;
   LogitsOptions logits;
-  bool reference = false, floatActivations = false;
+  bool reference = false, floatActivations = false, separate = false;
   unsigned threads = 0;
 };
 
@@ -50,7 +50,7 @@ public:
     unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     evaluator.emplace(
         *module, [this](int64_t part, int64_t offset, int64_t bytes) { return weight(part, offset, bytes); },
-        reference::Options{!options.floatActivations, threads});
+        arithmetic(threads));
     return {};
   }
 
@@ -85,6 +85,16 @@ private:
     return std::span(reinterpret_cast<const uint8_t *>(mapped.data()), mapped.size());
   }
 
+  /// Rows are quantized to the very codes of compiled code; on others, which a last bit of f32 would choose, the
+  /// comparison would measure the quantization once more.
+  reference::Options arithmetic(unsigned threads) const {
+    using reference::MultiplyAdd, reference::Precision;
+    return {.precision = options.floatActivations ? Precision::Double : Precision::DoubleOnExactCodes,
+            .multiplyAdd = options.separate ? MultiplyAdd::Separate : MultiplyAdd::Fused,
+            .halfCache = !options.floatActivations,
+            .threads = threads};
+  }
+
   const ReferenceOptions &options;
   mlir::MLIRContext context;
   std::optional<gguf::File> file;
@@ -106,6 +116,7 @@ Command cli::addReferenceLogits(CLI::App &root) {
   app->add_flag("--float-activations", options->floatActivations, "Neither activations nor cache are rounded");
   app->add_option("--format", options->formatFiles, "File that describes further block formats")
       ->allow_extra_args(false);
+  app->add_flag("--no-fma", options->separate, "Quantize as code of targets without fused multiply-add does");
   app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor");
   return {app, [options]() -> Status {
             ReferenceSource source(*options);

@@ -4,7 +4,7 @@
 #ifndef QUERN_REFERENCE_EVALUATOR_H
 #define QUERN_REFERENCE_EVALUATOR_H
 
-#include "quern/Reference/Rows.h"
+#include "quern/Reference/ExactFold.h"
 #include "quern/Support/Result.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -21,11 +21,24 @@ namespace quern::reference {
 /// Gives `bytes` mapped bytes at `offset` of part `part` of the source files; they must outlive the evaluator.
 using WeightSource = std::function<Result<std::span<const uint8_t>>(int64_t part, int64_t offset, int64_t bytes)>;
 
+/// How a graph is evaluated. Quantization of rows is a step function: of two evaluations that differ in the last bit of
+/// an f32, each now and then takes the neighbouring code, and over a few layers that grows to the size of the
+/// quantization error itself (on a 0.5B, a divergence of 3e-4 between two double evaluations, one of which rounds rows
+/// to f32). So a comparison with compiled code needs either its very codes or its very roundings.
+enum class Precision {
+  Double,             ///< in double
+  Exact,              ///< with every rounding of compiled code (docs/numerics.md): its results, to the bit
+  DoubleOnExactCodes, ///< in double, but rows are quantized to the codes that the exact evaluation beside it finds
+};
+
 struct Options {
-  bool halfCache = true; ///< keys and values rounded to f16 as compiled code does; false: kept as they are
+  Precision precision = Precision::Double;
+  MultiplyAdd multiplyAdd = MultiplyAdd::Fused; ///< of the exact evaluation
+  bool halfCache = true; ///< keys and values rounded to f16 as compiled code does; false: kept as they are, in double
   unsigned threads = 2;
 };
 
+class Arithmetic;
 class WeightCache;
 
 /// Token ids, positions or row indices.
@@ -65,13 +78,17 @@ public:
   Result<Rows> step(const Ids &tokens, const Ids &positions, const Ids &outputRows);
 
   /// Forgets the sequence.
-  void clearCache() { cache.clear(); }
+  void clearCache() {
+    cache.clear();
+    exactCache.clear();
+  }
 
 private:
   mlir::ModuleOp module;
   Options options;
-  KeyValueCache cache;
+  KeyValueCache cache, exactCache;
   std::unique_ptr<WeightCache> weights;
+  std::unique_ptr<Arithmetic> inDouble, exact;
 };
 
 } // namespace quern::reference

@@ -50,7 +50,7 @@ struct Act8Rows {
 /// and q = x * (1 / d) rounded half to even (all zero where d is zero).
 Act8Rows quantize(const Rows &rows);
 
-/// The real numbers that quantized rows stand for.
+/// The numbers that quantized rows stand for, rounded to f32.
 Rows dequantize(const Act8Rows &rows);
 
 } // namespace quern::reference

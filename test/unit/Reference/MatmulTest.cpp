@@ -177,25 +177,28 @@ TEST(Matmul, EveryFormatFoldsNearTheExactFold) {
   std::normal_distribution<double> normal;
   Rows x(1, kWidth);
   for (double &value : x.values)
-    value = normal(random);
+    value = float(normal(random));
   Act8Rows q = quantize(x);
   for (dq::FormatAttr format : formats) {
     const formats::FormatSpec &spec = format.getSpec();
     std::vector<uint8_t> blocks = addRandomWeight(test, spec, kRows, kWidth);
     std::string type = matrix(kRows, kWidth, "!dq.block<" + spec.name + ">"), name = "w_" + spec.name;
-    Rows out = test.run("func.func @f(%x: tensor<?x512xf32>) -> tensor<?x4xf32> {\n%w = dq.weight @" + name + " : " +
-                            type + "\n%q = dq.quantize %x : tensor<?x512xf32> -> tensor<?x512x!dq.act8<32>>\n" +
-                            "%m = dq.matmul %q, [%w] : tensor<?x512x!dq.act8<32>>, [" + type +
-                            "] -> tensor<?x4xf32>\nreturn %m : tensor<?x4xf32>\n}",
-                        {x});
+    std::string function = "func.func @f(%x: tensor<?x512xf32>) -> tensor<?x4xf32> {\n%w = dq.weight @" + name + " : " +
+                           type + "\n%q = dq.quantize %x : tensor<?x512xf32> -> tensor<?x512x!dq.act8<32>>\n" +
+                           "%m = dq.matmul %q, [%w] : tensor<?x512x!dq.act8<32>>, [" + type +
+                           "] -> tensor<?x4xf32>\nreturn %m : tensor<?x4xf32>\n}";
+    Rows inDouble = test.run(function, {x});
     size_t rowBytes = blocks.size() / kRows;
     // At most 64 steps, each with roundings of 2^-24 of sums that stay below 2^14 (q6_K: |w| < 2^7).
     double tolerance = 64 * std::ldexp(1.0, 14 - 24);
-    for (int64_t n = 0; n < kRows; ++n)
-      for (MultiplyAdd kind : {MultiplyAdd::Fused, MultiplyAdd::Separate})
-        EXPECT_NEAR(out.values[n], foldExact(spec, std::span(blocks).subspan(n * rowBytes, rowBytes), q.row(0), kind),
-                    tolerance)
-            << spec.name << ", row " << n;
+    for (MultiplyAdd kind : {MultiplyAdd::Fused, MultiplyAdd::Separate}) {
+      Rows exact = test.run(function, {x}, {.precision = Precision::Exact, .multiplyAdd = kind});
+      for (int64_t n = 0; n < kRows; ++n) {
+        float fold = foldExact(spec, std::span(blocks).subspan(n * rowBytes, rowBytes), q.row(0), kind);
+        EXPECT_EQ(exact.values[n], fold) << spec.name << ", row " << n;
+        EXPECT_NEAR(inDouble.values[n], fold, tolerance) << spec.name << ", row " << n;
+      }
+    }
   }
 }
 

@@ -37,7 +37,7 @@ public:
   }
 
   Evaluator &load() { return test.load(step); }
-  Evaluator &loadQuantized() { return test.load(step, {}, pipelines::buildQuantizePipeline); }
+  Evaluator &loadQuantized(Options options = {}) { return test.load(step, options, pipelines::buildQuantizePipeline); }
 
 private:
   static std::string rows(int width) { return "tensor<?x" + std::to_string(width) + "xf32>"; }
@@ -143,4 +143,37 @@ TEST(Model, TheQuantizePhaseRoundsActivationsOnly) {
   // A rounding is 1/254 of a group's greatest at most, some 0.5 % of the rows' size as they are; a few add up.
   EXPECT_GT(error, 0);
   EXPECT_LT(std::sqrt(error / size), 0.05) << std::sqrt(error / size);
+}
+
+TEST(Model, InDoubleOnExactCodesStaysNearTheExactEvaluation) {
+  TinyModel model;
+  Ids tokens = {3, 1, 4, 1, 5, 9, 2, 6}, positions = {0, 1, 2, 3, 4, 5, 6, 7};
+  for (MultiplyAdd kind : {MultiplyAdd::Fused, MultiplyAdd::Separate}) {
+    auto exact =
+        model.loadQuantized({.precision = Precision::Exact, .multiplyAdd = kind}).step(tokens, positions, positions);
+    auto inDouble = model.loadQuantized({.precision = Precision::DoubleOnExactCodes, .multiplyAdd = kind})
+                        .step(tokens, positions, positions);
+    ASSERT_TRUE(exact && inDouble);
+    double greatest = 0;
+    for (double value : inDouble->values)
+      greatest = std::max(greatest, std::fabs(value));
+    // No code differs, so what is left is the rounding of some dozens of f32 sums; one code more or less would show
+    // as about 1e-3.
+    for (size_t i = 0; i < exact->values.size(); ++i)
+      EXPECT_NEAR(exact->values[i], inDouble->values[i], 1e-5 * greatest) << i;
+  }
+}
+
+TEST(Model, TheExactEvaluationOneByOneEqualsAllAtOnce) {
+  TinyModel model;
+  Evaluator &evaluator = model.loadQuantized({.precision = Precision::Exact});
+  Ids tokens = {3, 1, 4, 1, 5, 9, 2, 6}, positions = {0, 1, 2, 3, 4, 5, 6, 7};
+  auto all = evaluator.step(tokens, positions, positions);
+  ASSERT_TRUE(all);
+  evaluator.clearCache();
+  for (int32_t t = 0; t < 8; ++t) {
+    auto one = evaluator.step({tokens[t]}, {t}, {0});
+    ASSERT_TRUE(one);
+    EXPECT_TRUE(std::equal(one->values.begin(), one->values.end(), all->row(t).begin())) << "token " << t;
+  }
 }

@@ -1,0 +1,53 @@
+// What the evaluator asks of an arithmetic: each op of the graph on rows, shapes being checked already.
+#ifndef QUERN_LIB_REFERENCE_ARITHMETIC_H
+#define QUERN_LIB_REFERENCE_ARITHMETIC_H
+
+#include "WeightCache.h"
+#include "quern/Reference/ExactFold.h"
+
+namespace quern::reference {
+
+struct AttentionShape {
+  int64_t kvHeads, headDim;
+  double scale;
+  bool halfCache; ///< keys and values are rounded to f16 as they enter the cache
+};
+
+class Arithmetic {
+public:
+  explicit Arithmetic(unsigned threads) : threads(threads) {}
+  virtual ~Arithmetic() = default;
+
+  /// x times the transpose of weights [n, x.width]: [T, n].
+  virtual Rows multiply(const Rows &x, std::span<const float> weights, int64_t n) const = 0;
+  /// The same on quantized rows and weights: dot products exact, then the fold over pieces.
+  virtual Rows multiply(const Act8Rows &x, const SplitWeight &weights, int64_t n) const = 0;
+
+  virtual void addBias(Rows &rows, std::span<const float> bias) const = 0;
+  virtual void addRows(Rows &rows, const Rows &other) const = 0;
+  virtual Rows rmsNorm(const Rows &x, std::span<const float> gain, float eps) const = 0;
+  virtual Rows swiglu(const Rows &gate, const Rows &up) const = 0;
+  /// Cosines, then sines, of each position's angles: [T, headDim]. `factors` may be empty.
+  virtual Rows rotaryAngles(const Ids &positions, int64_t headDim, double theta,
+                            std::span<const float> factors) const = 0;
+  virtual Rows rotary(const Rows &x, const Rows &angles, bool interleaved) const = 0;
+  /// One query head over the first `count` positions of its key-value head, into `out`.
+  virtual void attend(std::span<const double> query, const KeyValueCache::Layer &cache, int64_t count, int64_t kvHead,
+                      const AttentionShape &shape, std::span<double> out) const = 0;
+
+protected:
+  unsigned threads;
+};
+
+/// Everything in double precision.
+std::unique_ptr<Arithmetic> makeDoubleArithmetic(unsigned threads);
+/// Every rounding of compiled code, as docs/numerics.md fixes it; values of rows are f32 numbers.
+std::unique_ptr<Arithmetic> makeExactArithmetic(MultiplyAdd kind, unsigned threads);
+
+/// Appends keys and values to the cache, then attends. Fails if a position does not follow what the cache holds.
+Result<Rows> attention(const Arithmetic &arithmetic, const Rows &query, const Rows &key, const Rows &value,
+                       const Ids &positions, const AttentionShape &shape, KeyValueCache::Layer &cache);
+
+} // namespace quern::reference
+
+#endif // QUERN_LIB_REFERENCE_ARITHMETIC_H
