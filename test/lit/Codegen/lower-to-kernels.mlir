@@ -66,7 +66,7 @@ func.func @epilogues(%ids: tensor<?xi32> {lm.size = "tokens"}, %b: tensor<64xf32
   // CHECK: call @matmul_f16_store
   // CHECK-NOT: llvm.call
   // CHECK: call @matmul_f16_swiglu
-  %2 = dq.matmul %1, [%w, %w] {activation = #dq<activation swiglu>} : tensor<?x64xf32>, [tensor<64x64xf16>, tensor<64x64xf16>] -> tensor<?x64xf32>
+  %2 = dq.matmul swiglu %1, [%w, %w] : tensor<?x64xf32>, [tensor<64x64xf16>, tensor<64x64xf16>] -> tensor<?x64xf32>
   %3 = dq.matmul %2, [%w] : tensor<?x64xf32>, [tensor<64x64xf16>] -> tensor<?x64xf32>
   return %3 : tensor<?x64xf32>
 }

@@ -147,7 +147,7 @@ func.func @matmul_residual_type(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>, %r: 
 // M4
 func.func @swiglu_one_segment(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>) {
   // expected-error @+1 {{expected two segments of equal height and no bias with swiglu (M4)}}
-  %0 = dq.matmul %x, [%w] {activation = #dq<activation swiglu>} : tensor<?x32xf32>, [tensor<8x32xf16>] -> tensor<?x8xf32>
+  %0 = dq.matmul swiglu %x, [%w] : tensor<?x32xf32>, [tensor<8x32xf16>] -> tensor<?x8xf32>
   return
 }
 
@@ -156,7 +156,7 @@ func.func @swiglu_one_segment(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>) {
 // M4
 func.func @swiglu_heights(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>, %v: tensor<9x32xf16>) {
   // expected-error @+1 {{expected two segments of equal height and no bias with swiglu (M4)}}
-  %0 = dq.matmul %x, [%w, %v] {activation = #dq<activation swiglu>} : tensor<?x32xf32>, [tensor<8x32xf16>, tensor<9x32xf16>] -> tensor<?x8xf32>
+  %0 = dq.matmul swiglu %x, [%w, %v] : tensor<?x32xf32>, [tensor<8x32xf16>, tensor<9x32xf16>] -> tensor<?x8xf32>
   return
 }
 
@@ -165,7 +165,7 @@ func.func @swiglu_heights(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>, %v: tensor
 // M4
 func.func @swiglu_bias(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>, %b: tensor<8xf32>) {
   // expected-error @+1 {{expected two segments of equal height and no bias with swiglu (M4)}}
-  %0 = dq.matmul %x, [%w, %w] bias(%b, %b) {activation = #dq<activation swiglu>} : tensor<?x32xf32>, [tensor<8x32xf16>, tensor<8x32xf16>], (tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %0 = dq.matmul swiglu %x, [%w, %w] bias(%b, %b) : tensor<?x32xf32>, [tensor<8x32xf16>, tensor<8x32xf16>], (tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
   return
 }
 

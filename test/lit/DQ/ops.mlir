@@ -3,7 +3,7 @@
 // RUN: quern-opt %s -split-input-file -mlir-print-op-generic | quern-opt -split-input-file | FileCheck %s
 
 // A format that no file has embedded.
-// CHECK: dq.format <own4, block = 32, bytes = 18, group = 32, codes = [{{ *}}4 bits at {{.*}}] less 8, scale = f16 at 0>
+// CHECK: dq.format <own4, block = 32, bytes = 18, group = 32, codes = [4 bits at {{.*}}] less 8, scale = f16 at 0>
 dq.format <own4, block = 32, bytes = 18, group = 32,
   codes = [4 bits at 2 + i mod 16 shift (i floordiv 16) * 4] less 8, scale = f16 at 0>
 
@@ -63,6 +63,15 @@ func.func @segments(%x: tensor<?x896x!dq.act8<32>>, %w0: tensor<128x896x!q5_0>, 
 func.func @residual(%x: tensor<?x896xf32>, %w: tensor<128x896xf16>, %r: tensor<?x128xf32>) -> tensor<?x128xf32> {
   // CHECK: dq.matmul %{{.*}}, [%{{.*}}] residual(%{{.*}} : tensor<?x128xf32>) : tensor<?x896xf32>, [tensor<128x896xf16>] -> tensor<?x128xf32>
   %0 = dq.matmul %x, [%w] residual(%r : tensor<?x128xf32>) : tensor<?x896xf32>, [tensor<128x896xf16>] -> tensor<?x128xf32>
+  return %0 : tensor<?x128xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @swiglu
+func.func @swiglu(%x: tensor<?x896xf32>, %g: tensor<128x896xf16>, %u: tensor<128x896xbf16>) -> tensor<?x128xf32> {
+  // CHECK: dq.matmul swiglu %{{.*}}, [%{{.*}}, %{{.*}}] : tensor<?x896xf32>, [tensor<128x896xf16>, tensor<128x896xbf16>] -> tensor<?x128xf32>
+  %0 = dq.matmul swiglu %x, [%g, %u] : tensor<?x896xf32>, [tensor<128x896xf16>, tensor<128x896xbf16>] -> tensor<?x128xf32>
   return %0 : tensor<?x128xf32>
 }
 

@@ -100,7 +100,7 @@ TEST_F(FusedMatmul, Swiglu) {
   expectEqual(linear0 + linear1 +
                   "%s = lm.swiglu %l0, %l1 : tensor<?x5xf32> -> tensor<?x5xf32>\n"
                   "return %s, %r : tensor<?x5xf32>, tensor<?x5xf32>\n",
-              "%m = dq.matmul %q, [%w0, %w1] {activation = #dq<activation swiglu>}" + types +
+              "%m = dq.matmul swiglu %q, [%w0, %w1]" + types +
                   " -> tensor<?x5xf32>\nreturn %m, %r : tensor<?x5xf32>, tensor<?x5xf32>\n");
 }
 
