@@ -1,6 +1,7 @@
 #include "ExactArithmetic.h"
 
 #include <algorithm>
+#include <bit>
 
 using namespace quern;
 using namespace quern::reference;
