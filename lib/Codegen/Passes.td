@@ -29,7 +29,7 @@ def PlanMemory : Pass<"lm-plan-memory", "::mlir::ModuleOp"> {
     A tensor whose first size is the dynamic size s takes `offset * capacity(s)` bytes into the arena's part for s;
     tensors that are never alive together share places, and a result takes over its operand's place where the kernel
     works in place (residual of a matmul, rotary embedding, addition). Sets `lm.arena_offsets` on each op (bytes per
-    row, one for each result) and `lm.arena_sizes` on the function (bytes per row for each dynamic size).
+    row, one for each result, -1 for what the driver holds) and `lm.arena_sizes` on the function (bytes per row for each dynamic size).
   }];
   let dependentDialects = ["::quern::lm::LMDialect"];
   let statistics = [Statistic<"inPlace", "in-place", "results that took over an operand's place">];

@@ -38,6 +38,8 @@ struct FuseSwiglu : OpRewritePattern<lm::SwigluOp> {
       return rewriter.notifyMatchFailure(op, "gate and up are not the two segments of one matmul");
     if (!op.getGate().hasOneUse() || !op.getUp().hasOneUse() || !matmul.getBiases().empty())
       return rewriter.notifyMatchFailure(op, "gate or up has another use, or a bias");
+    if (op.getOut().getType() != op.getGate().getType())
+      return rewriter.notifyMatchFailure(op, "a quantized result is no matmul's");
     SmallVector<Value> weights(matmul.getWeights());
     if (matmul.getResult(0) != op.getGate())
       std::swap(weights[0], weights[1]);

@@ -143,7 +143,7 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
 
   // Where y lies: the driver's buffer takes exactly N elements a row, the arena whole vectors.
   bool direct = isDirectOutput(out);
-  Value y = direct ? outputs[op.getOuts()[0].use_begin()->getOperandNumber()] : address(out);
+  Value y = direct ? outputs[out.use_begin()->getOperandNumber()] : address(out);
   int64_t yStride = direct ? n * 4 : stride(out), storedN = direct ? n : (n + 15) / 16 * 16;
   if (!direct)
     writes.push_back(access(out, split));
@@ -306,7 +306,9 @@ LogicalResult EntryLowering::lower(Operation *op) {
       .Case([&](lm::RotaryOp rotary) { return lowerRotary(rotary); })
       .Case([&](lm::AttentionOp attention) { return lowerAttention(attention); })
       .Case([&](lm::GatherRowsOp gather) { return lowerGather(gather), success(); })
-      .Case([&](lm::SwigluOp swiglu) {
+      .Case([&](lm::SwigluOp swiglu) -> LogicalResult {
+        if (!cast<RankedTensorType>(swiglu.getOut().getType()).getElementType().isF32())
+          return swiglu.emitError("quantized results of swiglu have no kernel; quantize its f32 result");
         auto emit = [&](StringRef name) { return emitSwiglu(library.module, name); };
         return lowerBinary(swiglu, library.get("swiglu", emit)), success();
       })
@@ -318,6 +320,10 @@ LogicalResult EntryLowering::lower(Operation *op) {
 }
 
 LogicalResult EntryLowering::run() {
+  for (BlockArgument argument : entry.getArguments())
+    if (isIntermediate(argument))
+      return entry.emitError("argument ") << argument.getArgNumber()
+                                          << " is a matrix of rows, which has no place in the arena";
   readCall();
   for (Operation &op : entry.front())
     if (failed(lower(&op)))

@@ -158,7 +158,9 @@ private:
       for (Value result : op.getResults())
         if (auto place = placeOf.find(result); place != placeOf.end())
           offsets.push_back(places[place->second].offset);
-      if (!offsets.empty())
+        else
+          offsets.push_back(-1); // the driver's buffer, or no rows
+      if (llvm::any_of(offsets, [](int64_t offset) { return offset >= 0; }))
         op.setAttr(kArenaOffsets, builder.getDenseI64ArrayAttr(offsets));
     }
     entry->setAttr(kArenaSizes, builder.getDenseI64ArrayAttr(sizes));

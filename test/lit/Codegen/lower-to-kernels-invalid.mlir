@@ -33,3 +33,20 @@ func.func @result(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x64xf16>
   // expected-error @+1 {{a result that is not written by a matmul has no place in the driver's buffers}}
   return %0 : tensor<?x64xf32>
 }
+
+// -----
+
+// expected-error @+1 {{argument 1 is a matrix of rows, which has no place in the arena}}
+func.func @rows_as_argument(%ids: tensor<?xi32> {lm.size = "tokens"}, %x: tensor<?x64xf32> {lm.size = "tokens"}, %w: tensor<64x64xf16>) {
+  %0 = dq.matmul %x, [%w] : tensor<?x64xf32>, [tensor<64x64xf16>] -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @quantized_gate(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x64xf16>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x64xf16> -> tensor<?x64xf32>
+  // expected-error @+1 {{quantized results of swiglu have no kernel}}
+  %1 = lm.swiglu %0, %0 : tensor<?x64xf32> -> tensor<?x64x!dq.act8<32>>
+  return
+}
