@@ -10,6 +10,7 @@ import random
 
 from .actions import ACTIONS
 from .endings import ENDINGS, both, now
+from .everyday import EVERYDAY
 from .plain import PLAIN
 from .singles import SINGLES
 from .story import OPENINGS, Refused, Story, open_compared
@@ -62,7 +63,7 @@ def draw_any(rng):
     while True:
         try:
             single = rng.random() < 0.5
-            sentences, lines, answer, names, numbers = _pick(rng, SINGLES + PLAIN)[0](rng) if single else draw_chain(rng)
+            sentences, lines, answer, names, numbers = _pick(rng, SINGLES + PLAIN + EVERYDAY)[0](rng) if single else draw_chain(rng)
         except Refused:
             continue
         sentences = [text[0].upper() + text[1:] for text in sentences]
