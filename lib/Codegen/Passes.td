@@ -7,8 +7,7 @@ include "mlir/Pass/PassBase.td"
 def PackWeights : Pass<"dq-pack-weights", "::mlir::ModuleOp"> {
   let summary = "give every used weight its place and layout in the package";
   let description = [{
-    Matrices that a matmul or an embedding reads get the panel layout (a `dq.relayout` that folds into the weight
-    reference); vectors are kept as f32, filled up with zeros to 16 elements. Each used `dq.source` is given its place
+    References to matrices get the panel layout as their encoding; vectors are kept as f32, filled up with zeros to 16 elements. Each used `dq.source` is given its place
     in the weights section: `dq.packed_offset` and `dq.packed_bytes`. A source used twice, as a tied embedding, is
     packed once. Sources that nothing reads are dropped. Afterwards no use reads a stored block layout.
 

@@ -8,6 +8,7 @@
 // and tiles are merged in ascending order, so that the result depends on neither the number of rows nor of threads.
 #include "KernelBody.h"
 #include "Kernels.h"
+#include "quern/Runtime/KernelABI.h"
 
 #include <algorithm>
 #include <limits>
@@ -220,7 +221,8 @@ func::FuncOp quern::codegen::emitAttention(ModuleOp module, StringRef name, cons
   KernelBody k(module, name, "ppippppiiip");
   Emitter &e = k.e;
   int64_t group = shape.heads / shape.kvHeads;
-  Value thread = e.callField(k.args[0], 8, e.getI64Type()), threads = e.callField(k.args[0], 16, e.getI64Type());
+  Value thread = e.callField(k.args[0], QUERN_CALL_THREAD, e.getI64Type());
+  Value threads = e.callField(k.args[0], QUERN_CALL_THREADS, e.getI64Type());
   // Items go to threads in turn, since later rows see more keys.
   Value items = e.mul(k.args[8], shape.kvHeads);
   e.loop(thread, items, threads, [&](Value item) {

@@ -60,7 +60,7 @@ struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
   }
 
 private:
-  /// Matrices in panels: the relayout folds into a weight reference with that encoding.
+  /// References to matrices get the encoding of panels.
   void usePanels(ModuleOp module) {
     auto panels = dq::PanelsAttr::get(&getContext(), kPanelRows);
     module.walk([&](dq::WeightOp weight) {
