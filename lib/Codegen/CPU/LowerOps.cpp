@@ -1,0 +1,201 @@
+// The lowering of each op to calls of kernels.
+#include "EntryLowering.h"
+#include "quern/Codegen/PackPlan.h"
+#include "quern/Runtime/KernelABI.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/Format.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
+  Value weight = op.getWeights()[segment];
+  auto type = cast<RankedTensorType>(weight.getType());
+  auto layout = layoutFor(type.getElementType());
+  if (!layout)
+    return op.emitError(layout.error().message);
+  bool gated = op.getActivation() == dq::Activation::Swiglu;
+  Value out = op.getOuts()[gated ? 0 : segment], x = op.getX();
+  int64_t n = type.getDimSize(0), k = type.getDimSize(1);
+  std::string split = "panels of " + std::to_string(n);
+  std::vector<Access> reads{access(x, "")}, writes;
+
+  // Where y lies: the driver's buffer takes exactly N elements a row, the arena whole vectors.
+  bool direct = isDirectOutput(out);
+  Value y = direct ? outputs[out.use_begin()->getOperandNumber()] : address(out);
+  int64_t yStride = direct ? n * 4 : stride(out), storedN = direct ? n : (n + 15) / 16 * 16;
+  if (!direct)
+    writes.push_back(access(out, split));
+
+  Epilogue epilogue = Epilogue::None;
+  Value aux = weights;
+  int64_t auxStride = 0;
+  if (!op.getBiases().empty()) {
+    epilogue = Epilogue::Bias;
+    aux = address(op.getBiases()[segment]);
+  } else if (op.getResidual()) {
+    epilogue = Epilogue::Residual;
+    aux = address(op.getResidual());
+    auxStride = stride(op.getResidual());
+    reads.push_back(access(op.getResidual(), split));
+  } else if (gated && segment == 1) {
+    epilogue = Epilogue::Swiglu;
+    aux = y;
+    auxStride = yStride;
+    reads.push_back(access(out, split));
+  }
+  emitCall(library.matmul(*layout, epilogue),
+           {address(x), e.i64(stride(x)), address(weight), e.i64(layout->panelBytes(k)), aux, e.i64(auxStride), y,
+            e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k))},
+           reads, writes);
+  return success();
+}
+
+LogicalResult EntryLowering::lowerMatmul(dq::MatmulOp op) {
+  if (!op.getBiases().empty() && op.getResidual())
+    return op.emitError("a bias and a residual in one matmul have no kernel");
+  for (unsigned segment = 0; segment < op.getWeights().size(); ++segment)
+    if (failed(lowerSegment(op, segment)))
+      return failure();
+  return success();
+}
+
+LogicalResult EntryLowering::lowerEmbedding(lm::EmbeddingOp op) {
+  auto type = cast<RankedTensorType>(op.getTable().getType());
+  auto layout = layoutFor(type.getElementType());
+  if (!layout)
+    return op.emitError(layout.error().message);
+  int64_t k = type.getDimSize(1);
+  emitCall(library.embedding(*layout),
+           {address(op.getIds()), address(op.getTable()), e.i64(layout->panelBytes(k)), address(op.getOut()),
+            e.i64(stride(op.getOut())), rowsOf(op.getOut()), e.i64(paddedK(*layout, k))},
+           {}, {access(op.getOut(), "rows")});
+  return success();
+}
+
+/// Text of a number for a kernel's name.
+static std::string nameOf(double value) {
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::format("%.9g", value);
+  return text;
+}
+
+LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
+  double eps = op.getEps().convertToFloat();
+  bool quantized = isa<dq::Act8Type>(cast<RankedTensorType>(op.getOut().getType()).getElementType());
+  auto kernel = library.get((quantized ? "rms_norm_quantize_" : "rms_norm_") + nameOf(eps), [&](StringRef name) {
+    return emitRmsNorm(library.module, name, eps, quantized);
+  });
+  emitCall(kernel,
+           {address(op.getX()), e.i64(stride(op.getX())), address(op.getGain()), address(op.getOut()),
+            e.i64(stride(op.getOut())), rowsOf(op.getX()), e.i64(width(op.getX()))},
+           {access(op.getX(), "rows")}, {access(op.getOut(), "rows")});
+  return success();
+}
+
+void EntryLowering::lowerQuantize(dq::QuantizeOp op) {
+  auto kernel = library.get("quantize", [&](StringRef name) { return emitQuantize(library.module, name); });
+  emitCall(kernel,
+           {address(op.getX()), e.i64(stride(op.getX())), address(op.getOut()), e.i64(stride(op.getOut())),
+            rowsOf(op.getX()), e.i64(width(op.getX()))},
+           {access(op.getX(), "rows")}, {access(op.getOut(), "rows")});
+}
+
+void EntryLowering::lowerGather(lm::GatherRowsOp op) {
+  auto kernel = library.get("gather_rows", [&](StringRef name) { return emitGatherRows(library.module, name); });
+  emitCall(kernel,
+           {address(op.getX()), e.i64(stride(op.getX())), address(op.getRows()), address(op.getOut()),
+            e.i64(stride(op.getOut())), rowsOf(op.getOut()), e.i64(width(op.getX()))},
+           {access(op.getX(), "")}, {access(op.getOut(), "rows")});
+}
+
+void EntryLowering::lowerBinary(Operation *op, func::FuncOp kernel) {
+  Value a = op->getOperand(0), b = op->getOperand(1), out = op->getResult(0);
+  emitCall(kernel,
+           {address(a), e.i64(stride(a)), address(b), e.i64(stride(b)), address(out), e.i64(stride(out)), rowsOf(a),
+            e.i64(width(a))},
+           {access(a, "rows"), access(b, "rows")}, {access(out, "rows")});
+}
+
+LogicalResult EntryLowering::lowerAngles(lm::RotaryAnglesOp op) {
+  double theta = op.getTheta().convertToDouble();
+  int64_t headDim = width(op.getOut());
+  bool scaled = bool(op.getFactors());
+  std::string name = "rotary_angles_" + std::to_string(headDim) + "_" + nameOf(theta) + (scaled ? "_scaled" : "");
+  auto kernel = library.get(name, [&](StringRef kernelName) {
+    return emitRotaryAngles(library.module, kernelName, theta, headDim, scaled);
+  });
+  emitCall(kernel,
+           {address(op.getPositions()), scaled ? address(op.getFactors()) : weights, address(op.getOut()),
+            e.i64(stride(op.getOut())), rowsOf(op.getOut())},
+           {}, {access(op.getOut(), "rows")});
+  return success();
+}
+
+LogicalResult EntryLowering::lowerRotary(lm::RotaryOp op) {
+  int64_t headDim = width(op.getAngles());
+  bool interleaved = op.getStyle() == lm::RotaryStyle::Interleaved;
+  std::string name = "rotary_" + std::to_string(headDim) + (interleaved ? "_interleaved" : "_half");
+  auto kernel = library.get(
+      name, [&](StringRef kernelName) { return emitRotary(library.module, kernelName, headDim, interleaved); });
+  emitCall(kernel,
+           {address(op.getX()), e.i64(stride(op.getX())), address(op.getAngles()), e.i64(stride(op.getAngles())),
+            address(op.getOut()), e.i64(stride(op.getOut())), rowsOf(op.getX()), e.i64(width(op.getX()) / headDim)},
+           {access(op.getX(), "rows"), access(op.getAngles(), "rows")}, {access(op.getOut(), "rows")});
+  return success();
+}
+
+LogicalResult EntryLowering::lowerAttention(lm::AttentionOp op) {
+  lm::CacheType cache = op.getCache().getType();
+  AttentionShape shape{op.getHeads(), cache.getKvHeads(), cache.getHeadDim(), op.getScale().convertToFloat()};
+  if (shape.headDim % 16 != 0)
+    return op.emitError("the head size ") << shape.headDim << " is not a multiple of 16, which kernels need";
+  std::string suffix = std::to_string(shape.kvHeads) + "x" + std::to_string(shape.headDim);
+  auto append = library.get("cache_append_" + suffix, [&](StringRef name) {
+    return emitCacheAppend(library.module, name, shape.kvHeads, shape.headDim);
+  });
+  Value positions = address(op.getPositions()), rows = rowsOf(op.getQuery()), layer = e.i64(op.getLayer());
+  Access cacheWrite{-1, int64_t(op.getLayer()), 1, "rows"}, cacheRead{-1, int64_t(op.getLayer()), 1, ""};
+  emitCall(append,
+           {address(op.getKey()), e.i64(stride(op.getKey())), address(op.getValue()), e.i64(stride(op.getValue())),
+            positions, caches, cacheCapacities, rows, layer},
+           {access(op.getKey(), "rows"), access(op.getValue(), "rows")}, {cacheWrite});
+
+  int64_t bytes = attentionScratchBytes(shape);
+  perThread = std::max(perThread, bytes);
+  Value thread = e.callField(call, QUERN_CALL_THREAD, e.getI64Type());
+  std::string name = "attention_" + std::to_string(shape.heads) + "x" + suffix + "_" + nameOf(shape.scale);
+  auto kernel = library.get(
+      name, [&](StringRef kernelName) { return emitAttention(library.module, kernelName, shape, library.target); });
+  emitCall(kernel,
+           {address(op.getQuery()), e.i64(stride(op.getQuery())), positions, caches, cacheCapacities,
+            address(op.getOut()), e.i64(stride(op.getOut())), rows, layer, e.at(scratch, e.mul(thread, bytes))},
+           {access(op.getQuery(), ""), cacheRead}, {access(op.getOut(), "")});
+  return success();
+}
+
+LogicalResult EntryLowering::lower(Operation *op) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<dq::WeightOp, func::ReturnOp>([](auto) { return success(); })
+      .Case([&](dq::MatmulOp matmul) { return lowerMatmul(matmul); })
+      .Case([&](dq::QuantizeOp quantize) { return lowerQuantize(quantize), success(); })
+      .Case([&](lm::EmbeddingOp embedding) { return lowerEmbedding(embedding); })
+      .Case([&](lm::RmsNormOp norm) { return lowerNorm(norm); })
+      .Case([&](lm::RotaryAnglesOp angles) { return lowerAngles(angles); })
+      .Case([&](lm::RotaryOp rotary) { return lowerRotary(rotary); })
+      .Case([&](lm::AttentionOp attention) { return lowerAttention(attention); })
+      .Case([&](lm::GatherRowsOp gather) { return lowerGather(gather), success(); })
+      .Case([&](lm::SwigluOp swiglu) -> LogicalResult {
+        if (!cast<RankedTensorType>(swiglu.getOut().getType()).getElementType().isF32())
+          return swiglu.emitError("quantized results of swiglu have no kernel; quantize its f32 result");
+        auto emit = [&](StringRef name) { return emitSwiglu(library.module, name); };
+        return lowerBinary(swiglu, library.get("swiglu", emit)), success();
+      })
+      .Case([&](arith::AddFOp add) {
+        auto emit = [&](StringRef name) { return emitAdd(library.module, name); };
+        return lowerBinary(add, library.get("add", emit)), success();
+      })
+      .Default([](Operation *other) { return other->emitError("this op has no CPU kernel"); });
+}
