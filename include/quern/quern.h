@@ -109,6 +109,20 @@ QUERN_API size_t quern_model_output_count(const quern_model *model);
 QUERN_API quern_status quern_model_input(const quern_model *model, size_t index, quern_tensor_info *info);
 QUERN_API quern_status quern_model_output(const quern_model *model, size_t index, quern_tensor_info *info);
 
+/* ---- Measuring ------------------------------------------------------------------------------------------------- */
+
+/* A package's code brings probes of the machine's limits, made of the same instructions as its kernels and run on the
+ * model's threads: "probe_read_plain", "probe_read_prefetch" and "probe_read_streams" read all weights `rounds` times,
+ * "probe_dot" (products of bytes) and "probe_fma" (of f32) compute. `work` is the bytes read or the operations done by
+ * all threads; the caller keeps the time. */
+QUERN_API quern_status quern_model_probe(quern_model *model, const char *name, int64_t rounds, uint64_t *work);
+
+/* Until quern_model_profile_stop, steps run code that also tells when each kernel is done; logits are the same. The
+ * nanoseconds of kernel call i, summed over these steps, are those of record i of the op table in the section `plan`. */
+QUERN_API quern_status quern_model_profile_start(quern_model *model);
+QUERN_API quern_status quern_model_profile_stop(quern_model *model, uint64_t *nanoseconds, size_t capacity,
+                                                size_t *count);
+
 /* ---- Sessions -------------------------------------------------------------------------------------------------- */
 
 /* A sequence of tokens and its key-value cache. `context_length` is the most tokens it can hold; 0: the model's own. */

@@ -179,6 +179,21 @@ public:
     return detail::check(quern_model_verify_weights(get(), progress, user));
   }
 
+  /// Bytes read or operations done by one of the package's probes, see quern_model_probe.
+  Expected<uint64_t> probe(const std::string &name, int64_t rounds) {
+    uint64_t work = 0;
+    if (auto status = quern_model_probe(get(), name.c_str(), rounds, &work); status != QUERN_OK)
+      return detail::failure(status);
+    return work;
+  }
+  Expected<void> startProfile() { return detail::check(quern_model_profile_start(get())); }
+  /// Nanoseconds of each kernel call since startProfile.
+  Expected<std::vector<uint64_t>> stopProfile() {
+    return detail::grow<std::vector<uint64_t>>(4096, [&](uint64_t *out, size_t capacity, size_t *count) {
+      return quern_model_profile_stop(get(), out, capacity, count);
+    });
+  }
+
   Expected<Session> session(int64_t contextLength = 0) {
     quern_session *session = nullptr;
     if (auto status = quern_session_create(get(), contextLength, &session); status != QUERN_OK)

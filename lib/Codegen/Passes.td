@@ -42,10 +42,40 @@ def LowerToKernels : Pass<"cpu-lower-to-kernels", "::mlir::ModuleOp"> {
     then takes one pointer, the QuernCall. Needs `dq-pack-weights` and `lm-plan-memory`. Afterwards no tensor and no
     graph op is left.
 
+    With `profiled` there is a second entry that calls the same kernels, in which all threads meet after each kernel and
+    then call the QuernCall's `mark` with its number. It carries `cpu.op_table`, an array with a dictionary for each
+    kernel call: `kernel`, `op`, `name` (of the source), `size` (index of the dynamic size that its rows are), and what it
+    has to do: `weight_bytes` read once, `weight_bytes_per_row`, `activation_bytes_per_row` read and written,
+    `cache_bytes_per_key` for each position that any row looks at, `operations_per_row`, `operations_per_pair` of a row
+    and a key, and the `unit` that these run on, `dot` or `fma`.
+
     ```mlir
     %y = dq.matmul %x8, [%w] : ...
     // becomes
     call @matmul_c4z8_half_store(%call, %x, %c1472, %w, ...)
+    ```
+  }];
+  let options = [Option<"targetName", "target", "std::string", "\"x86-64-avx512vnni\"", "name of the CPU target">,
+                 Option<"profiled", "profiled", "bool", "false",
+                        "also emit the entry with a mark after each kernel, under its name and \"_profiled\"">];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::quern::dq::DQDialect"];
+}
+
+def AddProbes : Pass<"cpu-add-probes", "::mlir::ModuleOp"> {
+  let summary = "add entries that measure read bandwidth and arithmetic peaks";
+  let description = [{
+    Adds public functions of one argument, the QuernCall, out of the same vector operations as the kernels, so that each
+    target is measured by what it can do: `probe_read_plain`, `probe_read_prefetch` and `probe_read_streams` (four places
+    at once, with prefetches) add up this thread's share of the weights; `probe_dot` and `probe_fma` keep as many
+    accumulators in registers as the target says. Of the call they read `thread`, `threads`, `weights`, two `sizes` (the
+    number of rounds, and the bytes of the weights) and one buffer of 128 bytes for each thread, where they store the
+    bytes read or the operations done as i64, and at byte 64 a sum that nobody needs. A round is one pass over the
+    weights, or some thousand operations.
+
+    ```mlir
+    func.func @probe_dot(%call: !llvm.ptr) // appended to the module
     ```
   }];
   let options = [Option<"targetName", "target", "std::string", "\"x86-64-avx512vnni\"", "name of the CPU target">];

@@ -10,6 +10,8 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
 
+#include <nlohmann/json.hpp>
+
 namespace quern::pipelines {
 
 class Compilation {
@@ -47,6 +49,7 @@ private:
   struct Emitted {
     const codegen::Target *target;
     codegen::CodeImage image;
+    nlohmann::ordered_json ops; ///< see codegen::kOpTable
   };
   std::vector<Emitted> emitted;
   std::vector<int64_t> arenaSizes;

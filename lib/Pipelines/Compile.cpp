@@ -84,18 +84,37 @@ Result<bool> Compilation::runPhases() {
   return !stop;
 }
 
+/// The op table as a list of records with the attribute's keys. `size` becomes the dynamic size's name.
+static nlohmann::ordered_json describeOps(mlir::ArrayAttr table) {
+  auto records = nlohmann::ordered_json::array();
+  for (auto dictionary : table.getAsRange<mlir::DictionaryAttr>()) {
+    nlohmann::ordered_json record;
+    for (mlir::NamedAttribute field : dictionary) {
+      if (auto text = mlir::dyn_cast<mlir::StringAttr>(field.getValue()))
+        record[field.getName().str()] = text.getValue().str();
+      else
+        record[field.getName().str()] = mlir::cast<mlir::IntegerAttr>(field.getValue()).getInt();
+    }
+    record["size"] = dictionary.getAs<mlir::IntegerAttr>("size").getInt() == 0 ? "tokens" : "outputs";
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
 Result<bool> Compilation::emitTarget(const codegen::Target &target) {
   mlir::OwningOpRef<mlir::ModuleOp> code(mlir::cast<mlir::ModuleOp>((*module)->clone()));
   QUERN_TRY(run(*code, [&](mlir::OpPassManager &pm) { buildKernelsPipeline(pm, target); }));
   QUERN_ASSIGN(bool stop, endPhase("kernels", *code, target.name));
   if (stop)
     return false;
-  Emitted result{&target, {}};
+  Emitted result{&target, {}, nlohmann::ordered_json::array()};
   for (auto function : code->getOps<mlir::func::FuncOp>()) {
-    if (function.isPrivate())
+    auto sizes = function->getAttrOfType<mlir::DenseI64ArrayAttr>(codegen::kArenaSizes);
+    if (!sizes)
       continue;
-    auto sizes = function->getAttrOfType<mlir::DenseI64ArrayAttr>(codegen::kArenaSizes).asArrayRef();
-    arenaSizes.assign(sizes.begin(), sizes.end());
+    arenaSizes.assign(sizes.asArrayRef().begin(), sizes.asArrayRef().end());
+    if (auto table = function->getAttrOfType<mlir::ArrayAttr>(codegen::kOpTable))
+      result.ops = describeOps(table);
     int64_t perThread = function->getAttrOfType<mlir::IntegerAttr>(codegen::kArenaPerThread).getInt();
     arenaPerThread = std::max(arenaPerThread, perThread);
   }

@@ -28,7 +28,8 @@ void pipelines::buildPackPipeline(mlir::OpPassManager &pm) { pm.addPass(codegen:
 void pipelines::buildPlanPipeline(mlir::OpPassManager &pm) { pm.addPass(codegen::createPlanMemory()); }
 
 void pipelines::buildKernelsPipeline(mlir::OpPassManager &pm, const codegen::Target &target) {
-  pm.addPass(codegen::createLowerToKernels({.targetName = target.name}));
+  pm.addPass(codegen::createLowerToKernels({.targetName = target.name, .profiled = true}));
+  pm.addPass(codegen::createAddProbes({.targetName = target.name}));
 }
 
 void pipelines::buildLLVMPipeline(mlir::OpPassManager &pm, const codegen::Target &target) {

@@ -74,6 +74,8 @@ std::string Compilation::describePlan() const {
                                {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});
   }
   for (const Emitted &code : emitted)
+    plan["ops"][code.target->name] = code.ops;
+  for (const Emitted &code : emitted)
     for (const codegen::CodeImage::Kernel &kernel : code.image.kernels)
       plan["kernels"][code.target->name].push_back(
           {{"name", kernel.name}, {"offset", kernel.offset}, {"bytes", kernel.bytes}});

@@ -183,7 +183,9 @@ Result<Manifest> parseManifest(std::string_view text, const std::string &source)
   Fields fields(source);
   int64_t format = fields.number(root, "format_version", 0, kMaxCount);
   int64_t abi = fields.number(root, "abi_version", 0, kMaxCount);
-  if (fields.error.empty() && (format != int64_t(package::kFormatVersion) || abi != int64_t(QUERN_KERNEL_ABI_VERSION)))
+  bool known = format == int64_t(package::kFormatVersion) && abi >= int64_t(QUERN_KERNEL_ABI_OLDEST) &&
+               abi <= int64_t(QUERN_KERNEL_ABI_VERSION);
+  if (fields.error.empty() && !known)
     return fail(source + ": made for format version " + std::to_string(format) + " and kernel interface version " +
                 std::to_string(abi) + ", this runtime has " + std::to_string(package::kFormatVersion) + " and " +
                 std::to_string(QUERN_KERNEL_ABI_VERSION) + "; compile the model again");

@@ -47,7 +47,7 @@ Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> ou
   std::vector<void *> buffers;
   for (Role role : roles)
     buffers.push_back(bufferOf(role));
-  program->run(buffers, sizes);
+  program->run(stepEntry, buffers, sizes, profiling ? &profile : nullptr);
   return {};
 }
 

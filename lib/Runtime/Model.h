@@ -3,12 +3,14 @@
 #define QUERN_LIB_RUNTIME_MODEL_H
 
 #include "Fault.h"
+#include "Profile.h"
 #include "Program.h"
 #include "quern/Runtime/Chat.h"
 #include "quern/Runtime/Manifest.h"
 #include "quern/Runtime/PackageReader.h"
 #include "quern/Runtime/Tokenizer.h"
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -35,6 +37,7 @@ struct ModelParts {
   std::span<const uint8_t> tokenizerTables; ///< outlives the model
   std::span<const uint8_t> weights;         ///< outlives the model
   QuernEntry step = nullptr;
+  std::map<std::string, QuernEntry> entries; ///< all by name, for measuring; may be empty
   std::string target;
 };
 
@@ -66,8 +69,16 @@ public:
   /// are in `outputRows`, ascending. Takes turns with other callers.
   Outcome<void> step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits);
 
+  /// From now on steps run the profiled code; fails if the package has none.
+  Outcome<void> startProfile();
+  /// Back to the usual code. Nanoseconds of each kernel call since startProfile, by its number in the op table.
+  std::vector<uint64_t> stopProfile();
+  /// Runs a probe of the package's code on all threads; returns the bytes or operations done by all.
+  Outcome<uint64_t> probe(const std::string &name, int64_t rounds);
+
 private:
   Model() = default;
+  Outcome<QuernEntry> entry(const std::string &name) const;
   Outcome<void> bindTensors();
   Outcome<void> bindText();
   Outcome<void> start(const ModelOptions &options);
@@ -88,7 +99,10 @@ private:
   int64_t chunk = 0;
   std::unique_ptr<Program> program;
 
-  std::mutex turn; ///< guards the program and the buffers below
+  std::mutex turn; ///< guards the program and what is below
+  QuernEntry stepEntry = nullptr; ///< the plain or the profiled step
+  bool profiling = false;
+  Profile profile;
   std::vector<int32_t> tokenIds, positions;
   std::vector<void *> caches;
   std::vector<int64_t> cacheCapacities;

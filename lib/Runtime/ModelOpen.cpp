@@ -58,6 +58,8 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
   auto code = CodeImage::map(*opened, **version);
   TRY_OR_FAULT(code);
   parts.step = code->entry(entry->second);
+  for (const auto &[name, offset] : (*version)->entries)
+    parts.entries[name] = code->entry(offset);
   parts.target = (*version)->target;
   if (options.verify)
     TRY_OR_FAULT(opened->verifyWeights(options.progress));
@@ -147,10 +149,11 @@ Outcome<void> Model::start(const ModelOptions &options) {
     return fault(QUERN_INVALID_ARGUMENT, "the prompt chunk is " + std::to_string(chunk) +
                                              " tokens; it should be from 1 to " + std::to_string(kMostChunk));
   try {
-    program = std::make_unique<Program>(parts.manifest, parts.step, parts.weights.data(), int(threads));
+    program = std::make_unique<Program>(parts.manifest, parts.weights.data(), int(threads));
   } catch (const std::system_error &) {
     return fault(QUERN_OUT_OF_MEMORY, "the system cannot start " + std::to_string(threads) + " threads; use fewer (-t)");
   }
+  stepEntry = parts.step;
   if (options.populate)
     populate(options.progress);
   else

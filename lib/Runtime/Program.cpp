@@ -101,7 +101,7 @@ Outcome<void> Program::reserve(std::span<const int64_t> wanted) {
   return {};
 }
 
-void Program::run(std::span<void *const> buffers, std::span<const int64_t> sizes) {
+void Program::run(QuernEntry entry, std::span<void *const> buffers, std::span<const int64_t> sizes, Profile *profile) {
   QuernCall call{};
   call.abiVersion = QUERN_KERNEL_ABI_VERSION;
   call.threads = pool.threads();
@@ -112,6 +112,8 @@ void Program::run(std::span<void *const> buffers, std::span<const int64_t> sizes
   call.capacities = capacities.data();
   call.barrier = [](void *context) { static_cast<Barrier *>(context)->arrive(); };
   call.barrierContext = &pool.barrier();
+  if (profile)
+    profile->attach(call);
   pool.run([&](int thread) {
     QuernCall mine = call;
     mine.thread = thread;

@@ -1,4 +1,4 @@
-// Runs one entry of a package's code on all threads, with the working memory it asks for. Knows named tensors and
+// Runs the entries of a package's code on all threads, with the working memory it asks for. Knows named tensors and
 // dynamic sizes, and nothing of language models.
 #ifndef QUERN_LIB_RUNTIME_PROGRAM_H
 #define QUERN_LIB_RUNTIME_PROGRAM_H
@@ -6,6 +6,7 @@
 #include "Cpu.h"
 #include "Fault.h"
 #include "Memory.h"
+#include "Profile.h"
 #include "ThreadPool.h"
 #include "quern/Runtime/KernelABI.h"
 #include "quern/Runtime/Manifest.h"
@@ -46,20 +47,21 @@ Outcome<const Manifest::Code *> chooseCode(const Manifest &manifest, const CpuFe
 class Program {
 public:
   /// The manifest must outlive the program.
-  Program(const Manifest &manifest, QuernEntry entry, const uint8_t *weights, int threads)
-      : manifest(manifest), entry(entry), weights(weights), pool(threads) {}
+  Program(const Manifest &manifest, const uint8_t *weights, int threads)
+      : manifest(manifest), weights(weights), pool(threads) {}
 
   int threads() const { return pool.threads(); }
   /// Grows the working memory so that each dynamic size may be as large as `wanted` says, in the manifest's order.
   Outcome<void> reserve(std::span<const int64_t> wanted);
   int64_t capacity(size_t size) const { return capacities[size]; }
   /// One pointer for each input and output, one value for each dynamic size, at most the reserved one.
-  void run(std::span<void *const> buffers, std::span<const int64_t> sizes);
+  /// `profile`: for an entry that calls the mark function.
+  void run(QuernEntry entry, std::span<void *const> buffers, std::span<const int64_t> sizes,
+           Profile *profile = nullptr);
   ThreadPool &threadPool() { return pool; }
 
 private:
   const Manifest &manifest;
-  QuernEntry entry;
   const uint8_t *weights;
   ThreadPool pool;
   Memory arena;

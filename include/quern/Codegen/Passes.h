@@ -30,6 +30,10 @@ inline constexpr char kPackedBytes[] = "dq.packed_bytes";
 inline constexpr char kArenaOffsets[] = "lm.arena_offsets";
 inline constexpr char kArenaSizes[] = "lm.arena_sizes";
 inline constexpr char kArenaPerThread[] = "lm.arena_per_thread";
+/// On a profiled entry: for each kernel call in order, its kernel, op and name, which dynamic size its rows are, and the
+/// bytes and operations it needs, as linear functions of rows and keys.
+inline constexpr char kOpTable[] = "cpu.op_table";
+inline constexpr char kProfiledSuffix[] = "_profiled";
 
 /// The patterns of `cpu-lower-target-ops` for one target.
 void populateLowerTargetOpsPatterns(mlir::RewritePatternSet &patterns, const Target &target);

@@ -29,6 +29,7 @@ struct Target {
   unsigned tileTokens;   ///< tokens of a tile
   unsigned attentionHeads; ///< query heads that share a pass over keys
   int64_t prefetchBytes; ///< how far ahead of a streamed panel to prefetch; 0: not at all
+  unsigned probeAccumulators = 2; ///< sums of 16 numbers that fill the registers, for `cpu-add-probes`
 };
 
 /// All targets, the most capable first; the last runs on any x86-64 of the last fifteen years.

@@ -11,7 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUERN_KERNEL_ABI_VERSION 1u
+#define QUERN_KERNEL_ABI_VERSION 2u
+/// Fields are only ever appended to QuernCall, so a runtime runs code of its own and of every earlier version from here.
+#define QUERN_KERNEL_ABI_OLDEST 1u
 
 /// One call of one entry by one thread. All pointers are owned by the caller and outlive the call.
 typedef struct QuernCall {
@@ -28,6 +30,10 @@ typedef struct QuernCall {
   const int64_t *capacities; ///< largest value of each dynamic size the arena was laid out for
   void (*barrier)(void *context); ///< returns when all threads of the call have entered it; orders memory
   void *barrierContext;
+  /// Version 2. Called by the entry "step_profiled" on every thread after kernel call number `op`, when all threads have
+  /// finished it. Other entries never call it.
+  void (*mark)(const struct QuernCall *call, int64_t op);
+  void *markContext; ///< for `mark`
 } QuernCall;
 
 typedef void (*QuernEntry)(const QuernCall *call);
@@ -42,6 +48,7 @@ typedef void (*QuernEntry)(const QuernCall *call);
 #define QUERN_CALL_CAPACITIES 56
 #define QUERN_CALL_BARRIER 64
 #define QUERN_CALL_BARRIER_CONTEXT 72
+#define QUERN_CALL_MARK 80
 
 #ifdef __cplusplus
 static_assert(offsetof(QuernCall, thread) == QUERN_CALL_THREAD);
@@ -53,7 +60,8 @@ static_assert(offsetof(QuernCall, sizes) == QUERN_CALL_SIZES);
 static_assert(offsetof(QuernCall, capacities) == QUERN_CALL_CAPACITIES);
 static_assert(offsetof(QuernCall, barrier) == QUERN_CALL_BARRIER);
 static_assert(offsetof(QuernCall, barrierContext) == QUERN_CALL_BARRIER_CONTEXT);
-static_assert(sizeof(QuernCall) == 80);
+static_assert(offsetof(QuernCall, mark) == QUERN_CALL_MARK);
+static_assert(sizeof(QuernCall) == 96);
 #endif
 
 #endif // QUERN_RUNTIME_KERNELABI_H

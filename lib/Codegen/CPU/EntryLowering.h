@@ -10,14 +10,26 @@
 
 namespace quern::codegen {
 
-/// Lowers one entry function into `e`'s new function.
+/// What one call of a kernel has to do, for the op table (see kOpTable): bytes that come from memory, and operations.
+/// Activations are counted from the call's accesses.
+struct Work {
+  int64_t weightBytes = 0;       ///< read once for all rows
+  int64_t weightBytesPerRow = 0; ///< read for each row
+  int64_t cacheBytesPerKey = 0;  ///< read for each position of the key-value cache that any row looks at
+  int64_t operationsPerRow = 0, operationsPerPair = 0; ///< a pair is a row and a key it looks at
+  llvm::StringRef unit = "";     ///< what the operations run on: "dot" for bytes, "fma" for f32
+};
+
+/// Lowers one entry function into `e`'s new function. `profiled`: all threads meet after each kernel, and tell so.
 class EntryLowering {
 public:
-  EntryLowering(mlir::func::FuncOp entry, KernelLibrary &library, Emitter &e, mlir::Value call)
-      : entry(entry), library(library), e(e), call(call) {}
+  EntryLowering(mlir::func::FuncOp entry, KernelLibrary &library, Emitter &e, mlir::Value call, bool profiled)
+      : entry(entry), library(library), e(e), call(call), profiled(profiled) {}
 
   mlir::LogicalResult run();
   int64_t perThreadBytes() const { return perThread; }
+  /// One record for each kernel call, in order.
+  mlir::ArrayAttr opTable() { return e.getArrayAttr(ops); }
 
 private:
   using Arguments = llvm::SmallVector<mlir::Value>;
@@ -33,7 +45,10 @@ private:
     return {sizeIndex(entry, value), arenaOffset(value), stride(value), split};
   }
   void emitCall(mlir::func::FuncOp kernel, const Arguments &arguments, const std::vector<Access> &reads,
-                const std::vector<Access> &writes);
+                const std::vector<Access> &writes, const Work &work = {});
+  void emitBarrier();
+  void noteCall(mlir::func::FuncOp kernel, const std::vector<Access> &reads, const std::vector<Access> &writes,
+                const Work &work);
 
   mlir::LogicalResult lower(mlir::Operation *op);
   mlir::LogicalResult lowerMatmul(dq::MatmulOp op);
@@ -51,6 +66,9 @@ private:
   KernelLibrary &library;
   Emitter &e;
   mlir::Value call;
+  bool profiled;
+  mlir::Operation *current = nullptr; ///< the op being lowered
+  llvm::SmallVector<mlir::Attribute> ops;
   mlir::Value weights, scratch, caches, cacheCapacities;
   llvm::SmallVector<mlir::Value> sizes, arenas, capacities;
   llvm::DenseMap<mlir::Value, mlir::Value> inputs;

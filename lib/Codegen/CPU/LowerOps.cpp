@@ -46,10 +46,13 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
     auxStride = yStride;
     reads.push_back(access(out, split));
   }
+  Work work{.weightBytes = layout->bytes(n, k) + (epilogue == Epilogue::Bias ? n * 4 : 0),
+            .operationsPerRow = 2 * n * k,
+            .unit = layout->isFloat() ? "fma" : "dot"};
   emitCall(library.matmul(*layout, epilogue),
            {address(x), e.i64(stride(x)), address(weight), e.i64(layout->panelBytes(k)), aux, e.i64(auxStride), y,
             e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k))},
-           reads, writes);
+           reads, writes, work);
   return success();
 }
 
@@ -71,7 +74,7 @@ LogicalResult EntryLowering::lowerEmbedding(lm::EmbeddingOp op) {
   emitCall(library.embedding(*layout),
            {address(op.getIds()), address(op.getTable()), e.i64(layout->panelBytes(k)), address(op.getOut()),
             e.i64(stride(op.getOut())), rowsOf(op.getOut()), e.i64(paddedK(*layout, k))},
-           {}, {access(op.getOut(), "rows")});
+           {}, {access(op.getOut(), "rows")}, {.weightBytesPerRow = layout->panelBytes(k) / kPanelRows});
   return success();
 }
 
@@ -91,7 +94,7 @@ LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
   emitCall(kernel,
            {address(op.getX()), e.i64(stride(op.getX())), address(op.getGain()), address(op.getOut()),
             e.i64(stride(op.getOut())), rowsOf(op.getX()), e.i64(width(op.getX()))},
-           {access(op.getX(), "rows")}, {access(op.getOut(), "rows")});
+           {access(op.getX(), "rows")}, {access(op.getOut(), "rows")}, {.weightBytes = width(op.getX()) * 4});
   return success();
 }
 
@@ -172,11 +175,16 @@ LogicalResult EntryLowering::lowerAttention(lm::AttentionOp op) {
   emitCall(kernel,
            {address(op.getQuery()), e.i64(stride(op.getQuery())), positions, caches, cacheCapacities,
             address(op.getOut()), e.i64(stride(op.getOut())), rows, layer, e.at(scratch, e.mul(thread, bytes))},
-           {access(op.getQuery(), ""), cacheRead}, {access(op.getOut(), "")});
+           {access(op.getQuery(), ""), cacheRead}, {access(op.getOut(), "")},
+           // Keys and values are f16; a pair takes a product and a sum of each element of both.
+           {.cacheBytesPerKey = shape.kvHeads * shape.headDim * 2 * 2,
+            .operationsPerPair = shape.heads * shape.headDim * 2 * 2,
+            .unit = "fma"});
   return success();
 }
 
 LogicalResult EntryLowering::lower(Operation *op) {
+  current = op;
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<dq::WeightOp, func::ReturnOp>([](auto) { return success(); })
       .Case([&](dq::MatmulOp matmul) { return lowerMatmul(matmul); })

@@ -58,17 +58,60 @@ Value EntryLowering::address(Value value) {
   return e.at(arenas[size], e.mul(capacities[size], arenaOffset(value)));
 }
 
+void EntryLowering::emitBarrier() {
+  Value function = e.callField(call, QUERN_CALL_BARRIER, e.ptr());
+  Value context = e.callField(call, QUERN_CALL_BARRIER_CONTEXT, e.ptr());
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.getContext()), {e.ptr()});
+  LLVM::CallOp::create(e, type, ValueRange{function, context});
+}
+
 void EntryLowering::emitCall(func::FuncOp kernel, const Arguments &arguments, const std::vector<Access> &reads,
-                             const std::vector<Access> &writes) {
-  if (barriers.enter(reads, writes)) {
-    Value function = e.callField(call, QUERN_CALL_BARRIER, e.ptr());
-    Value context = e.callField(call, QUERN_CALL_BARRIER_CONTEXT, e.ptr());
-    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.getContext()), {e.ptr()});
-    LLVM::CallOp::create(e, type, ValueRange{function, context});
-  }
+                             const std::vector<Access> &writes, const Work &work) {
+  if (!profiled && barriers.enter(reads, writes))
+    emitBarrier();
   Arguments all{call};
   all.append(arguments.begin(), arguments.end());
   func::CallOp::create(e, kernel, all);
+  if (profiled) {
+    emitBarrier(); // so that a mark tells when the slowest thread was done
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.getContext()), {e.ptr(), e.getI64Type()});
+    LLVM::CallOp::create(e, type,
+                         ValueRange{e.callField(call, QUERN_CALL_MARK, e.ptr()), call, e.i64(int64_t(ops.size()))});
+  }
+  noteCall(kernel, reads, writes, work);
+}
+
+/// The name that the model's file gave to an op, or nothing.
+static StringRef sourceName(Location location) {
+  if (auto name = dyn_cast<NameLoc>(location))
+    return name.getName().getValue();
+  if (auto fused = dyn_cast<FusedLoc>(location))
+    for (Location part : fused.getLocations())
+      if (StringRef name = sourceName(part); !name.empty())
+        return name;
+  return "";
+}
+
+void EntryLowering::noteCall(func::FuncOp kernel, const std::vector<Access> &reads, const std::vector<Access> &writes,
+                             const Work &work) {
+  // Rows are those of what is written; a matmul that writes the driver's buffer has the rows that it reads.
+  int64_t rows = -1, activations = 0;
+  for (const std::vector<Access> *accesses : {&writes, &reads})
+    for (const Access &access : *accesses)
+      if (access.size >= 0) {
+        rows = rows < 0 ? access.size : rows;
+        activations += access.bytes;
+      }
+  auto number = [&](StringRef name, int64_t value) { return e.getNamedAttr(name, e.getI64IntegerAttr(value)); };
+  auto text = [&](StringRef name, StringRef value) { return e.getNamedAttr(name, e.getStringAttr(value)); };
+  ops.push_back(e.getDictionaryAttr({text("kernel", kernel.getName()), text("op", current->getName().getStringRef()),
+                                     text("name", sourceName(current->getLoc())), number("size", rows),
+                                     number("weight_bytes", work.weightBytes),
+                                     number("weight_bytes_per_row", work.weightBytesPerRow),
+                                     number("activation_bytes_per_row", activations),
+                                     number("cache_bytes_per_key", work.cacheBytesPerKey),
+                                     number("operations_per_row", work.operationsPerRow),
+                                     number("operations_per_pair", work.operationsPerPair), text("unit", work.unit)}));
 }
 
 LogicalResult EntryLowering::run() {
@@ -113,17 +156,27 @@ private:
   LogicalResult lower(func::FuncOp entry, KernelLibrary &library) {
     if (!entry->hasAttr(kArenaSizes))
       return entry.emitError("has no memory plan; run lm-plan-memory first");
+    if (failed(emit(entry, entry.getName().str(), library, /*profiled=*/false)))
+      return failure();
+    if (profiled && failed(emit(entry, entry.getName().str() + kProfiledSuffix, library, /*profiled=*/true)))
+      return failure();
+    entry.erase();
+    return success();
+  }
+
+  LogicalResult emit(func::FuncOp entry, const std::string &name, KernelLibrary &library, bool marks) {
     Emitter e(entry.getLoc(), &getContext());
     e.setInsertionPoint(entry);
-    auto lowered = func::FuncOp::create(e, entry.getName(), e.getFunctionType({e.ptr()}, {}));
+    auto lowered = func::FuncOp::create(e, name, e.getFunctionType({e.ptr()}, {}));
     e.setInsertionPointToEnd(lowered.addEntryBlock());
-    EntryLowering lowering(entry, library, e, lowered.getArgument(0));
+    EntryLowering lowering(entry, library, e, lowered.getArgument(0), marks);
     if (failed(lowering.run()))
       return failure();
     func::ReturnOp::create(e);
     lowered->setAttr(kArenaSizes, entry->getAttr(kArenaSizes));
     lowered->setAttr(kArenaPerThread, e.getI64IntegerAttr(lowering.perThreadBytes()));
-    entry.erase();
+    if (marks)
+      lowered->setAttr(kOpTable, lowering.opTable());
     return success();
   }
 };

@@ -47,8 +47,17 @@ TEST(Manifest, ParsesWhatItPrints) {
 }
 
 TEST(Manifest, RefusesOtherVersions) {
-  EXPECT_NE(refusal("\"abi_version\": 1", "\"abi_version\": 2").find("compile the model again"), std::string::npos);
+  EXPECT_NE(refusal("\"abi_version\": 2", "\"abi_version\": 3").find("compile the model again"), std::string::npos);
+  EXPECT_NE(refusal("\"abi_version\": 2", "\"abi_version\": 0").find("compile the model again"), std::string::npos);
   EXPECT_NE(refusal("\"format_version\": 1", "\"format_version\": 9").find("format version 9"), std::string::npos);
+}
+
+TEST(Manifest, TakesEarlierKernelInterfaces) {
+  std::string json = printManifest(sample());
+  size_t at = json.find("\"abi_version\": 2");
+  ASSERT_NE(at, std::string::npos);
+  json.replace(at, 16, "\"abi_version\": 1");
+  EXPECT_TRUE(parseManifest(json, "p"));
 }
 
 TEST(Manifest, RefusesWhatDoesNotHoldTogether) {

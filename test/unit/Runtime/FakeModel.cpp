@@ -55,6 +55,20 @@ static void fakeStep(const QuernCall *call) {
     StepLog::get().steps.push_back({rows, outputs});
 }
 
+/// The step, told of as two kernel calls.
+static void fakeProfiledStep(const QuernCall *call) {
+  fakeStep(call);
+  for (int64_t op : {0, 1}) {
+    call->barrier(call->barrierContext);
+    call->mark(call, op);
+  }
+}
+
+/// Counts ten for each round, and the weights' bytes.
+static void fakeProbe(const QuernCall *call) {
+  static_cast<int64_t *>(call->buffers[0])[16 * call->thread] = 10 * call->sizes[0] + call->sizes[1];
+}
+
 FakeModel makeFakeModel(int threads, int chunk) {
   FakeModel out;
   out.source = toySource();
@@ -69,6 +83,7 @@ FakeModel makeFakeModel(int threads, int chunk) {
   parts.tokenizerTables = out.tables;
   parts.weights = out.weights;
   parts.step = fakeStep;
+  parts.entries = {{"step", fakeStep}, {"step_profiled", fakeProfiledStep}, {"probe_fake", fakeProbe}};
   parts.target = "fake";
   runtime::ModelOptions options;
   options.threads = threads;
