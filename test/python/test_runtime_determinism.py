@@ -6,8 +6,8 @@ import pytest
 from conftest import BUILD
 from runtime_library import Library, floats
 
-TOKENS = [random.Random(5).randrange(256) for _ in range(150)]  # more than two key tiles of 64
-SOME = (0, 1, 62, 63, 64, 65, 127, 128, 149)
+TOKENS = [random.Random(5).randrange(256) for _ in range(600)]  # many key tiles of 64, more than one span of 512
+SOME = (0, 1, 62, 63, 64, 65, 128, 511, 512, 599)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def expected(library, tiny_package, masked):
     return rows
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("chunk", [1, 7, 64, 150])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 600])
 def test_prompts_in_chunks(library, tiny_package, masked, expected, threads, chunk):
     with library.open(tiny_package, threads=threads, chunk_tokens=chunk, **masked) as model:
         session = model.session()
@@ -49,7 +49,7 @@ def test_batches(library, tiny_package, masked, expected):
     with library.open(tiny_package, threads=2, **masked) as model:
         sessions = []
         for position in SOME[1:]:
-            sessions.append(model.session(200 + position))  # another capacity, another layout of the cache
+            sessions.append(model.session(600 + position))  # another capacity, another layout of the cache
             sessions[-1].prefill(TOKENS[:position])
         model.decode(sessions, [TOKENS[position] for position in SOME[1:]])
         assert [session.logits() for session in sessions] == [expected[position] for position in SOME[1:]]

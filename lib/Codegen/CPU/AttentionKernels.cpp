@@ -4,20 +4,20 @@
 // values, as f16. Keys lie in blocks of 16 positions, [D][16], so that a lane is a position and no dot product needs a
 // horizontal sum; values lie position by position.
 //
-// Attention goes over tiles of 64 keys at absolute positions. Each tile has its own maximum, sum and weighted values,
-// and tiles are merged in ascending order, so that the result depends on neither the number of rows nor of threads.
+// Attention goes over tiles of 64 keys at absolute positions, each with its own maximum, sum and weighted values. Tiles
+// are merged in ascending order within a span, and spans in ascending order. A row's keys have at most 32 spans, whose
+// length depends on its position alone. So the result depends on neither the number of rows nor of threads, and where
+// there are fewer heads than keep all threads busy, threads take spans.
+#include "AttentionTile.h"
 #include "KernelBody.h"
-#include "Kernels.h"
 #include "quern/Runtime/KernelABI.h"
-
-#include <algorithm>
-#include <limits>
 
 using namespace mlir;
 using namespace quern::codegen;
 
-static constexpr int64_t kKeyBlock = 16;
-static constexpr int64_t kKeyTile = 64;
+static constexpr int64_t kSpans = 32;     // most spans of a row's keys
+static constexpr int64_t kLeastSpan = 512; // keys
+static constexpr int64_t kChunkRows = 16; // rows of one sequence that share a pass over the keys
 
 /// The keys and the values of (layer, head) in the cache of row t.
 static std::pair<Value, Value> headCache(Emitter &e, Value caches, Value capacities, Value t, Value layer, Value head,
@@ -60,158 +60,155 @@ func::FuncOp quern::codegen::emitCacheAppend(ModuleOp module, StringRef name, in
   return k.finish();
 }
 
-// A thread's working memory, for each query head of a group: the weighted values [D], the tile's weights [64], the
-// running maximum and sum.
-static int64_t headScratch(const AttentionShape &shape) { return (shape.headDim + kKeyTile + 16) * 4; }
+/// Query heads of a key-value head that are taken together: as many as the target has registers for, all passes alike.
+static int64_t headsTogether(const AttentionShape &shape, const Target &target) {
+  int64_t group = shape.heads / shape.kvHeads, count = std::min<int64_t>(target.attentionHeads, group);
+  while (group % count != 0)
+    --count;
+  return count;
+}
 
-int64_t quern::codegen::attentionScratchBytes(const AttentionShape &shape) {
-  int64_t bytes = shape.heads / shape.kvHeads * headScratch(shape);
+// A thread's working memory: that of a tile, then states: of a chunk's rows, two for each, or of the spans of two units
+// and of a unit whose spans are merged.
+int64_t quern::codegen::attentionScratchBytes(const AttentionShape &shape, const Target &target) {
+  int64_t count = headsTogether(shape, target), states = std::max(2 * kSpans + 1, 2 * kChunkRows);
+  int64_t bytes = HeadGroup::tileWorkBytes(count) + states * HeadGroup::stateBytes(shape, count);
   return (bytes + 63) / 64 * 64;
 }
 
 namespace {
 
-/// Emits attention of `count` query heads that share a key-value head.
-class HeadGroup {
+/// Emits the distribution of the work. A unit is a row with the query heads of one pass.
+class AttentionEmitter {
 public:
-  HeadGroup(Emitter &e, const AttentionShape &shape, Value queries, Value scratch, int64_t count)
-      : e(e), shape(shape), queries(queries), scratch(scratch), count(count) {}
+  AttentionEmitter(KernelBody &k, const AttentionShape &shape, const Target &target)
+      : k(k), e(k.e), shape(shape), count(headsTogether(shape, target)),
+        passes(shape.heads / count), threadBytes(attentionScratchBytes(shape, target)),
+        thread(e.callField(k.args[0], QUERN_CALL_THREAD, e.getI64Type())),
+        threads(e.callField(k.args[0], QUERN_CALL_THREADS, e.getI64Type())),
+        group(e, shape, e.at(k.args[10], e.mul(thread, threadBytes)), count) {}
 
-  void begin() {
-    for (int64_t r = 0; r < count; ++r) {
-      e.loop(e.i64(0), e.i64(shape.headDim * 4), e.i64(64),
-             [&](Value at) { e.store(e.real(e.f32s(), 0), e.at(sums(r), at), 4); });
-      e.store(e.real(e.getF32Type(), -std::numeric_limits<float>::max()), maximum(r), 4);
-      e.store(e.real(e.getF32Type(), 0), total(r), 4);
-    }
-  }
-
-  void tile(Value keys, Value values, Value first, Value end);
-
-  void finish(Value out) {
-    for (int64_t r = 0; r < count; ++r) {
-      Value divisor = e.splat(e.load(e.getF32Type(), total(r), 4), e.f32s());
-      e.loop(e.i64(0), e.i64(shape.headDim * 4), e.i64(64), [&](Value at) {
-        Value sum = e.load(e.f32s(), e.at(sums(r), at), 4);
-        Value quotient = arith::DivFOp::create(e, sum, divisor);
-        e.store(quotient, e.at(out, e.add(at, r * shape.headDim * 4)), 4);
-      });
-    }
-  }
+  void emit();
 
 private:
-  Value sums(int64_t r) { return e.at(scratch, r * headScratch(shape)); }
-  Value weights(int64_t r) { return e.at(scratch, r * headScratch(shape) + shape.headDim * 4); }
-  Value maximum(int64_t r) { return e.at(scratch, r * headScratch(shape) + (shape.headDim + kKeyTile) * 4); }
-  Value total(int64_t r) { return e.at(maximum(r), 4); }
+  /// One row's part of a pass.
+  struct Unit {
+    Value keys, values, queries, out;
+    Value end;  ///< past the last key that the row sees
+    Value span; ///< keys of a span, a power of two
+  };
+  Unit unit(Value row, Value pass);
+  Value statesOf(Value owner) {
+    return e.at(k.args[10], e.add(e.mul(owner, threadBytes), HeadGroup::tileWorkBytes(count)));
+  }
+  Value stateAt(Value states, Value index) { return e.at(states, e.mul(index, HeadGroup::stateBytes(shape, count))); }
+  Value sharedCache(Value rows);
+  void chunk(Value first, Value last, Value pass);
+  void split(Value units);
+  /// The states of a unit that is split: two units for each thread.
+  Value spanStates(Value unit) { return stateAt(statesOf(e.div(unit, 2)), e.mul(e.bitAnd(unit, 1), kSpans)); }
 
-  Emitter::Values scoreBlock(Value block);
-  Emitter::Values scoreTile(Value keys, Value first, Value end);
-  void mergeValues(Value values, Value tileKeys, ArrayRef<std::pair<Value, Value>> factors);
-
+  KernelBody &k;
   Emitter &e;
   const AttentionShape &shape;
-  Value queries, scratch;
-  int64_t count;
+  int64_t count, passes, threadBytes;
+  Value thread, threads;
+  HeadGroup group;
 };
 
 } // namespace
 
-/// Scores of 16 keys for each head: the dot product over D in two partial sums (even and odd d), times the scale.
-Emitter::Values HeadGroup::scoreBlock(Value block) {
-  Emitter::Values zeros(2 * count, e.real(e.f32s(), 0));
-  Emitter::Values sums = e.loop(e.i64(0), e.i64(shape.headDim), e.i64(2), zeros, [&](Value d, ValueRange carried) {
-    Emitter::Values next(carried);
-    for (int64_t odd = 0; odd < 2; ++odd) {
-      Value address = e.at(block, e.add(e.mul(d, kKeyBlock * 2), odd * kKeyBlock * 2));
-      Value keys = e.widen(e.load(e.vec(kKeyBlock, e.getF16Type()), address, 32));
-      for (int64_t r = 0; r < count; ++r) {
-        Value query = e.load(e.getF32Type(), e.at(queries, e.add(e.mul(d, 4), (r * shape.headDim + odd) * 4)), 4);
-        Value &sum = next[2 * r + odd];
-        sum = e.fma(keys, e.splat(query, e.f32s()), sum);
-      }
-    }
-    return next;
-  });
-  Emitter::Values scores;
-  for (int64_t r = 0; r < count; ++r)
-    scores.push_back(e.mulf(e.addf(sums[2 * r], sums[2 * r + 1]), e.real(e.f32s(), shape.scale)));
-  return scores;
+AttentionEmitter::Unit AttentionEmitter::unit(Value row, Value pass) {
+  Value head = e.div(pass, passes / shape.kvHeads), bytes = e.mul(pass, count * shape.headDim * 4);
+  auto [keys, values] = headCache(e, k.args[4], k.args[5], row, k.args[9], head, shape.kvHeads, shape.headDim);
+  Value last = loadPosition(e, k.args[3], row);
+  // 512 keys, doubled until there are no more than 32 spans.
+  Value excess = e.div(last, kSpans * kLeastSpan);
+  Value doublings = e.sub(e.i64(64), math::CountLeadingZerosOp::create(e, excess));
+  return {keys, values, e.at(k.row(k.args[1], row, k.args[2]), bytes), e.at(k.row(k.args[6], row, k.args[7]), bytes),
+          e.add(last, 1), arith::ShLIOp::create(e, e.i64(kLeastSpan), doublings)};
 }
 
-/// Scores of the keys [first, end) of a tile into the heads' weights; returns each head's maximum.
-Emitter::Values HeadGroup::scoreTile(Value keys, Value first, Value end) {
-  llvm::SmallVector<int32_t> lanes(kKeyBlock);
-  for (int32_t i = 0; i < kKeyBlock; ++i)
-    lanes[i] = i;
-  Value lane = arith::ConstantOp::create(e, DenseIntElementsAttr::get(e.i32s(), lanes));
-  Value lowest = e.real(e.f32s(), -std::numeric_limits<float>::max());
-  Emitter::Values none(count, lowest);
-  Emitter::Values greatest = e.loop(first, end, e.i64(kKeyBlock), none, [&](Value at, ValueRange carried) {
-    Emitter::Values next(carried);
-    Emitter::Values scores = scoreBlock(e.at(keys, e.mul(at, shape.headDim * 2)));
-    Value left = e.splat(arith::TruncIOp::create(e, e.getI32Type(), e.sub(end, at)), e.i32s());
-    Value valid = arith::CmpIOp::create(e, arith::CmpIPredicate::slt, lane, left);
-    for (int64_t r = 0; r < count; ++r) {
-      Value score = arith::SelectOp::create(e, valid, scores[r], lowest);
-      e.store(score, e.at(weights(r), e.mul(e.sub(at, first), 4)), 4);
-      next[r] = e.maxf(next[r], score);
-    }
-    return next;
-  });
-  Emitter::Values maxima;
-  for (Value lanesMax : greatest)
-    maxima.push_back(e.treeFold(lanesMax, [&](Value a, Value b) { return e.maxf(a, b); }));
-  return maxima;
+/// Whether all rows are of one sequence.
+Value AttentionEmitter::sharedCache(Value rows) {
+  Value first = e.load(e.getI64Type(), k.args[4], 8), all = arith::ConstantOp::create(e, e.getBoolAttr(true));
+  return e.loop(e.i64(1), rows, e.i64(1), all, [&](Value row, ValueRange carried) {
+    Value cache = e.load(e.getI64Type(), e.at(k.args[4], e.mul(row, 8)), 8);
+    Value same = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, first, cache);
+    return Emitter::Values{arith::AndIOp::create(e, carried[0], same)};
+  })[0];
 }
 
-/// One tile of keys [first, end), `end` at most first + 64: its softmax and weighted values, merged into the head's.
-void HeadGroup::tile(Value keys, Value values, Value first, Value end) {
-  Emitter::Values maxima = scoreTile(keys, first, end);
-  Value tileKeys = e.sub(end, first);
-  llvm::SmallVector<std::pair<Value, Value>> factors;
-  for (int64_t r = 0; r < count; ++r) {
-    Value greatest = e.splat(maxima[r], e.f32s());
-    Value sum = e.loop(e.i64(0), tileKeys, e.i64(kKeyBlock), e.real(e.f32s(), 0), [&](Value at, ValueRange carried) {
-      Value address = e.at(weights(r), e.mul(at, 4));
-      Value weight = math::ExpOp::create(e, e.subf(e.load(e.f32s(), address, 4), greatest));
-      e.store(weight, address, 4);
-      return Emitter::Values{e.addf(carried[0], weight)};
-    })[0];
-    Value oldMaximum = e.load(e.getF32Type(), maximum(r), 4);
-    Value newMaximum = e.maxf(oldMaximum, maxima[r]);
-    auto rescale = [&](Value from) -> Value {
-      return math::ExpOp::create(e, e.splat(e.subf(from, newMaximum), e.f32s()));
-    };
-    Value keep = rescale(oldMaximum), take = rescale(maxima[r]);
-    auto scalar = [&](Value vector) -> Value { return vector::ExtractOp::create(e, vector, ArrayRef<int64_t>{0}); };
-    Value oldTotal = e.mulf(e.load(e.getF32Type(), total(r), 4), scalar(keep));
-    e.store(e.fma(e.treeSum(sum), scalar(take), oldTotal), total(r), 4);
-    e.store(newMaximum, maximum(r), 4);
-    factors.push_back({keep, take});
-  }
-  mergeValues(e.at(values, e.mul(first, shape.headDim * 2)), tileKeys, factors);
-}
-
-/// sums = sums * keep + (weighted values of the tile) * take, 16 elements of a head at a time.
-void HeadGroup::mergeValues(Value values, Value tileKeys, ArrayRef<std::pair<Value, Value>> factors) {
-  Emitter::Values zeros(count, e.real(e.f32s(), 0));
-  e.loop(e.i64(0), e.i64(shape.headDim), e.i64(16), [&](Value d) {
-    Emitter::Values weighted = e.loop(e.i64(0), tileKeys, e.i64(1), zeros, [&](Value key, ValueRange carried) {
-      Emitter::Values next(carried);
-      Value address = e.at(values, e.mul(e.add(e.mul(key, shape.headDim), d), 2));
-      Value value = e.widen(e.load(e.vec(16, e.getF16Type()), address, 2));
-      for (int64_t r = 0; r < count; ++r) {
-        Value weight = e.load(e.getF32Type(), e.at(weights(r), e.mul(key, 4)), 4);
-        next[r] = e.fma(value, e.splat(weight, e.f32s()), next[r]);
-      }
-      return next;
+/// Rows [first, last) of one sequence, in one pass over the keys that the last of them sees.
+void AttentionEmitter::chunk(Value first, Value last, Value pass) {
+  Value states = statesOf(thread);
+  auto forRows = [&](llvm::function_ref<void(Value, Value)> body) {
+    e.loop(first, last, e.i64(1), [&](Value row) { body(row, stateAt(states, e.mul(e.sub(row, first), 2))); });
+  };
+  Value next = e.i64(HeadGroup::stateBytes(shape, count)); // from a row's state to that of its span
+  forRows([&](Value, Value total) { group.begin(total), group.begin(e.at(total, next)); });
+  Value end = unit(e.sub(last, e.i64(1)), pass).end;
+  e.loop(e.i64(0), end, e.i64(kKeyTile), [&](Value at) {
+    forRows([&](Value row, Value total) {
+      Unit u = unit(row, pass);
+      e.ifThen(e.less(at, u.end), [&] {
+        Value tileEnd = e.min(u.end, e.add(at, kKeyTile)), span = e.at(total, next);
+        group.tile(span, u.queries, u.keys, u.values, at, tileEnd);
+        Value rest = arith::AndIOp::create(e, tileEnd, e.sub(u.span, e.i64(1)));
+        Value spanEnds = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, rest, e.i64(0));
+        Value rowEnds = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, tileEnd, u.end);
+        e.ifThen(arith::OrIOp::create(e, spanEnds, rowEnds), [&] {
+          group.merge(total, span);
+          group.begin(span);
+        });
+      });
     });
-    for (int64_t r = 0; r < count; ++r) {
-      Value address = e.at(sums(r), e.mul(d, 4));
-      Value kept = e.mulf(e.load(e.f32s(), address, 4), factors[r].first);
-      e.store(e.fma(weighted[r], factors[r].second, kept), address, 4);
-    }
+  });
+  forRows([&](Value row, Value total) { group.finish(total, unit(row, pass).out); });
+}
+
+/// Few units: threads take spans in turn, meet, and then merge each unit's spans.
+void AttentionEmitter::split(Value units) {
+  e.loop(thread, e.mul(units, kSpans), threads, [&](Value piece) {
+    Value index = e.rem(piece, units), span = e.div(piece, units);
+    Unit u = unit(e.div(index, passes), e.rem(index, e.i64(passes)));
+    Value first = e.mul(span, u.span), end = e.min(u.end, e.add(first, u.span));
+    Value state = stateAt(spanStates(index), span);
+    e.ifThen(e.less(first, end), [&] {
+      group.begin(state);
+      e.loop(first, end, e.i64(kKeyTile), [&](Value at) {
+        group.tile(state, u.queries, u.keys, u.values, at, e.min(end, e.add(at, kKeyTile)));
+      });
+    });
+  });
+  e.barrier(k.args[0]);
+  e.loop(thread, units, threads, [&](Value index) {
+    Unit u = unit(e.div(index, passes), e.rem(index, e.i64(passes)));
+    Value spans = e.div(e.sub(e.add(u.end, u.span), e.i64(1)), u.span);
+    Value total = stateAt(statesOf(thread), e.i64(2 * kSpans));
+    group.begin(total);
+    e.loop(e.i64(0), spans, e.i64(1), [&](Value span) { group.merge(total, stateAt(spanStates(index), span)); });
+    group.finish(total, u.out);
+  });
+}
+
+void AttentionEmitter::emit() {
+  Value rows = k.args[8], units = e.mul(rows, passes);
+  // Whole units leave threads idle where there are few and they do not come out even.
+  Value uneven = arith::CmpIOp::create(e, arith::CmpIPredicate::ne, e.rem(units, threads), e.i64(0));
+  Value few = arith::AndIOp::create(e, e.less(units, e.mul(threads, 2)), uneven);
+  Value inChunks = arith::XOrIOp::create(e, few, arith::ConstantOp::create(e, e.getBoolAttr(true)));
+  e.ifThen(few, [&] { split(units); });
+  e.ifThen(inChunks, [&] {
+    // About four chunks a thread, for balance: later rows see more keys. They go to threads in turn.
+    Value balanced = e.min(e.div(units, e.mul(threads, 4)), e.i64(kChunkRows));
+    Value several = arith::AndIOp::create(e, sharedCache(rows), e.less(e.i64(1), balanced));
+    Value length = arith::SelectOp::create(e, several, balanced, e.i64(1));
+    Value chunks = e.div(e.sub(e.add(rows, length), e.i64(1)), length);
+    e.loop(thread, e.mul(chunks, passes), threads, [&](Value item) {
+      Value first = e.mul(e.div(item, passes), length);
+      chunk(first, e.min(rows, e.add(first, length)), e.rem(item, e.i64(passes)));
+    });
   });
 }
 
@@ -219,25 +216,6 @@ func::FuncOp quern::codegen::emitAttention(ModuleOp module, StringRef name, cons
                                            const Target &target) {
   // call, q, qStride, positions, caches, capacities, y, yStride, T, layer, scratch
   KernelBody k(module, name, "ppippppiiip");
-  Emitter &e = k.e;
-  int64_t group = shape.heads / shape.kvHeads;
-  Value thread = e.callField(k.args[0], QUERN_CALL_THREAD, e.getI64Type());
-  Value threads = e.callField(k.args[0], QUERN_CALL_THREADS, e.getI64Type());
-  // Items go to threads in turn, since later rows see more keys.
-  Value items = e.mul(k.args[8], shape.kvHeads);
-  e.loop(thread, items, threads, [&](Value item) {
-    Value t = e.div(item, shape.kvHeads), head = e.rem(item, e.i64(shape.kvHeads));
-    auto [keys, values] = headCache(e, k.args[4], k.args[5], t, k.args[9], head, shape.kvHeads, shape.headDim);
-    Value end = e.add(loadPosition(e, k.args[3], t), 1), headBytes = e.mul(head, group * shape.headDim * 4);
-    Value query = e.at(k.row(k.args[1], t, k.args[2]), headBytes), out = e.at(k.row(k.args[6], t, k.args[7]), headBytes);
-    for (int64_t first = 0; first < group; first += target.attentionHeads) {
-      int64_t count = std::min<int64_t>(target.attentionHeads, group - first), bytes = first * shape.headDim * 4;
-      HeadGroup heads(e, shape, e.at(query, bytes), e.at(k.args[10], first * headScratch(shape)), count);
-      heads.begin();
-      e.loop(e.i64(0), end, e.i64(kKeyTile),
-             [&](Value at) { heads.tile(keys, values, at, e.min(end, e.add(at, kKeyTile))); });
-      heads.finish(e.at(out, bytes));
-    }
-  });
+  AttentionEmitter(k, shape, target).emit();
   return k.finish();
 }

@@ -35,6 +35,10 @@ void Emitter::prefetch(Value pointer) {
   LLVM::Prefetch::create(*this, pointer, /*rw=*/0, /*hint=*/0, /*cache=*/1);
 }
 
+void Emitter::prefetchFar(Value pointer) {
+  LLVM::Prefetch::create(*this, pointer, /*rw=*/0, /*hint=*/2, /*cache=*/1);
+}
+
 Value Emitter::splat(Value scalar, VectorType type) { return vector::BroadcastOp::create(*this, type, scalar); }
 
 Value Emitter::bitcast(Value value, VectorType type) { return vector::BitCastOp::create(*this, type, value); }
@@ -87,6 +91,25 @@ Value Emitter::treeSum(Value vector) {
   return treeFold(vector, [&](Value a, Value b) { return isFloat ? addf(a, b) : add(a, b); });
 }
 
+/// Vectors are folded in pairs: of 16 lanes each to half of them, side by side, and so on, until each has one.
+Value Emitter::foldLanes(ArrayRef<Value> vectors, llvm::function_ref<Value(Value, Value)> combine) {
+  Values parts(vectors);
+  while (!llvm::isPowerOf2_64(parts.size()))
+    parts.push_back(parts.back());
+  for (int64_t half = 8; half >= 1; half /= 2) {
+    llvm::SmallVector<int64_t> low, high; // the halves of each vector in a and b
+    for (int64_t lane = 0; lane < 32; ++lane)
+      (lane % (2 * half) < half ? low : high).push_back(lane);
+    Values next;
+    for (size_t i = 0; i < parts.size(); i += 2) {
+      Value a = parts[i], b = i + 1 < parts.size() ? parts[i + 1] : a;
+      next.push_back(combine(vector::ShuffleOp::create(*this, a, b, low), vector::ShuffleOp::create(*this, a, b, high)));
+    }
+    parts = next;
+  }
+  return parts.front();
+}
+
 Emitter::Values Emitter::loop(Value from, Value to, Value step, ValueRange init, LoopBody body) {
   auto loop = scf::ForOp::create(*this, from, to, step, init);
   OpBuilder::InsertionGuard guard(*this);
@@ -131,6 +154,13 @@ Emitter::Values Emitter::ifElse(Value condition, llvm::function_ref<Values()> th
   elseValues = otherwise();
   scf::YieldOp::create(*this, elseValues);
   return Values(branch.getResults());
+}
+
+void Emitter::barrier(Value call) {
+  Value function = callField(call, QUERN_CALL_BARRIER, ptr());
+  Value context = callField(call, QUERN_CALL_BARRIER_CONTEXT, ptr());
+  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(getContext()), {ptr()});
+  LLVM::CallOp::create(*this, type, ValueRange{function, context});
 }
 
 std::pair<Value, Value> Emitter::share(Value call, Value items) {

@@ -49,6 +49,8 @@ public:
   void store(Value value, Value pointer, unsigned alignment);
   /// Hints that the line at `pointer` is needed soon and once.
   void prefetch(Value pointer);
+  /// Hints that the line at `pointer` is needed soon, but not at once: it is brought to the second-level cache.
+  void prefetchFar(Value pointer);
 
   // Vectors.
   Value splat(Value scalar, mlir::VectorType type);
@@ -70,6 +72,8 @@ public:
   /// Folds the 16 lanes by a fixed tree: halves onto each other, down to one.
   Value treeFold(Value vector, llvm::function_ref<Value(Value, Value)> combine);
   Value treeSum(Value vector);
+  /// The same fold of each of up to 16 vectors of f32 at once: lane i is that of vector i.
+  Value foldLanes(llvm::ArrayRef<Value> vectors, llvm::function_ref<Value(Value, Value)> combine);
 
   // Control. Bodies get the induction variable and the carried values, and return the next carried values.
   using Values = llvm::SmallVector<Value>;
@@ -81,6 +85,9 @@ public:
 
   /// Field of the QuernCall at `offset` (see quern/Runtime/KernelABI.h).
   Value callField(Value call, int64_t offset, Type type) { return load(type, at(call, offset), 8); }
+
+  /// Waits for all threads of the call; orders memory.
+  void barrier(Value call);
 
   /// First and past-the-end item of this thread, of `items` split evenly in order.
   std::pair<Value, Value> share(Value call, Value items);

@@ -46,7 +46,6 @@ private:
   }
   void emitCall(mlir::func::FuncOp kernel, const Arguments &arguments, const std::vector<Access> &reads,
                 const std::vector<Access> &writes, const Work &work = {});
-  void emitBarrier();
   void noteCall(mlir::func::FuncOp kernel, const std::vector<Access> &reads, const std::vector<Access> &writes,
                 const Work &work);
 

@@ -1,6 +1,6 @@
 // The kernels of the CPU back end: each function emits one private function into the module and names its arguments.
 // All pointers are `!llvm.ptr`, all sizes i64; `call` is the QuernCall. Work is split over the call's threads as each
-// comment says; nothing here meets a barrier.
+// comment says; nothing but attention meets a barrier.
 #ifndef QUERN_LIB_CODEGEN_CPU_KERNELS_H
 #define QUERN_LIB_CODEGEN_CPU_KERNELS_H
 
@@ -56,12 +56,13 @@ struct AttentionShape {
   int64_t heads, kvHeads, headDim;
   double scale;
 };
-/// (call, q, qStride, positions, caches, capacities, y, yStride, T, layer, scratch). Split by (row, key-value head).
-/// `scratch` is the thread's own working memory of attentionScratchBytes.
+/// (call, q, qStride, positions, caches, capacities, y, yStride, T, layer, scratch). Split by rows, heads and, where
+/// these are few, keys; then threads meet in a barrier within. `scratch` is the threads' working memory of
+/// attentionScratchBytes each.
 mlir::func::FuncOp emitAttention(mlir::ModuleOp module, llvm::StringRef name, const AttentionShape &shape,
                                  const Target &target);
 /// Bytes of working memory that one thread of emitAttention needs.
-int64_t attentionScratchBytes(const AttentionShape &shape);
+int64_t attentionScratchBytes(const AttentionShape &shape, const Target &target);
 
 /// x / (1 + exp(-x)).
 mlir::Value emitSilu(Emitter &e, mlir::Value x);

@@ -166,15 +166,13 @@ LogicalResult EntryLowering::lowerAttention(lm::AttentionOp op) {
             positions, caches, cacheCapacities, rows, layer},
            {access(op.getKey(), "rows"), access(op.getValue(), "rows")}, {cacheWrite});
 
-  int64_t bytes = attentionScratchBytes(shape);
-  perThread = std::max(perThread, bytes);
-  Value thread = e.callField(call, QUERN_CALL_THREAD, e.getI64Type());
+  perThread = std::max(perThread, attentionScratchBytes(shape, library.target));
   std::string name = "attention_" + std::to_string(shape.heads) + "x" + suffix + "_" + nameOf(shape.scale);
   auto kernel = library.get(
       name, [&](StringRef kernelName) { return emitAttention(library.module, kernelName, shape, library.target); });
   emitCall(kernel,
            {address(op.getQuery()), e.i64(stride(op.getQuery())), positions, caches, cacheCapacities,
-            address(op.getOut()), e.i64(stride(op.getOut())), rows, layer, e.at(scratch, e.mul(thread, bytes))},
+            address(op.getOut()), e.i64(stride(op.getOut())), rows, layer, scratch},
            {access(op.getQuery(), ""), cacheRead}, {access(op.getOut(), "")},
            // Keys and values are f16; a pair takes a product and a sum of each element of both.
            {.cacheBytesPerKey = shape.kvHeads * shape.headDim * 2 * 2,

@@ -58,22 +58,15 @@ Value EntryLowering::address(Value value) {
   return e.at(arenas[size], e.mul(capacities[size], arenaOffset(value)));
 }
 
-void EntryLowering::emitBarrier() {
-  Value function = e.callField(call, QUERN_CALL_BARRIER, e.ptr());
-  Value context = e.callField(call, QUERN_CALL_BARRIER_CONTEXT, e.ptr());
-  auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.getContext()), {e.ptr()});
-  LLVM::CallOp::create(e, type, ValueRange{function, context});
-}
-
 void EntryLowering::emitCall(func::FuncOp kernel, const Arguments &arguments, const std::vector<Access> &reads,
                              const std::vector<Access> &writes, const Work &work) {
   if (!profiled && barriers.enter(reads, writes))
-    emitBarrier();
+    e.barrier(call);
   Arguments all{call};
   all.append(arguments.begin(), arguments.end());
   func::CallOp::create(e, kernel, all);
   if (profiled) {
-    emitBarrier(); // so that a mark tells when the slowest thread was done
+    e.barrier(call); // so that a mark tells when the slowest thread was done
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(e.getContext()), {e.ptr(), e.getI64Type()});
     LLVM::CallOp::create(e, type,
                          ValueRange{e.callField(call, QUERN_CALL_MARK, e.ptr()), call, e.i64(int64_t(ops.size()))});

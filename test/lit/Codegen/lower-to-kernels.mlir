@@ -77,7 +77,7 @@ func.func @epilogues(%ids: tensor<?xi32> {lm.size = "tokens"}, %b: tensor<64xf32
 !cache = !lm.cache<layers = 2, kv_heads = 1, head_dim = 32>
 dq.source @w : tensor<64x64xf16> in 0 at 0 bytes 8192
 dq.source @k : tensor<64x32xf16> in 0 at 8192 bytes 4096
-// CHECK: func.func @attention(%{{.*}}: !llvm.ptr) attributes {lm.arena_per_thread = 896 : i64
+// CHECK: func.func @attention(%{{.*}}: !llvm.ptr) attributes {lm.arena_per_thread = 25664 : i64
 func.func @attention(%ids: tensor<?xi32> {lm.size = "tokens"}, %p: tensor<?xi32> {lm.size = "tokens"}, %c: !cache) {
   %w = dq.weight @w : tensor<64x64xf16>
   %k = dq.weight @k : tensor<64x32xf16>

@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <gtest/gtest.h>
+#include <numeric>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <thread>
@@ -98,13 +99,20 @@ CompiledModule::~CompiledModule() {
 }
 
 std::vector<float> CompiledModule::call(const std::string &name, int64_t tokens, int64_t width, int64_t threads) const {
-  const Entry &entry = entries.at(name);
   std::vector<int32_t> ids(tokens);
-  for (int32_t t = 0; t < tokens; ++t)
-    ids[t] = t;
+  std::iota(ids.begin(), ids.end(), 0);
+  return call(name, ids, {}, width, threads);
+}
+
+std::vector<float> CompiledModule::call(const std::string &name, std::vector<int32_t> ids,
+                                        const std::vector<void *> &more, int64_t width, int64_t threads) const {
+  const Entry &entry = entries.at(name);
+  int64_t tokens = int64_t(ids.size());
   std::vector<float> out(tokens * width + 1, 12345.0f); // one more, which must stay
   std::vector<uint8_t> arena(entry.rowBytes * tokens + entry.perThread * threads + 128);
-  void *buffers[] = {ids.data(), out.data()};
+  std::vector<void *> buffers = {ids.data()};
+  buffers.insert(buffers.end(), more.begin(), more.end());
+  buffers.push_back(out.data());
   pthread_barrier_t barrier;
   pthread_barrier_init(&barrier, nullptr, unsigned(threads));
   QuernCall call{};
@@ -112,7 +120,7 @@ std::vector<float> CompiledModule::call(const std::string &name, int64_t tokens,
   call.threads = threads;
   call.weights = aligned(const_cast<std::vector<uint8_t> &>(weights));
   call.arena = aligned(arena);
-  call.buffers = buffers;
+  call.buffers = buffers.data();
   call.sizes = call.capacities = &tokens;
   call.barrier = [](void *context) { pthread_barrier_wait(static_cast<pthread_barrier_t *>(context)); };
   call.barrierContext = &barrier;

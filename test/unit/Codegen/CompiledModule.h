@@ -29,8 +29,8 @@ struct ModuleText {
   std::vector<uint8_t> file;
 };
 
-/// A module in machine code. Every entry takes `%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"}` and
-/// returns one f32 tensor with a row for each.
+/// A module in machine code. Every entry takes `%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"}`,
+/// perhaps more, and returns one f32 tensor with a row for each.
 class CompiledModule {
 public:
   /// Null after a test failure has been reported.
@@ -40,6 +40,9 @@ public:
 
   /// Calls an entry with token ids 0 .. tokens-1 on that many threads; returns [tokens, width] row-major.
   std::vector<float> call(const std::string &entry, int64_t tokens, int64_t width, int64_t threads) const;
+  /// Calls an entry with these ids, and `more`: the buffers of its other arguments.
+  std::vector<float> call(const std::string &entry, std::vector<int32_t> ids, const std::vector<void *> &more,
+                          int64_t width, int64_t threads) const;
 
 private:
   struct Entry {
