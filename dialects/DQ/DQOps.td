@@ -69,8 +69,9 @@ def DQ_RelayoutOp : DQ_Op<"relayout", [Pure]> {
   let summary = "bring a weight into another layout";
   let description = [{
     The same numbers in another arrangement of bytes: the result's encoding says which (`#dq.panels`: 16 rows side by
-    side, four consecutive k each). Executed by the packer at compile time, never at run time. Constraint (Y1): shape
-    and element type are the operand's.
+    side, four consecutive k each). Executed by the packer at compile time, never at run time: `dq-pack-weights` folds
+    it into the reference to the weight, and refuses a layout that packing does not give. Constraint (Y1): shape and
+    element type are the operand's.
 
     ```mlir
     %p = dq.relayout %w : tensor<896x896x!q5_0> -> tensor<896x896x!q5_0, #dq.panels<rows = 16>>

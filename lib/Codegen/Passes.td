@@ -7,9 +7,11 @@ include "mlir/Pass/PassBase.td"
 def PackWeights : Pass<"dq-pack-weights", "::mlir::ModuleOp"> {
   let summary = "give every used weight its place and layout in the package";
   let description = [{
-    References to matrices get the panel layout as their encoding; vectors are kept as f32, filled up with zeros to 16 elements. Each used `dq.source` is given its place
-    in the weights section: `dq.packed_offset` and `dq.packed_bytes`. A source used twice, as a tied embedding, is
-    packed once. Sources that nothing reads are dropped. Afterwards no use reads a stored block layout.
+    References to matrices get the panel layout as their encoding; vectors are kept as f32, filled up with zeros to 16
+    elements. A `dq.relayout` to just that folds away; one to any other layout is an error, as is a reference that asks
+    for another. Each used `dq.source` is given its place in the weights section: `dq.packed_offset` and `dq.packed_bytes`. A source used twice, as a tied embedding, is
+    packed once. Sources that nothing reads are dropped. Afterwards no use reads a stored block layout, and no
+    `dq.relayout` is left.
 
     ```mlir
     dq.source @w : tensor<896x896x!q5_0> in 0 at 64 bytes 551936

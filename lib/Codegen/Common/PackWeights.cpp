@@ -34,7 +34,8 @@ namespace {
 struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    usePanels(module);
+    if (failed(usePanels(module)) || failed(foldRelayouts(module)))
+      return signalPassFailure();
     SymbolTableCollection symbols;
     llvm::SetVector<Operation *> used;
     module.walk([&](dq::WeightOp weight) {
@@ -60,14 +61,40 @@ struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
   }
 
 private:
-  /// References to matrices get the encoding of panels.
-  void usePanels(ModuleOp module) {
-    auto panels = dq::PanelsAttr::get(&getContext(), kPanelRows);
-    module.walk([&](dq::WeightOp weight) {
-      auto type = cast<RankedTensorType>(weight.getOut().getType());
-      if (type.getRank() == 2)
-        weight.getOut().setType(RankedTensorType::get(type.getShape(), type.getElementType(), panels));
+  /// The type that packing gives a weight: panels for a matrix, a vector's own.
+  RankedTensorType packedType(RankedTensorType type) {
+    if (type.getRank() != 2)
+      return RankedTensorType::get(type.getShape(), type.getElementType());
+    return RankedTensorType::get(type.getShape(), type.getElementType(),
+                                 dq::PanelsAttr::get(&getContext(), kPanelRows));
+  }
+
+  /// References to weights get the type that packing gives; one that asks for another layout is an error.
+  LogicalResult usePanels(ModuleOp module) {
+    WalkResult result = module.walk([&](dq::WeightOp weight) -> WalkResult {
+      auto type = cast<RankedTensorType>(weight.getOut().getType()), packed = packedType(type);
+      if (type.getEncoding() && type != packed)
+        return weight.emitOpError("asks for ") << type << ", but packing gives " << packed;
+      weight.getOut().setType(packed);
+      return WalkResult::advance();
     });
+    return failure(result.wasInterrupted());
+  }
+
+  /// Relayouts of packed weights fold away; nothing carries out another one. In order, so that chains fold whole.
+  LogicalResult foldRelayouts(ModuleOp module) {
+    WalkResult result = module.walk([&](dq::RelayoutOp relayout) -> WalkResult {
+      Value weight = relayout.getWeight();
+      if (!weight.getDefiningOp<dq::WeightOp>())
+        return relayout.emitOpError("cannot be packed: its operand is no dq.weight");
+      if (weight.getType() != relayout.getOut().getType())
+        return relayout.emitOpError("asks for ") << relayout.getOut().getType() << ", but packing gives "
+                                                  << weight.getType();
+      relayout.replaceAllUsesWith(weight);
+      relayout.erase();
+      return WalkResult::skip();
+    });
+    return failure(result.wasInterrupted());
   }
 };
 
