@@ -72,6 +72,43 @@ def test_bench_has_the_fields_of_llama_bench(quern, tiny_package):
     assert "| pp16 |" in quern.run("bench", "-m", tiny_package, "-p", "16", "-n", "0", "-r", "1").replace("  ", "")
 
 
+def test_bench_compares_with_the_machine(quern, tiny_package):
+    results = json.loads(quern.run("bench", "-m", tiny_package, "-p", "16", "-n", "4", "-d", "8", "-r", "1", "-o", "json"))
+    for result in results:
+        assert all(result[key] > 0 for key in ("read_bandwidth", "dot_peak", "fma_peak", "read_share", "dot_share"))
+    prompt, generation = results
+    assert prompt["dot_operations"] > generation["dot_operations"] / 4 * 8
+    # Four steps read all weights but the embedding's and the cache of 9 to 12 positions.
+    plan = json.loads(quern.run("inspect", tiny_package, "--json"))["plan"]
+    ops = plan["ops"][generation["target"]]
+    once = sum(op["weight_bytes"] + op["weight_bytes_per_row"] for op in ops)
+    keys = sum(op["cache_bytes_per_key"] for op in ops)
+    assert generation["memory_bytes"] == 4 * once + (9 + 10 + 11 + 12) * keys
+    assert keys == plan_cache_bytes(quern, tiny_package)
+
+
+def plan_cache_bytes(quern, package):
+    return json.loads(quern.run("inspect", package, "--json"))["manifest"]["cache"]["bytes_per_position"]
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_bench_shows_each_kernel(quern, tiny_package, threads):
+    arguments = ("bench", "-m", tiny_package, "-p", "16", "-n", "2", "-r", "1", "-t", threads, "--per-op")
+    for result in json.loads(quern.run(*arguments, "-o", "json")):
+        kernels = result["per_op"]
+        assert len({kernel["kernel"] for kernel in kernels}) == len(kernels)
+        assert [k["ratio"] for k in kernels] == sorted((k["ratio"] for k in kernels), reverse=True)
+        assert {"dq.matmul", "lm.attention", "lm.rms_norm"} <= {kernel["op"] for kernel in kernels}
+        assert all(kernel["measured_ns"] > 0 and kernel["predicted_ns"] > 0 for kernel in kernels)
+    text = quern.run(*arguments)
+    assert "of the machine's" in text and "predicted us" in text
+
+
+def test_inspect_shows_what_kernels_cost(quern, tiny_package):
+    text = quern.run("inspect", tiny_package)
+    assert "cost of one row, x86-64-v2" in text and "operations a key" in text
+
+
 def test_divergence_from_itself_is_nothing(quern, tiny_package, tmp_path):
     text = tmp_path / "text"
     text.write_text("the cat and the hat sat on the mat, and then they ate. " * 20)

@@ -1,15 +1,16 @@
 // `quern bench`: speed of prompts and of generation, measured and reported as llama-bench does, so that one script
-// reads both. Each test is a prompt of P tokens or a generation of N tokens after D tokens of context.
+// reads both. Each test is a prompt of P tokens or a generation of N tokens after D tokens of context. Between the
+// repetitions the package's probes measure what the machine can do.
+#include "BenchReport.h"
 #include "Command.h"
 #include "Common.h"
+#include "MachineLimits.h"
 #include "Progress.h"
 
-#include <nlohmann/json.hpp>
+#include "quern/Runtime/PackageReader.h"
 
 #include <chrono>
-#include <cmath>
 #include <ctime>
-#include <fstream>
 #include <random>
 
 using namespace quern;
@@ -22,56 +23,9 @@ struct BenchOptions {
   std::vector<int> prompts{512}, generations{128}, depths{0}, threads{0};
   int repetitions = 5, batch = 0;
   std::string output = "md";
-  bool noWarmup = false;
-};
-
-struct Test {
-  int prompt, generation, depth;
-  std::string name() const {
-    std::string text = prompt > 0 ? "pp" + std::to_string(prompt) : "tg" + std::to_string(generation);
-    return depth > 0 ? text + " @ d" + std::to_string(depth) : text;
-  }
-  int tokens() const { return prompt + generation; }
-};
-
-struct Measured {
-  Test test;
-  quern_model_info info;
-  std::string path, time;
-  std::vector<uint64_t> nanoseconds;
-
-  std::vector<double> speeds() const {
-    std::vector<double> out;
-    for (uint64_t ns : nanoseconds)
-      out.push_back(1e9 * test.tokens() / double(ns));
-    return out;
-  }
+  bool noWarmup = false, perOp = false;
 };
 } // namespace
-
-template <typename T> static double mean(const std::vector<T> &values) {
-  double sum = 0;
-  for (T value : values)
-    sum += double(value);
-  return sum / double(values.size());
-}
-
-template <typename T> static double deviation(const std::vector<T> &values) {
-  if (values.size() < 2)
-    return 0;
-  double center = mean(values), sum = 0;
-  for (T value : values)
-    sum += (double(value) - center) * (double(value) - center);
-  return std::sqrt(sum / double(values.size() - 1));
-}
-
-static std::string processorName() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name"))
-      return line.substr(std::min(line.size(), line.find(':') + 2));
-  return "unknown";
-}
 
 static std::string now() {
   std::time_t seconds = std::time(nullptr);
@@ -80,7 +34,7 @@ static std::string now() {
   return text;
 }
 
-static Status runOnce(api::Session &session, const Test &test, std::span<const int32_t> tokens) {
+static Status runOnce(api::Session &session, const BenchTest &test, std::span<const int32_t> tokens) {
   if (test.prompt > 0)
     return lift(session.prefill(tokens.first(size_t(test.prompt))));
   for (int i = 0; i < test.generation; ++i)
@@ -88,115 +42,115 @@ static Status runOnce(api::Session &session, const Test &test, std::span<const i
   return {};
 }
 
-static Result<Measured> measure(api::Model &model, const BenchOptions &options, const Test &test) {
-  Measured out{test, model.info(), options.model.path, now(), {}};
-  QUERN_ASSIGN(api::Session session, lift(model.session(test.depth + test.tokens())));
+static std::vector<int32_t> randomTokens(const api::Model &model, int count) {
   std::mt19937 random(1);
-  std::vector<int32_t> tokens(size_t(std::max(test.depth, test.tokens())));
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
   for (int32_t &token : tokens)
-    token = int32_t(random() % uint64_t(out.info.tokens));
+    token = int32_t(random() % uint64_t(model.info().tokens));
   if (model.bos() >= 0)
     tokens.front() = model.bos();
+  return tokens;
+}
 
-  if (test.depth > 0)
-    QUERN_TRY(lift(session.prefill(std::span(tokens).first(size_t(test.depth)))));
-  if (!options.noWarmup) {
-    Test warmup{test.prompt, std::min(test.generation, 1), test.depth};
-    QUERN_TRY(runOnce(session, warmup, tokens));
-  }
-  Progress bar(test.name());
+/// The repetitions, with the machine's limits taken before, between and after them.
+static Status repeat(api::Model &model, api::Session &session, const BenchOptions &options, MachineLimits &machine,
+                     std::span<const int32_t> tokens, Measured &out) {
+  Progress bar(out.test.name());
+  QUERN_ASSIGN(Limits before, machine.take(model));
   for (int i = 0; i < options.repetitions; ++i) {
-    QUERN_TRY(lift(session.truncate(test.depth)));
+    QUERN_TRY(lift(session.truncate(out.test.depth)));
     auto begin = std::chrono::steady_clock::now();
-    QUERN_TRY(runOnce(session, test, tokens));
+    QUERN_TRY(runOnce(session, out.test, tokens));
     out.nanoseconds.push_back(uint64_t((std::chrono::steady_clock::now() - begin).count()));
+    QUERN_ASSIGN(Limits after, machine.take(model));
+    out.limits.push_back(median({before, after}));
+    before = after;
     bar.update(double(i + 1) / options.repetitions);
   }
+  return {};
+}
+
+/// Nanoseconds of each kernel call in one more set of repetitions, the mean of all.
+static Status profile(api::Model &model, api::Session &session, const BenchOptions &options,
+                      std::span<const int32_t> tokens, Measured &out) {
+  if (out.ops.empty())
+    return fail("'" + options.model.path + "' has no table of its kernel calls; compile the model again");
+  QUERN_TRY(lift(model.startProfile()));
+  for (int i = 0; i < options.repetitions; ++i) {
+    QUERN_TRY(lift(session.truncate(out.test.depth)));
+    QUERN_TRY(runOnce(session, out.test, tokens));
+  }
+  QUERN_ASSIGN(std::vector<uint64_t> times, lift(model.stopProfile()));
+  if (times.size() != out.ops.size())
+    return fail("'" + options.model.path + "' tells of " + std::to_string(times.size()) + " kernel calls and lists " +
+                std::to_string(out.ops.size()) + "; compile the model again");
+  for (uint64_t time : times)
+    out.opNanoseconds.push_back(double(time) / options.repetitions);
+  return {};
+}
+
+static Result<Measured> measure(api::Model &model, const BenchOptions &options, const std::vector<OpRecord> &ops,
+                                MachineLimits &machine, const BenchTest &test) {
+  Measured out{test, model.info(), options.model.path, now(), {}, {}, ops, {}};
+  QUERN_ASSIGN(api::Session session, lift(model.session(test.depth + test.tokens())));
+  std::vector<int32_t> tokens = randomTokens(model, std::max(test.depth, test.tokens()));
+  if (test.depth > 0)
+    QUERN_TRY(lift(session.prefill(std::span(tokens).first(size_t(test.depth)))));
+  if (!options.noWarmup)
+    QUERN_TRY(runOnce(session, {test.prompt, std::min(test.generation, 1), test.depth}, tokens));
+  QUERN_TRY(repeat(model, session, options, machine, tokens, out));
+  if (options.perOp)
+    QUERN_TRY(profile(model, session, options, tokens, out));
   return out;
 }
 
-static std::string modelType(const quern_model_info &info) {
-  char size[32];
-  bool billions = info.parameters >= 1000000000;
-  std::snprintf(size, sizeof size, " %.1f%c", double(info.parameters) / (billions ? 1e9 : 1e6), billions ? 'B' : 'M');
-  return info.architecture + std::string(size);
+/// The op table of the code in use; none in a package of an earlier compiler.
+static Result<std::vector<OpRecord>> opTable(const BenchOptions &options, const api::Model &model) {
+  QUERN_ASSIGN(package::PackageReader reader, package::PackageReader::open(options.model.path));
+  QUERN_ASSIGN(nlohmann::ordered_json plan, readPlan(reader));
+  return readOpTable(plan, model.info().target, options.model.path);
 }
 
-static ordered_json toJson(const Measured &m) {
-  std::vector<double> speeds = m.speeds();
-  return {{"build_commit", quern_version()},
-          {"build_number", 0},
-          {"cpu_info", processorName()},
-          {"gpu_info", ""},
-          {"backends", "Quern"},
-          {"target", m.info.target},
-          {"model_filename", m.path},
-          {"model_type", modelType(m.info)},
-          {"model_size", m.info.weights_bytes},
-          {"model_n_params", m.info.parameters},
-          {"n_batch", m.info.chunk_tokens},
-          {"n_ubatch", m.info.chunk_tokens},
-          {"n_threads", m.info.threads},
-          {"n_prompt", m.test.prompt},
-          {"n_gen", m.test.generation},
-          {"n_depth", m.test.depth},
-          {"test_time", m.time},
-          {"avg_ns", uint64_t(mean(m.nanoseconds))},
-          {"stddev_ns", uint64_t(deviation(m.nanoseconds))},
-          {"avg_ts", mean(speeds)},
-          {"stddev_ts", deviation(speeds)},
-          {"samples_ns", m.nanoseconds},
-          {"samples_ts", speeds}};
-}
-
-static void printRow(const Measured &m, bool first) {
-  if (first)
-    std::printf("| %-16s | %10s | %10s | %-18s | %7s | %-14s | %18s |\n"
-                "| ---------------- | ---------: | ---------: | ------------------ | ------: | -------------- | "
-                "-----------------: |\n",
-                "model", "size", "params", "target", "threads", "test", "t/s");
-  std::vector<double> speeds = m.speeds();
-  char params[32], speed[48];
-  std::snprintf(params, sizeof params, "%.2f M", double(m.info.parameters) / 1e6);
-  std::snprintf(speed, sizeof speed, "%.2f ± %.2f", mean(speeds), deviation(speeds));
-  std::printf("| %-16s | %10s | %10s | %-18s | %7d | %-14s | %19s |\n", modelType(m.info).c_str(),
-              formatBytes(double(m.info.weights_bytes)).c_str(), params, m.info.target, m.info.threads,
-              m.test.name().c_str(), speed);
-  std::fflush(stdout);
-}
-
-static std::vector<Test> allTests(const BenchOptions &options) {
-  std::vector<Test> tests;
+static std::vector<BenchTest> allTests(const BenchOptions &options) {
+  std::vector<BenchTest> tests;
   for (int depth : options.depths) {
     for (int prompt : options.prompts)
       tests.push_back({prompt, 0, depth});
     for (int generation : options.generations)
       tests.push_back({0, generation, depth});
   }
-  std::erase_if(tests, [](const Test &test) { return test.tokens() == 0; });
+  std::erase_if(tests, [](const BenchTest &test) { return test.tokens() == 0; });
   return tests;
 }
 
 static Status bench(const BenchOptions &options) {
-  ordered_json results = ordered_json::array();
-  bool first = true;
+  nlohmann::ordered_json results = nlohmann::ordered_json::array();
+  std::vector<Measured> all;
   for (int threads : options.threads) {
     ModelFlags flags = options.model;
     flags.threads = threads;
     QUERN_ASSIGN(api::Model model, openModel(flags, options.batch));
-    for (const Test &test : allTests(options)) {
-      QUERN_ASSIGN(Measured measured, measure(model, options, test));
+    QUERN_ASSIGN(std::vector<OpRecord> ops, opTable(options, model));
+    MachineLimits machine;
+    if (!ops.empty())
+      QUERN_TRY(machine.prepare(model));
+    for (const BenchTest &test : allTests(options)) {
+      QUERN_ASSIGN(Measured measured, measure(model, options, ops, machine, test));
       if (options.output == "md")
-        printRow(measured, first);
+        printRow(measured, all.empty());
       else if (options.output == "jsonl")
         std::printf("%s\n", toJson(measured).dump().c_str());
       else
         results.push_back(toJson(measured));
-      first = false;
+      measured.info.architecture = measured.info.target = nullptr; // which live as long as the model
+      all.push_back(std::move(measured));
     }
   }
   if (options.output == "json")
     std::printf("%s\n", results.dump(2).c_str());
+  if (options.output == "md" && options.perOp)
+    for (const Measured &measured : all)
+      printPerOp(measured);
   return {};
 }
 
@@ -219,10 +173,13 @@ Command cli::addBench(CLI::App &root) {
   app->add_option("-o,--output", options->output, "md, json or jsonl")
       ->capture_default_str()
       ->check(CLI::IsMember({"md", "json", "jsonl"}));
+  app->add_flag("--per-op", options->perOp,
+                "Also show each kernel's time beside what memory and processor would allow, worst first");
   app->add_flag("--no-warmup", options->noWarmup, "Measure from the first run on");
   bindModelFlags(*app, options->model, /*withThreads=*/false);
   app->footer("\nExamples:\n"
               "  quern bench -m model.quern\n"
-              "  quern bench -m model.quern -p 128,512 -n 64 -t 1,2 -r 3 -o json");
+              "  quern bench -m model.quern -p 128,512 -n 64 -t 1,2 -r 3 -o json\n"
+              "  quern bench -m model.quern -p 512 -n 32 -t 1 --per-op");
   return {app, [options] { return bench(*options); }};
 }

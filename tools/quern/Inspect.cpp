@@ -1,12 +1,14 @@
 // `quern inspect`: what a package holds. A GGUF file is shown by `quern-compiler`, which knows the block formats.
 #include "Command.h"
 #include "Common.h"
+#include "OpTable.h"
 #include "Progress.h"
 #include "Table.h"
 
 #include "quern/Runtime/Manifest.h"
 #include "quern/Runtime/PackageReader.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 using namespace quern;
@@ -36,17 +38,6 @@ static ordered_json sectionsJson(const package::PackageReader &reader) {
                    {"bytes", section.bytes.size()},
                    {"xxh3_128", hashText(section.hash)}});
   return all;
-}
-
-/// The plan as the compiler wrote it; null if the package has none.
-static Result<ordered_json> readPlan(const package::PackageReader &reader) {
-  const package::Section *section = reader.find(package::kPlan);
-  if (!section)
-    return ordered_json();
-  ordered_json plan = ordered_json::parse(asText(section->bytes), nullptr, false);
-  if (plan.is_discarded())
-    return fail("the section 'plan' of '" + reader.path() + "' is not JSON: compile the model again");
-  return plan;
 }
 
 static void printModel(const Manifest &manifest) {
@@ -86,10 +77,44 @@ static bool isListOfRecords(const ordered_json &value) {
   return value.is_array() && !value.empty() && value.front().is_object();
 }
 
+/// What one row (a token, or a row of logits) costs in each kernel, the kernel calls of a step summed by name.
+static Status printCosts(const Manifest &manifest, const ordered_json &plan, const std::string &path) {
+  for (const Manifest::Code &code : manifest.code) {
+    QUERN_ASSIGN(std::vector<OpRecord> ops, readOpTable(plan, code.target, path));
+    if (ops.empty())
+      continue;
+    struct Total {
+      std::string kernel, op;
+      int64_t calls = 0, weightBytes = 0, cacheBytes = 0, operations = 0, pairOperations = 0;
+    };
+    std::vector<Total> totals;
+    for (const OpRecord &record : ops) {
+      auto found = std::ranges::find(totals, record.kernel, &Total::kernel);
+      if (found == totals.end())
+        found = totals.insert(found, {record.kernel, record.op});
+      ++found->calls;
+      found->weightBytes += record.weightBytes + record.weightBytesPerRow;
+      found->cacheBytes += record.cacheBytesPerKey;
+      found->operations += record.operationsPerRow;
+      found->pairOperations += record.operationsPerPair;
+    }
+    std::printf("\ncost of one row, %s\n", code.target.c_str());
+    Table table({"kernel", "op", ">calls", ">weight bytes", ">operations", ">cache bytes a key", ">operations a key"});
+    for (const Total &total : totals)
+      table.add({total.kernel, total.op, std::to_string(total.calls), std::to_string(total.weightBytes),
+                 std::to_string(total.operations), std::to_string(total.cacheBytes),
+                 std::to_string(total.pairOperations)});
+    table.print();
+  }
+  return {};
+}
+
 static void printPlan(const ordered_json &plan) {
   if (!plan.is_object())
     return;
   for (const auto &[key, value] : plan.items()) {
+    if (key == "ops") // hundreds of records for each target; printCosts sums them
+      continue;
     std::printf("\n%s\n", key.c_str());
     if (isListOfRecords(value)) {
       printRecords(value);
@@ -138,6 +163,7 @@ static Status inspect(const InspectOptions &options) {
   std::printf("\nsections\n");
   printRecords(sectionsJson(reader));
   printPlan(plan);
+  QUERN_TRY(printCosts(manifest, plan, options.path));
   if (options.verify)
     std::printf("\nall sections, the weights included, are as they were written\n");
   return {};

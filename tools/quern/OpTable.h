@@ -1,0 +1,59 @@
+// What each kernel call of a step has to do, as the compiler wrote it into the package's plan, and how long that takes a
+// machine that reads and computes at its limits.
+#ifndef QUERN_TOOLS_OPTABLE_H
+#define QUERN_TOOLS_OPTABLE_H
+
+#include "quern/Runtime/PackageReader.h"
+#include "quern/Support/Result.h"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <vector>
+
+namespace quern::cli {
+
+/// One step: its rows, the rows whose logits are wanted, the positions of the key-value cache that any row looks at,
+/// and the pairs of a row and a position it looks at.
+struct StepShape {
+  int64_t tokens, outputs, keys, pairs;
+
+  /// `tokens` rows of one sequence after `depth` others.
+  static StepShape after(int64_t depth, int64_t tokens, int64_t outputs) {
+    return {tokens, outputs, depth + tokens, tokens * depth + tokens * (tokens + 1) / 2};
+  }
+};
+
+/// What a machine can do: bytes a second, operations a second.
+struct Limits {
+  double read = 0, dot = 0, fma = 0;
+};
+
+/// A record of the op table; see docs/package-format.md.
+struct OpRecord {
+  std::string kernel, op, name, size, unit;
+  int64_t weightBytes, weightBytesPerRow, activationBytesPerRow, cacheBytesPerKey;
+  int64_t operationsPerRow, operationsPerPair;
+
+  /// Bytes of weights and cache, which come from memory.
+  double memoryBytes(const StepShape &step) const;
+  /// The same and the activations, read and written.
+  double bytes(const StepShape &step) const;
+  double operations(const StepShape &step) const;
+  /// Seconds at the limits: the bytes' or the operations', whichever are more.
+  double predicted(const StepShape &step, const Limits &limits) const;
+
+private:
+  double rows(const StepShape &step) const { return double(size == "outputs" ? step.outputs : step.tokens); }
+};
+
+/// The plan as the compiler wrote it; null if the package has none.
+Result<nlohmann::ordered_json> readPlan(const package::PackageReader &reader);
+
+/// The records of one target's code, in the order of its kernel calls; none if the plan does not have them.
+Result<std::vector<OpRecord>> readOpTable(const nlohmann::ordered_json &plan, const std::string &target,
+                                          const std::string &path);
+
+} // namespace quern::cli
+
+#endif // QUERN_TOOLS_OPTABLE_H
