@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <sys/mman.h>
 
 namespace quern::runtime {
 
@@ -32,6 +33,8 @@ Outcome<std::unique_ptr<Session>> Session::create(Model &model, int64_t contextL
   if (!memory)
     return tl::unexpected(std::move(memory).error());
   session->cache = *std::move(memory);
+  // A long context is read through in each step; large pages keep address translation out of its way. A hint only.
+  ::madvise(session->cache.data(), session->cache.size(), MADV_HUGEPAGE);
   return session;
 }
 
