@@ -40,6 +40,8 @@ public:
     QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.path, import::typeTable(context)));
     file.emplace(std::move(opened));
     QUERN_ASSIGN(import::ModelConfig config, import::readModelConfig(*file));
+    unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
+    QUERN_TRY(import::checkNumbers(context, *file, threads));
     QUERN_ASSIGN(TokenizerSource source, import::readTokenizer(*file, config));
     QUERN_ASSIGN(image, buildTokenizer(source));
     QUERN_ASSIGN(Tokenizer tables, Tokenizer::open(image.bytes, options.path));
@@ -47,7 +49,6 @@ public:
     module = import::importModel(context, *file, config);
     if (!options.floatActivations)
       QUERN_TRY(quantizeActivations());
-    unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     evaluator.emplace(
         *module, [this](int64_t part, int64_t offset, int64_t bytes) { return weight(part, offset, bytes); },
         arithmetic(threads));

@@ -1,4 +1,4 @@
-"""Round trips of the GGUF writer and reader.  Run in python/: python -m unittest discover tests"""
+"""Round trips of the GGUF writer and reader that make the test models."""
 import pathlib
 import tempfile
 import unittest
@@ -63,7 +63,3 @@ class RoundTrip(unittest.TestCase):
             w.add_tensor("ragged", (2, 128), g.Q4_K, bytes(144))
         with self.assertRaisesRegex(ValueError, "given twice"):
             w.add("general.architecture", g.STRING, "llama")
-
-
-if __name__ == "__main__":
-    unittest.main()
