@@ -2,6 +2,7 @@
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Pipelines/Phases.h"
+#include "quern/Transforms/Passes.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/Support/FileSystem.h"
@@ -35,15 +36,19 @@ Status Compilation::open() {
   return {};
 }
 
+/// The message, and where in the model's file it belongs.
+static std::string sentence(mlir::Diagnostic &diagnostic) {
+  auto name = mlir::dyn_cast<mlir::NameLoc>(diagnostic.getLocation());
+  return (name ? "at '" + name.getName().str() + "': " : std::string()) + diagnostic.str();
+}
+
 Status Compilation::run(mlir::ModuleOp target, llvm::function_ref<void(mlir::OpPassManager &)> build) {
   std::string first;
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
-    if (first.empty() && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error) {
-      llvm::raw_string_ostream text(first);
-      if (auto name = mlir::dyn_cast<mlir::NameLoc>(diagnostic.getLocation()))
-        text << "at '" << name.getName().getValue() << "': ";
-      text << diagnostic.str();
-    }
+    if (first.empty() && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
+      first = sentence(diagnostic);
+    if (options.warning && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning)
+      options.warning("'" + options.input + "': " + sentence(diagnostic));
     return mlir::success();
   });
   mlir::PassManager passes(&context);
@@ -79,6 +84,10 @@ Result<bool> Compilation::runPhases() {
     if (stop)
       return false;
     QUERN_TRY(run(*module, build));
+    if (build == buildQuantizePipeline)
+      QUERN_TRY(run(*module, [&](mlir::OpPassManager &pm) {
+        pm.addPass(transforms::createLintMatmuls({.forbid = options.forbidSlowMatmul}));
+      }));
     QUERN_ASSIGN(stop, endPhase(name, *module));
   }
   return !stop;

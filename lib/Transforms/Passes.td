@@ -70,4 +70,19 @@ def FuseNormQuantize : Pass<"lm-fuse-norm-quantize"> {
   let dependentDialects = ["::quern::lm::LMDialect"];
 }
 
+def LintMatmuls : Pass<"dq-lint-matmuls"> {
+  let summary = "report quantized weights that are multiplied as floats";
+  let description = [{
+    Changes nothing. A `dq.matmul` or `lm.linear` whose weight is a `dq.dequantize` of a block format reads four bytes a
+    weight instead of one or less and does without byte products; that is a missed fusion, and would pass unseen.
+
+    ```mlir
+    %f = dq.dequantize %w : tensor<896x896x!q5_0> -> tensor<896x896xf32>
+    %y = lm.linear %x, %f : ... // warning: slow path: a weight in format q5_0 is dequantized to f32 before ...
+    ```
+  }];
+  let options = [Option<"forbid", "forbid", "bool", "false", "fail instead of warning">];
+  let statistics = [Statistic<"slow", "slow", "weights that are multiplied as floats">];
+}
+
 #endif // QUERN_TRANSFORMS_PASSES_TD

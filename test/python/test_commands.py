@@ -125,7 +125,7 @@ def test_divergence_from_itself_is_nothing(quern, tiny_package, tmp_path):
 
 
 def test_compile_dumps_phases_and_stops(quern, tiny, tmp_path):
-    quern.run("compile", tiny, f"--dump-phases={tmp_path}/ir", "--stop-after=quantize")
+    quern.run("compile", tiny, f"--dump-phases={tmp_path}/ir", "--stop-after=quantize", "--forbid-slow-matmul")
     dumps = sorted(path.name for path in (tmp_path / "ir").iterdir())
     assert [name.split("-", 1)[1] for name in dumps] == ["import.mlir", "quantize.mlir"]
     assert "dq.matmul" in (tmp_path / "ir" / dumps[1]).read_text()

@@ -20,6 +20,7 @@ static Status compile(pipelines::CompileOptions options) {
     bar.relabel(std::string(stage));
     bar.update(fraction);
   };
+  options.warning = [](const std::string &text) { std::fprintf(stderr, "\nwarning: %s\n", text.c_str()); };
   return pipelines::compileModel(options);
 }
 
@@ -41,6 +42,8 @@ Command cli::addCompileModel(CLI::App &root) {
   app->add_option("--format", options->formatFiles,
                   "File that describes further block formats; may be given several times")
       ->allow_extra_args(false);
+  app->add_flag("--forbid-slow-matmul", options->forbidSlowMatmul,
+                "Fail, instead of warning, where a quantized weight would be multiplied as floats");
   app->add_option("--dump-phases", options->dumpPhases, "Folder for the IR after each phase");
   app->add_option("--stop-after", options->stopAfter, phaseHelp());
   app->add_option("-t,--threads", options->threads, "Threads that pack weights; 0: one for each processor")

@@ -19,7 +19,9 @@ struct CompileOptions {
   std::string dumpPhases;               ///< folder for the IR after each phase; empty: none
   std::string stopAfter;                ///< name of a phase; nothing is written after it
   unsigned threads = 2;                 ///< for packing
+  bool forbidSlowMatmul = false;        ///< fail where a quantized weight would be multiplied as floats
   std::function<void(std::string_view stage, double fraction)> progress; ///< may be empty
+  std::function<void(const std::string &)> warning;                      ///< told one sentence each; may be empty
 };
 
 /// Compiles a model. Errors name the file, the tensor or the op; nothing half-written is left behind.
