@@ -120,7 +120,10 @@ LogicalResult MatmulOp::verify() {
 
 LogicalResult DotOp::verify() {
   if (getU().getType().getNumElements() != 4 * getAcc().getType().getNumElements())
-    return emitOpError("expected four bytes a lane, got ") << getU().getType() << " for " << getAcc().getType();
+    return emitOpError("expected four bytes a lane (D1), got ") << getU().getType() << " for " << getAcc().getType();
+  int64_t bound = getCodesSigned() ? 128 : 255;
+  if (getLargest() < 1 || getLargest() > bound)
+    return emitOpError("expected a largest code of 1 to ") << bound << " (D2), got " << getLargest();
   return success();
 }
 

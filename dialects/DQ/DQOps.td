@@ -159,19 +159,28 @@ def DQ_MatmulOp : DQ_Op<"matmul", [Pure, AttrSizedOperandSegments]> {
 }
 
 def DQ_DotOp : DQ_Op<"dot", [Pure, AllTypesMatch<["acc", "out"]>, AllTypesMatch<["u", "s"]>]> {
-  let summary = "add dot products of four unsigned by four signed bytes to each lane";
+  let summary = "add dot products of four codes by four signed bytes to each lane";
   let description = [{
-    `out[i] = acc[i] + sum_{j<4} zext(u[4i + j]) * sext(s[4i + j])` in i32, exact while it does not overflow. The one
-    op of kernels that each CPU target lowers in its own way (`vpdpbusd`, or widening multiplies).
+    `out[i] = acc[i] + sum_{j<4} ext(u[4i + j]) * sext(s[4i + j])` in i32, exact while it does not overflow. `ext` is
+    zero extension, or sign extension for `signed` codes; then no `s` is -128. No code is beyond `largest` in magnitude
+    (255 if not said); small ones let a target add products up in 16 bits. The one op of kernels that each
+    CPU target lowers in its own way (`vpdpbusd`, `vpmaddubsw`, or widening multiplies).
+
+    Constraints: (D1) lanes of four bytes match. (D2) `largest` is 1 to 255, or 1 to 128 for `signed` codes.
 
     ```mlir
     %1 = dq.dot %0, %u, %s : vector<16xi32>, vector<64xi8>
+    %2 = dq.dot %1, %nibbles, %s largest 15 : vector<16xi32>, vector<64xi8>
+    %3 = dq.dot %2, %bytes, %s signed largest 128 : vector<16xi32>, vector<64xi8>
     ```
   }];
   let arguments = (ins VectorOfLengthAndType<[4, 8, 16], [I32]>:$acc, VectorOfLengthAndType<[16, 32, 64], [I8]>:$u,
-                       VectorOfLengthAndType<[16, 32, 64], [I8]>:$s);
+                       VectorOfLengthAndType<[16, 32, 64], [I8]>:$s, UnitProp:$codesSigned,
+                       DefaultValuedProp<I64Prop, "255">:$largest);
   let results = (outs VectorOfLengthAndType<[4, 8, 16], [I32]>:$out);
-  let assemblyFormat = "$acc `,` $u `,` $s attr-dict `:` type($acc) `,` type($u)";
+  let assemblyFormat = [{
+    $acc `,` $u `,` $s (`signed` $codesSigned^)? (`largest` $largest^)? attr-dict `:` type($acc) `,` type($u)
+  }];
   let hasVerifier = 1;
 }
 

@@ -89,7 +89,8 @@ def AddProbes : Pass<"cpu-add-probes", "::mlir::ModuleOp"> {
 def LowerTargetOps : Pass<"cpu-lower-target-ops"> {
   let summary = "turn dot products, lookups, half conversions and fused multiply-adds into what the target has";
   let description = [{
-    `dq.dot` becomes `vpdpbusd`, or `pmaddwd` on widened bytes; `dq.lookup` becomes `pshufb`; `math.exp` a polynomial;
+    `dq.dot` becomes `vpdpbusd`, or `pmaddubsw` and `pmaddwd` where pairs of products fit 16 bits (products of small codes
+    are added up in 16 bits over several dots of a chain), or `pmaddwd` on widened bytes; `dq.lookup` becomes `pshufb`; `math.exp` a polynomial;
     on targets without them, f16 conversions become integer operations and `math.fma` a multiply and an add. Afterwards
     no `dq` op is left, and nothing that LLVM would turn into a library call.
 

@@ -3,8 +3,11 @@ import json
 import os
 import pty
 import subprocess
+from pathlib import Path
 
 import pytest
+
+PROCESSOR = Path("/proc/cpuinfo").read_text()
 
 
 @pytest.mark.parametrize("command", ["compile", "run", "inspect", "bench", "perplexity", "logits"])
@@ -48,6 +51,16 @@ def test_inspect_shows_a_package(quern, tiny_package):
     assert [code["target"] for code in shown["manifest"]["code"]][-1] == "x86-64-v2"
     text = quern.run("inspect", tiny_package)
     assert "blk.1.ffn_down.weight" in text and "x86-64-v2" in text
+
+
+@pytest.mark.skipif("avx2" not in PROCESSOR, reason="this processor has no AVX2")
+def test_masked_features_choose_the_code(quern, tiny_package):
+    def target(masked):
+        flags = ["-p", "1", "-n", "0", "-r", "1", "-o", "json", "--mask-features", masked]
+        return json.loads(quern.run("bench", "-m", tiny_package, *flags))[0]["target"]
+    assert target("avx512f,avxvnni") == "x86-64-avx2"
+    assert target("avx512f") == ("x86-64-avxvnni" if "avx_vnni" in PROCESSOR else "x86-64-avx2")
+    assert target("avx2") == target("fma") == target("all") == "x86-64-v2"
 
 
 def test_inspect_shows_a_gguf(quern, tiny):

@@ -51,6 +51,7 @@ def test_baseline_gives_the_same_tokens(quern, embedded_package, questions):
         lines = quern.logits(embedded_package, questions, "-n", "60", "--top", "1", *flags)
         return [[step["top"][0][0] for step in line["steps"]] for line in lines]
     assert tokens("--mask-features", "all") == tokens()
+    assert tokens("--mask-features", "avx512f,avxvnni") == tokens()
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -60,6 +61,6 @@ def test_every_format_is_as_the_reference(quern, embedded, questions, tmp_path, 
     text = quern.run("logits", model, "--prompts", questions, "--reference", "-n", "8", "--top", "100")
     (tmp_path / "reference").write_text(text)
     reference = [json.loads(line) for line in text.splitlines()]
-    for masked in ([], ["--mask-features", "all"]):
+    for masked in ([], ["--mask-features", "avx512f,avxvnni"], ["--mask-features", "all"]):
         ours = quern.logits(package, questions, "--follow", tmp_path / "reference", "--top", "100", *masked)
         assert divergence(reference, ours) < BOUND, masked

@@ -1,4 +1,4 @@
-"""Compiled code against the slow reference, whole models: every format, odd shapes, both targets."""
+"""Compiled code against the slow reference, whole models: every format, odd shapes, every kind of target that runs here."""
 import pytest
 from compare_logits import divergence
 from tiny_model import FORMATS, write_model
@@ -7,7 +7,8 @@ from tiny_model import FORMATS, write_model
 # rounding of f32 sums and of the printed logits: 2e-9 at most. A single code more or less shows as 1e-6 to 1e-4.
 EXACT = 1e-8
 # Whether the target has fused multiply-add decides between neighbouring codes where a value lies near a tie.
-TARGETS = {"fma": ([], []), "no fma": (["--no-fma"], ["--mask-features", "all"])}
+TARGETS = {"fma": ([], []), "avx2": ([], ["--mask-features", "avx512f,avxvnni"]),
+           "no fma": (["--no-fma"], ["--mask-features", "all"])}
 
 
 def compare(quern, model, prompts):

@@ -15,7 +15,7 @@ def library():
     return Library(BUILD / "lib" / "libquern_runtime.so")
 
 
-@pytest.fixture(scope="module", params=["", "all"], ids=["best code", "baseline"])
+@pytest.fixture(scope="module", params=["", "avx512f,avxvnni", "all"], ids=["best code", "AVX2", "baseline"])
 def masked(request):
     return {"masked_features": request.param.encode()}
 

@@ -55,6 +55,10 @@ struct PanelLayout {
     return scale == ScaleLayout::HalfAndMinimum || scale == ScaleLayout::SixBits || scale == ScaleLayout::Nibbles;
   }
   bool hasSuperBlocks() const { return scale >= ScaleLayout::SixBits; }
+  /// Codes are whole bytes about zero, kept or looked up with 128 added: a kernel may take them as signed bytes instead.
+  bool hasSignedForm() const { return zero == 128 && (signedCodes || !table.empty()); }
+  /// The greatest magnitude of a code as a kernel's dot product takes it.
+  int64_t largestCode(bool asSigned) const;
   /// Names the kernels that read this layout, e.g. "c4h1z16_half".
   std::string family() const;
 

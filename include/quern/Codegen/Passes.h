@@ -35,7 +35,7 @@ inline constexpr char kArenaPerThread[] = "lm.arena_per_thread";
 inline constexpr char kOpTable[] = "cpu.op_table";
 inline constexpr char kProfiledSuffix[] = "_profiled";
 
-/// The patterns of `cpu-lower-target-ops` for one target.
+/// The patterns of `cpu-lower-target-ops` for one target; dq.dot is lowered apart from them, chain by chain.
 void populateLowerTargetOpsPatterns(mlir::RewritePatternSet &patterns, const Target &target);
 
 } // namespace quern::codegen

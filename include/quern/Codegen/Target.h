@@ -10,10 +10,10 @@
 
 namespace quern::codegen {
 
-/// How `dq.dot` is computed.
+/// How `dq.dot` is computed (see LowerDot.cpp).
 enum class DotKind {
-  Vnni512,  ///< one vpdpbusd on 512 bits
-  Widening, ///< 128-bit pmaddwd on bytes widened to 16 bits
+  Vnni,  ///< vpdpbusd: unsigned by signed bytes into i32
+  Words, ///< pmaddubsw: pairs of products of unsigned by signed bytes in 16 bits, which must fit
 };
 
 struct Target {
@@ -23,6 +23,8 @@ struct Target {
   std::string features; ///< LLVM feature string on top of it
   std::vector<std::string> required; ///< CPUID features that the runtime checks
   DotKind dot;
+  unsigned vectorBits; ///< of a register: 512, 256 or 128
+  bool signedCodes;    ///< whole bytes are given to `dq.dot` as signed ones; otherwise with 128 added
   bool fusedMultiplyAdd; ///< the fold uses fma; otherwise a multiply and an add
   bool halfConversions;  ///< f16 <-> f32 in hardware; otherwise expanded to integer operations
   unsigned tilePanels;   ///< panels of a tile for many tokens

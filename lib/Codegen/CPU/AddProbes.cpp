@@ -87,7 +87,7 @@ void ProbeEmitter::dot() {
     Emitter::Values next;
     Value activations = e.bitcast(carried.back(), e.i8s());
     for (auto [sum, code] : llvm::zip(carried.drop_back(), codes))
-      next.push_back(dq::DotOp::create(e, sum.getType(), sum, code, activations));
+      next.push_back(dq::DotOp::create(e, sum.getType(), sum, code, activations, target.signedCodes, target.signedCodes ? 128 : 255));
     next.push_back(e.add(carried.back(), e.number(e.i32s(), 0x01030507)));
     return next;
   });

@@ -57,6 +57,8 @@ Value Emitter::widen(Value halves) {
 
 Value Emitter::bitAnd(Value a, int64_t mask) { return createOrFold<arith::AndIOp>(a, number(a.getType(), mask)); }
 
+Value Emitter::bitXor(Value a, int64_t mask) { return createOrFold<arith::XOrIOp>(a, number(a.getType(), mask)); }
+
 Value Emitter::shiftRight(Value a, int64_t bits) {
   return bits == 0 ? a : createOrFold<arith::ShRUIOp>(a, number(a.getType(), bits));
 }

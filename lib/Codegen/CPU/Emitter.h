@@ -63,6 +63,7 @@ public:
   Value subf(Value a, Value b) { return createOrFold<mlir::arith::SubFOp>(a, b); }
   Value negf(Value a) { return createOrFold<mlir::arith::NegFOp>(a); }
   Value bitAnd(Value a, int64_t mask);
+  Value bitXor(Value a, int64_t mask);
   Value shiftRight(Value a, int64_t bits); ///< unsigned
   Value shiftLeft(Value a, int64_t bits);
   Value signedShiftRight(Value a, int64_t bits);

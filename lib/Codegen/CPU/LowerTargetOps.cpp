@@ -1,14 +1,12 @@
 // What the upstream conversions leave to a target: the dot product of bytes and table lookups become instructions it
 // has; half conversions and fused multiply-adds are expanded where it has none, so that the image calls no library.
+#include "LowerDot.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Codegen/Target.h"
 
 #include "dialects/DQ/DQ.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace quern::codegen {
@@ -22,67 +20,9 @@ using namespace quern::codegen;
 
 namespace {
 
-Value callIntrinsic(OpBuilder &b, Location loc, StringRef name, Type result, ValueRange operands) {
-  return LLVM::CallIntrinsicOp::create(b, loc, result, b.getStringAttr(name), operands).getResult(0);
-}
-
-/// Applies `body` to consecutive parts of `lanes` elements and joins the results.
-Value inParts(OpBuilder &b, Location loc, ArrayRef<Value> operands, ArrayRef<int64_t> lanes, VectorType result,
-              int64_t resultLanes, llvm::function_ref<Value(ArrayRef<Value>)> body) {
-  if (result.getNumElements() <= resultLanes)
-    return body(operands);
-  Value joined = arith::ConstantOp::create(b, loc, b.getZeroAttr(result));
-  for (int64_t part = 0; part < result.getNumElements() / resultLanes; ++part) {
-    llvm::SmallVector<Value> slices;
-    for (auto [operand, count] : llvm::zip(operands, lanes))
-      slices.push_back(vector::ExtractStridedSliceOp::create(b, loc, operand, ArrayRef<int64_t>{part * count},
-                                                             ArrayRef<int64_t>{count}, ArrayRef<int64_t>{1}));
-    joined = vector::InsertStridedSliceOp::create(b, loc, body(slices), joined, ArrayRef<int64_t>{part * resultLanes},
-                                                  ArrayRef<int64_t>{1});
-  }
-  return joined;
-}
-
-/// dq.dot on 512 bits -> vpdpbusd.
-struct DotToVnni : OpRewritePattern<dq::DotOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(dq::DotOp op, PatternRewriter &rewriter) const override {
-    if (op.getAcc().getType().getNumElements() != 16)
-      return rewriter.notifyMatchFailure(op, "not 512 bits");
-    rewriter.replaceOp(op, callIntrinsic(rewriter, op.getLoc(), "llvm.x86.avx512.vpdpbusd.512", op.getType(),
-                                         op.getOperands()));
-    return success();
-  }
-};
-
-/// dq.dot -> pmaddwd on even and odd bytes widened to 16 bits, 128 bits at a time: exact for all bytes.
-struct DotToWidening : OpRewritePattern<dq::DotOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(dq::DotOp op, PatternRewriter &b) const override {
-    Location loc = op.getLoc();
-    VectorType words = VectorType::get(8, b.getI16Type()), sums = VectorType::get(4, b.getI32Type());
-    auto constant = [&](int64_t value) {
-      return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(words, b.getI16IntegerAttr(value)));
-    };
-    Value eight = constant(8), low = constant(255);
-    auto part = [&](ArrayRef<Value> operands) -> Value {
-      Value u = vector::BitCastOp::create(b, loc, words, operands[1]);
-      Value s = vector::BitCastOp::create(b, loc, words, operands[2]);
-      Value evenU = arith::AndIOp::create(b, loc, u, low), oddU = arith::ShRUIOp::create(b, loc, u, eight);
-      Value evenS = arith::ShRSIOp::create(b, loc, arith::ShLIOp::create(b, loc, s, eight), eight);
-      Value oddS = arith::ShRSIOp::create(b, loc, s, eight);
-      Value even = callIntrinsic(b, loc, "llvm.x86.sse2.pmadd.wd", sums, {evenU, evenS});
-      Value odd = callIntrinsic(b, loc, "llvm.x86.sse2.pmadd.wd", sums, {oddU, oddS});
-      return arith::AddIOp::create(b, loc, arith::AddIOp::create(b, loc, operands[0], even), odd);
-    };
-    b.replaceOp(op, inParts(b, loc, {op.getAcc(), op.getU(), op.getS()}, {4, 16, 16}, op.getType(), 4, part));
-    return success();
-  }
-};
-
 /// dq.lookup -> pshufb, as wide as the target has it; a row's four codes are widened to a register.
 struct LookupToShuffle : OpRewritePattern<dq::LookupOp> {
-  LookupToShuffle(MLIRContext *context, bool wide) : OpRewritePattern(context), wide(wide) {}
+  LookupToShuffle(MLIRContext *context, unsigned vectorBits) : OpRewritePattern(context), vectorBytes(vectorBits / 8) {}
 
   LogicalResult matchAndRewrite(dq::LookupOp op, PatternRewriter &b) const override {
     Location loc = op.getLoc();
@@ -94,24 +34,24 @@ struct LookupToShuffle : OpRewritePattern<dq::LookupOp> {
       codes = vector::InsertStridedSliceOp::create(b, loc, codes,
                                                    arith::ConstantOp::create(b, loc, b.getZeroAttr(full)),
                                                    ArrayRef<int64_t>{0}, ArrayRef<int64_t>{1});
-    int64_t lanes = wide && full.getNumElements() == 64 ? 64 : 16;
-    StringRef name = lanes == 64 ? "llvm.x86.avx512.pshuf.b.512" : "llvm.x86.ssse3.pshuf.b.128";
+    int64_t lanes = std::min(vectorBytes, full.getNumElements());
+    StringRef name = lanes == 64   ? "llvm.x86.avx512.pshuf.b.512"
+                     : lanes == 32 ? "llvm.x86.avx2.pshuf.b"
+                                   : "llvm.x86.ssse3.pshuf.b.128";
     llvm::SmallVector<int8_t> entries;
     for (int64_t i = 0; i < lanes; ++i)
       entries.push_back(op.getTable()[i % 16]);
     VectorType part = VectorType::get(lanes, b.getI8Type());
     Value table = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(part, ArrayRef<int8_t>(entries)));
-    Value out = inParts(b, loc, {codes}, {lanes}, full, lanes, [&](ArrayRef<Value> operands) {
-      return callIntrinsic(b, loc, name, part, {table, operands[0]});
-    });
-    if (narrow)
-      out = vector::ExtractStridedSliceOp::create(b, loc, out, ArrayRef<int64_t>{0},
-                                                  ArrayRef<int64_t>{type.getNumElements()}, ArrayRef<int64_t>{1});
-    b.replaceOp(op, out);
+    llvm::SmallVector<Value> parts;
+    for (int64_t i = 0; i < full.getNumElements() / lanes; ++i)
+      parts.push_back(callIntrinsic(b, loc, name, part, {table, extractPart(b, loc, codes, i, lanes)}));
+    Value out = joinParts(b, loc, parts, full);
+    b.replaceOp(op, narrow ? extractPart(b, loc, out, 0, type.getNumElements()) : out);
     return success();
   }
 
-  bool wide;
+  int64_t vectorBytes;
 };
 
 /// math.fma -> multiply, add.
@@ -220,6 +160,7 @@ struct LowerTargetOps : codegen::impl::LowerTargetOpsBase<LowerTargetOps> {
       getOperation()->emitError(target.error().message);
       return signalPassFailure();
     }
+    lowerDots(getOperation(), **target);
     RewritePatternSet patterns(&getContext());
     populateLowerTargetOpsPatterns(patterns, **target);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
@@ -232,12 +173,7 @@ struct LowerTargetOps : codegen::impl::LowerTargetOpsBase<LowerTargetOps> {
 void quern::codegen::populateLowerTargetOpsPatterns(RewritePatternSet &patterns, const Target &target) {
   MLIRContext *context = patterns.getContext();
   populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) { return name == "math.exp"; });
-  bool wide = target.dot == DotKind::Vnni512;
-  if (wide)
-    patterns.add<DotToVnni>(context);
-  else
-    patterns.add<DotToWidening>(context);
-  patterns.add<LookupToShuffle>(context, wide);
+  patterns.add<LookupToShuffle>(context, target.vectorBits);
   if (!target.fusedMultiplyAdd)
     patterns.add<SplitFma>(context);
   if (!target.halfConversions)

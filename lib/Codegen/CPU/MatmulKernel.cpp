@@ -99,9 +99,10 @@ void MatmulEmitter::foldPiece(MutableArrayRef<PanelReader> readers, ArrayRef<Val
   unsigned lines = layout.piece / 4, firstLine = piece * lines, panels = readers.size();
   // A lone element takes two chains of dots, for latency; integers add exactly, in any order.
   unsigned chains = layout.piece == 32 && panels * units.size() < 4 ? 2 : 1;
+  bool asSigned = target.signedCodes && layout.hasSignedForm();
   auto load32 = [&](Value unit, int64_t offset, Type type) { return e.load(type, e.at(unit, offset), 4); };
   auto start = [&](Value unit, unsigned chain) -> Value {
-    if (layout.zero == 0)
+    if (layout.zero == 0 || asSigned)
       return e.number(e.i32s(), 0);
     bool sixteen = layout.piece == 16 || chains == 2;
     int64_t offset = sixteen ? kActSums16 + 4 * (layout.piece == 16 ? piece : 2 * piece + chain)
@@ -123,7 +124,7 @@ void MatmulEmitter::foldPiece(MutableArrayRef<PanelReader> readers, ArrayRef<Val
     unsigned chain = chains == 2 ? local / 4 : 0;
     llvm::SmallVector<Value> codes;
     for (PanelReader &reader : readers) {
-      Value code = reader.codes(line / 8, line % 8);
+      Value code = reader.codes(line / 8, line % 8, asSigned);
       codes.push_back(code);
     }
     for (unsigned t = 0; t < units.size(); ++t) {
@@ -131,7 +132,7 @@ void MatmulEmitter::foldPiece(MutableArrayRef<PanelReader> readers, ArrayRef<Val
       Value bytes = e.bitcast(word, e.i8s());
       for (unsigned r = 0; r < panels; ++r) {
         Value &dot = dots[(t * panels + r) * chains + chain];
-        dot = quern::dq::DotOp::create(e, dot.getType(), dot, codes[r], bytes);
+        dot = quern::dq::DotOp::create(e, dot.getType(), dot, codes[r], bytes, asSigned, layout.largestCode(asSigned));
       }
     }
   }

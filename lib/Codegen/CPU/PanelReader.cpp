@@ -111,7 +111,7 @@ Value PanelReader::highBits(unsigned group, unsigned line) {
   return e.bitAnd(bits, int64_t((1u << layout.highBits) - 1) << layout.lowBits);
 }
 
-Value PanelReader::codes(unsigned group, unsigned line) {
+Value PanelReader::codes(unsigned group, unsigned line, bool asSigned) {
   Value codes;
   if (layout.lowBits == 8)
     codes = codeLine(8 * group + line);
@@ -122,10 +122,10 @@ Value PanelReader::codes(unsigned group, unsigned line) {
   if (layout.highBits)
     codes = e.bitOr(codes, highBits(group, line));
   if (layout.table.empty())
-    return codes;
+    return asSigned ? e.bitXor(codes, 0x80) : codes;
   // Unsigned for the dot product: entries plus 128, the zero point of such layouts.
   llvm::SmallVector<int8_t> table;
   for (int8_t entry : layout.table)
-    table.push_back(int8_t(uint8_t(entry) ^ 0x80));
+    table.push_back(asSigned ? entry : int8_t(uint8_t(entry) ^ 0x80));
   return dq::LookupOp::create(e, codes.getType(), codes, table);
 }

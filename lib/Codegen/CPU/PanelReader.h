@@ -33,8 +33,8 @@ public:
   /// s, and m (null without minimums), of piece `index` of the sub-unit (64 / piece of them).
   std::pair<Value, Value> scales(unsigned index, const Super &super);
 
-  /// The unsigned codes of k-line `line` (0..7) of group `group` (0, 1): [lanes * 4] x i8.
-  Value codes(unsigned group, unsigned line);
+  /// The codes, unsigned or, `asSigned` (see PanelLayout::hasSignedForm), as signed bytes, of k-line `line` (0..7) of group `group` (0, 1): [lanes * 4] x i8.
+  Value codes(unsigned group, unsigned line, bool asSigned = false);
   /// Reads the high-bit lines now, so that addresses ascend; otherwise they are read where needed.
   void loadHighLines();
 

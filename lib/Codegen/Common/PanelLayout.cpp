@@ -1,7 +1,9 @@
 // From a format's description to the layout of its panels.
 #include "quern/Codegen/PanelLayout.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstdlib>
 
 using namespace quern;
 using namespace quern::codegen;
@@ -88,6 +90,15 @@ PanelLayout PanelLayout::getFloat(unsigned bytes, bool bfloat) {
   layout.floatBytes = bytes;
   layout.bfloat = bfloat;
   return layout;
+}
+
+int64_t PanelLayout::largestCode(bool asSigned) const {
+  if (table.empty())
+    return asSigned ? 128 : (1 << (lowBits + highBits)) - 1;
+  int64_t largest = 1;
+  for (int8_t entry : table)
+    largest = std::max<int64_t>(largest, asSigned ? std::abs(int(entry)) : entry + 128);
+  return largest;
 }
 
 std::string PanelLayout::family() const {

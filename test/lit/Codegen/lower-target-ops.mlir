@@ -10,8 +10,8 @@ func.func @dot(%acc: vector<16xi32>, %u: vector<64xi8>, %s: vector<64xi8>) -> ve
   // V2: %[[S:.*]] = vector.bitcast {{.*}} : vector<16xi8> to vector<8xi16>
   // V2-DAG: %[[EVEN_U:.*]] = arith.andi %[[U]]
   // V2-DAG: %[[ODD_U:.*]] = arith.shrui %[[U]]
-  // V2-DAG: %[[ODD_S:.*]] = arith.shrsi %[[S]]
   // V2: llvm.call_intrinsic "llvm.x86.sse2.pmadd.wd"(%[[EVEN_U]], %{{.*}})
+  // V2: %[[ODD_S:.*]] = arith.shrsi %[[S]]
   // V2: llvm.call_intrinsic "llvm.x86.sse2.pmadd.wd"(%[[ODD_U]], %[[ODD_S]])
   // V2-COUNT-6: llvm.x86.sse2.pmadd.wd
   // V2-NOT: llvm.x86.sse2.pmadd.wd

@@ -207,10 +207,28 @@ func.func @matmul_quantized_rows(%x: tensor<?x32x!dq.act8<32>>, %w: tensor<8x32x
 
 // -----
 
-// A dot has four bytes a lane.
+// D1
 func.func @dot_bytes(%a: vector<16xi32>, %u: vector<32xi8>) {
-  // expected-error @+1 {{expected four bytes a lane, got 'vector<32xi8>' for 'vector<16xi32>'}}
+  // expected-error @+1 {{expected four bytes a lane (D1), got 'vector<32xi8>' for 'vector<16xi32>'}}
   %0 = dq.dot %a, %u, %u : vector<16xi32>, vector<32xi8>
+  return
+}
+
+// -----
+
+// D2
+func.func @dot_largest(%a: vector<16xi32>, %u: vector<64xi8>) {
+  // expected-error @+1 {{expected a largest code of 1 to 255 (D2), got 256}}
+  %0 = dq.dot %a, %u, %u largest 256 : vector<16xi32>, vector<64xi8>
+  return
+}
+
+// -----
+
+// D2
+func.func @dot_largest_signed(%a: vector<16xi32>, %u: vector<64xi8>) {
+  // expected-error @+1 {{expected a largest code of 1 to 128 (D2), got 255}}
+  %0 = dq.dot %a, %u, %u signed : vector<16xi32>, vector<64xi8>
   return
 }
 

@@ -83,5 +83,9 @@ func.func @kernel_ops(%acc: vector<16xi32>, %u: vector<64xi8>) -> vector<16xi32>
   %t = dq.lookup %u, [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113] : vector<64xi8>
   // CHECK: dq.dot %{{.*}}, %[[U]], %[[T]] : vector<16xi32>, vector<64xi8>
   %0 = dq.dot %acc, %u, %t : vector<16xi32>, vector<64xi8>
-  return %0 : vector<16xi32>
+  // CHECK: dq.dot %{{.*}}, %[[U]], %[[T]] largest 15 : vector<16xi32>, vector<64xi8>
+  %1 = dq.dot %0, %u, %t largest 15 : vector<16xi32>, vector<64xi8>
+  // CHECK: dq.dot %{{.*}}, %[[U]], %[[T]] signed largest 128 : vector<16xi32>, vector<64xi8>
+  %2 = dq.dot %1, %u, %t signed largest 128 : vector<16xi32>, vector<64xi8>
+  return %2 : vector<16xi32>
 }

@@ -6,6 +6,8 @@
 #include "quern/Pipelines/Phases.h"
 #include "quern/Runtime/KernelABI.h"
 
+#include "lib/Runtime/Cpu.h"
+
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -142,7 +144,5 @@ std::vector<float> CompiledModule::call(const std::string &name, std::vector<int
 }
 
 bool runsHere(const codegen::Target &target) {
-  __builtin_cpu_init();
-  return target.name != "x86-64-avx512vnni" ||
-         (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("gfni") && __builtin_cpu_supports("avx512dq"));
+  return runtime::CpuFeatures::detect().missing(target.required).empty();
 }
