@@ -208,6 +208,24 @@ static Status checkTensors(const gguf::File &file, const ModelConfig &config) {
   return {};
 }
 
+/// Suggestions for sampling, from the file's keys to the manifest's.
+static Status readSampling(const gguf::File &file, ModelConfig &config) {
+  static constexpr std::pair<const char *, const char *> names[] = {{"temp", "temperature"},
+                                                                    {"top_k", "top_k"},
+                                                                    {"top_p", "top_p"},
+                                                                    {"min_p", "min_p"},
+                                                                    {"penalty_repeat", "repetition_penalty"}};
+  for (auto [stored, name] : names) {
+    std::string key = std::string("general.sampling.") + stored;
+    QUERN_ASSIGN(std::optional<double> value, file.find<double>(key));
+    if (value && !(std::isfinite(*value) && *value >= 0))
+      return fail(file.path() + ": metadata key " + quoted(key) + " must be a number from 0 on");
+    if (value)
+      config.generation[name] = *value;
+  }
+  return {};
+}
+
 Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   ModelConfig config;
   QUERN_ASSIGN(std::string_view architecture, file.get<std::string_view>("general.architecture"));
@@ -216,6 +234,7 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   config.architecture = architecture;
   QUERN_ASSIGN(std::optional<std::string_view> name, file.find<std::string_view>("general.name"));
   config.name = name.value_or("");
+  QUERN_TRY(readSampling(file, config));
   QUERN_TRY(ConfigReader(file, config).read());
   config.rotaryStyle = architecture == "llama" ? RotaryStyle::Interleaved : RotaryStyle::Half;
   config.attentionBias = architecture == "qwen2" || file.tensor("blk.0.attn_q.bias");

@@ -49,6 +49,7 @@ Manifest Compilation::describe() const {
   manifest.tokenizer.addBos = tokenizer.addBos;
   manifest.tokenizer.vocabulary = tokenizer.realTokens;
   manifest.chatTemplate = tokenizer.chatTemplate;
+  manifest.generation = config.generation;
   return manifest;
 }
 

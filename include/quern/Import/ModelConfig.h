@@ -7,6 +7,7 @@
 #include "quern/Package/TokenizerBuilder.h"
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct ModelConfig {
   RotaryStyle rotaryStyle = RotaryStyle::Half;
   bool attentionBias = false; ///< q, k and v have biases
   bool ropeFactors = false;   ///< `rope_freqs.weight` divides the rotary frequencies
+  /// What `general.sampling.*` suggests, by the manifest's names: "temperature", "top_k", "top_p", "min_p",
+  /// "repetition_penalty". Only what the file says.
+  std::map<std::string, double> generation;
   bool tied = false;          ///< no `output.weight`: the output uses `token_embd.weight`
 
   /// The tensor that computes the logits.

@@ -123,6 +123,22 @@ TEST(ModelConfig, ReadsLlamaTiedWithFactors) {
   EXPECT_STREQ(config->outputTensor(), "token_embd.weight");
 }
 
+TEST(ModelConfig, ReadsWhatTheFileSuggestsForSampling) {
+  TinyModel model;
+  EXPECT_TRUE(model.config()->generation.empty());
+  model.more = [](Builder &b) {
+    b.key("general.sampling.temp", ValueType::F32).put(0.5f);
+    b.key("general.sampling.top_k", ValueType::I32).put(int32_t(20));
+    b.key("general.sampling.penalty_repeat", ValueType::F32).put(1.25f);
+  };
+  Result<ModelConfig> config = model.config();
+  ASSERT_TRUE(config) << config.error().message;
+  std::map<std::string, double> expected = {{"temperature", 0.5}, {"top_k", 20}, {"repetition_penalty", 1.25}};
+  EXPECT_EQ(config->generation, expected);
+  model.more = [](Builder &b) { b.key("general.sampling.temp", ValueType::F32).put(-1.0f); };
+  expectRefusal(model, "'general.sampling.temp' must be a number from 0 on");
+}
+
 TEST(ModelConfig, RefusesUnknownArchitectures) {
   expectRefusal(with([](TinyModel &m) { m.architecture = "gemma"; }),
                 "architecture 'gemma' is not supported; qwen2 and llama are");
