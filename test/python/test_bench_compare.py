@@ -1,4 +1,4 @@
-"""tools/bench/compare on a tiny model, beside a peer that answers from a script."""
+"""tools/bench: compare on a tiny model, beside a peer that answers from a script; a kernel alone."""
 import json
 import subprocess
 import sys
@@ -49,3 +49,14 @@ def test_draws_a_picture(quern, tiny, tmp_path):
 def test_says_what_is_wrong(quern, tiny, tmp_path, arguments, message):
     done = compare(quern, tmp_path, *arguments, model=tiny)
     assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_times_a_kernel_alone(quern):
+    program = quern.program.parent / "quern-kernel-bench"
+    if not program.exists():
+        pytest.skip("built without Google Benchmark")
+    done = subprocess.run([program, "--benchmark_filter=q4_0/4/", "--benchmark_min_time=0.001", "--benchmark_format=json"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result, = json.loads(done.stdout)["benchmarks"]
+    assert result["label"].startswith("matmul_c4z8") and result["of_limit"] > 0 and result["GOP/s"] > 0
