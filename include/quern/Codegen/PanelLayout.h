@@ -59,6 +59,10 @@ struct PanelLayout {
   bool hasSignedForm() const { return zero == 128 && (signedCodes || !table.empty()); }
   /// The greatest magnitude of a code as a kernel's dot product takes it.
   int64_t largestCode(bool asSigned) const;
+  /// By how many bits the scale words of group 1 lie above those of group 0; 0 without super-blocks.
+  unsigned groupShift() const {
+    return scale == ScaleLayout::SixBits ? 6 : scale == ScaleLayout::BytesAndHalf ? 8 : hasSuperBlocks() ? 16 : 0;
+  }
   /// Names the kernels that read this layout, e.g. "c4h1z16_half".
   std::string family() const;
 

@@ -28,7 +28,9 @@ struct Target {
   bool fusedMultiplyAdd; ///< the fold uses fma; otherwise a multiply and an add
   bool halfConversions;  ///< f16 <-> f32 in hardware; otherwise expanded to integer operations
   unsigned tilePanels;   ///< panels of a tile for many tokens
-  unsigned tileTokens;   ///< tokens of a tile
+  unsigned tileTokens;   ///< tokens of a tile at the most
+  unsigned fewTokens;    ///< up to so many tokens, panels of super-blocks are streamed one by one
+  bool twoStreams;       ///< plain formats are read as two far streams
   unsigned attentionHeads; ///< query heads that share a pass over keys
   int64_t prefetchBytes; ///< how far ahead of a streamed panel to prefetch; 0: not at all
   unsigned probeAccumulators = 2; ///< sums of 16 numbers that fill the registers, for `cpu-add-probes`

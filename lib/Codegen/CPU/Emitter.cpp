@@ -136,6 +136,15 @@ void Emitter::ifThen(Value condition, llvm::function_ref<void()> then) {
   then();
 }
 
+void Emitter::ifThenElse(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise) {
+  auto branch = scf::IfOp::create(*this, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  then();
+  setInsertionPointToStart(branch.elseBlock());
+  otherwise();
+}
+
 Emitter::Values Emitter::ifElse(Value condition, llvm::function_ref<Values()> then,
                                 llvm::function_ref<Values()> otherwise) {
   // The types are known only after the then branch is emitted, so it is built first and moved.

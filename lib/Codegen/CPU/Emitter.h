@@ -82,6 +82,7 @@ public:
   Values loop(Value from, Value to, Value step, mlir::ValueRange init, LoopBody body);
   void loop(Value from, Value to, Value step, llvm::function_ref<void(Value)> body);
   void ifThen(Value condition, llvm::function_ref<void()> then);
+  void ifThenElse(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise);
   Values ifElse(Value condition, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise);
 
   /// Field of the QuernCall at `offset` (see quern/Runtime/KernelABI.h).

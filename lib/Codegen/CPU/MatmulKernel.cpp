@@ -1,14 +1,8 @@
-// The matmul on packed panels, for one token and for many, for every block format.
-//
-// A tile is R panels by T tokens. For each piece of the fold (32 or 16 k) the integer dot products of all its codes are
-// formed exactly, then folded: acc = fma(s * sx, float(dot), acc), with a minimum acc = fma(-m, sx * sum, acc)
-// (docs/numerics.md). So the result of an element depends on neither R nor T nor on how panels are split over threads.
+// The matmul on packed panels: how panels and tokens are cut into tiles, and what becomes of a tile's sums.
 #include "Kernels.h"
-#include "PanelReader.h"
-#include "dialects/DQ/DQ.h"
-#include "quern/Codegen/ActivationLayout.h"
+#include "MatmulTile.h"
 
-#include <bit>
+#include <algorithm>
 
 using namespace mlir;
 using namespace quern::codegen;
@@ -29,7 +23,7 @@ StringRef quern::codegen::epilogueName(Epilogue epilogue) {
 
 namespace {
 
-/// Emits tiles of one matmul kernel; holds the function's arguments.
+/// Emits one matmul kernel; holds the function's arguments.
 class MatmulEmitter {
 public:
   MatmulEmitter(Emitter &e, const PanelLayout &layout, Epilogue epilogue, const Target &target, Block *entry)
@@ -39,48 +33,14 @@ public:
         yStride(entry->getArgument(8)), tokens(entry->getArgument(9)), n(entry->getArgument(10)),
         k(entry->getArgument(11)) {}
 
-  void emit() {
-    Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
-    auto [first, last] = e.share(call, panels);
-    unsigned step = target.tilePanels;
-    // One token streams panel by panel; several take tiles of `tilePanels`, and what is left singly.
-    Value single = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, tokens, e.i64(1));
-    Value whole = e.mul(e.div(e.sub(last, first), step), step);
-    Value rest = e.add(first, arith::SelectOp::create(e, single, e.i64(0), whole));
-    e.loop(first, rest, e.i64(step), [&](Value panel) { emitTokens(panel, step); });
-    e.loop(rest, last, e.i64(1), [&](Value panel) { emitTokens(panel, 1); });
-  }
+  void emit();
 
 private:
-  /// All tokens of `panels` panels: tiles of tileTokens, then of halves, down to one.
-  void emitTokens(Value panel, unsigned panels) {
-    Value from = e.i64(0);
-    for (unsigned tile = target.tileTokens; tile >= 1; tile /= 2) {
-      Value count = e.mul(e.div(e.sub(tokens, from), tile), tile);
-      Value to = e.add(from, count);
-      e.loop(from, to, e.i64(tile), [&](Value token) { emitTile(panel, panels, token, tile); });
-      from = to;
-    }
-  }
-
-  void emitTile(Value panel, unsigned panels, Value token, unsigned tileTokens) {
-    llvm::SmallVector<Value> rows, activations;
-    for (unsigned r = 0; r < panels; ++r)
-      rows.push_back(e.at(w, e.mul(e.add(panel, r), panelBytes)));
-    for (unsigned t = 0; t < tileTokens; ++t)
-      activations.push_back(e.at(x, e.mul(e.add(token, t), xStride)));
-    Emitter::Values sums = layout.isFloat() ? foldFloats(rows, activations) : fold(rows, activations);
-    for (unsigned t = 0; t < tileTokens; ++t)
-      for (unsigned r = 0; r < panels; ++r)
-        finish(sums[t * panels + r], e.add(panel, r), e.add(token, t));
-  }
-
-  Emitter::Values fold(ArrayRef<Value> rows, ArrayRef<Value> activations);
-  Emitter::Values foldFloats(ArrayRef<Value> rows, ArrayRef<Value> activations);
-  void foldSubunit(MutableArrayRef<PanelReader> readers, ArrayRef<Value> units, ArrayRef<PanelReader::Super> supers,
-                   MutableArrayRef<Value> sums);
-  void foldPiece(MutableArrayRef<PanelReader> readers, ArrayRef<Value> units, ArrayRef<PanelReader::Super> supers,
-                 MutableArrayRef<Value> sums, unsigned piece);
+  void emitSingly(Value first, Value last, unsigned least);
+  void emitFarPairs(Value first, Value last);
+  void emitTogether(Value first, Value last);
+  void emitTokens(ArrayRef<Value> panels, unsigned least, int64_t prefetch);
+  void emitTile(ArrayRef<Value> panels, Value token, unsigned tokens, int64_t prefetch);
   Value headerBytes();
   void finish(Value sum, Value panel, Value token);
 
@@ -93,184 +53,79 @@ private:
 
 } // namespace
 
-/// One piece: exact dot products of its k-lines, then one step of the fold of each element of the tile.
-void MatmulEmitter::foldPiece(MutableArrayRef<PanelReader> readers, ArrayRef<Value> units,
-                              ArrayRef<PanelReader::Super> supers, MutableArrayRef<Value> sums, unsigned piece) {
-  unsigned lines = layout.piece / 4, firstLine = piece * lines, panels = readers.size();
-  // A lone element takes two chains of dots, for latency; integers add exactly, in any order.
-  unsigned chains = layout.piece == 32 && panels * units.size() < 4 ? 2 : 1;
-  bool asSigned = target.signedCodes && layout.hasSignedForm();
-  auto load32 = [&](Value unit, int64_t offset, Type type) { return e.load(type, e.at(unit, offset), 4); };
-  auto start = [&](Value unit, unsigned chain) -> Value {
-    if (layout.zero == 0 || asSigned)
-      return e.number(e.i32s(), 0);
-    bool sixteen = layout.piece == 16 || chains == 2;
-    int64_t offset = sixteen ? kActSums16 + 4 * (layout.piece == 16 ? piece : 2 * piece + chain)
-                             : kActSums32 + 4 * piece;
-    Value sum = e.splat(load32(unit, offset, e.getI32Type()), e.i32s());
-    return e.shiftLeft(sum, std::countr_zero(layout.zero));
-  };
-  llvm::SmallVector<Value> dots(panels * units.size() * chains);
-  for (unsigned t = 0; t < units.size(); ++t)
-    for (unsigned c = 0; c < chains; ++c) {
-      Value initial = start(units[t], c);
-      for (unsigned r = 0; r < panels; ++r)
-        dots[(t * panels + r) * chains + c] = initial;
-    }
-  for (unsigned i = 0; i < lines; ++i) {
-    // Four-bit lines hold k-lines j and j + 4: taken together, so that a line is read and spent at once.
-    unsigned local = layout.lowBits == 4 && lines == 8 ? i / 2 + i % 2 * 4 : i;
-    unsigned line = firstLine + local;
-    unsigned chain = chains == 2 ? local / 4 : 0;
-    llvm::SmallVector<Value> codes;
-    for (PanelReader &reader : readers) {
-      Value code = reader.codes(line / 8, line % 8, asSigned);
-      codes.push_back(code);
-    }
-    for (unsigned t = 0; t < units.size(); ++t) {
-      Value word = e.splat(load32(units[t], 4 * line, e.getI32Type()), e.i32s());
-      Value bytes = e.bitcast(word, e.i8s());
-      for (unsigned r = 0; r < panels; ++r) {
-        Value &dot = dots[(t * panels + r) * chains + chain];
-        dot = quern::dq::DotOp::create(e, dot.getType(), dot, codes[r], bytes, asSigned, layout.largestCode(asSigned));
-      }
-    }
-  }
-  llvm::SmallVector<std::pair<Value, Value>> scales;
-  for (unsigned r = 0; r < panels; ++r)
-    scales.push_back(readers[r].scales(piece, supers.empty() ? PanelReader::Super{} : supers[r]));
-  unsigned group = layout.piece == 32 ? piece : piece / 2;
-  for (unsigned t = 0; t < units.size(); ++t) {
-    Value scale = load32(units[t], kActScales + 4 * group, e.getF32Type());
-    Value sx = e.splat(scale, e.f32s()), scaledSum;
-    if (layout.hasMinimum()) {
-      Value sum;
-      if (layout.piece == 32) {
-        sum = load32(units[t], kActScaledSums + 4 * group, e.getF32Type());
-      } else {
-        Value negated = e.toFloat(load32(units[t], kActSums16 + 4 * piece, e.getI32Type()));
-        sum = e.negf(e.mulf(scale, negated));
-      }
-      scaledSum = e.splat(sum, e.f32s());
-    }
-    for (unsigned r = 0; r < panels; ++r) {
-      Value dot = dots[(t * panels + r) * chains];
-      if (chains == 2)
-        dot = e.createOrFold<arith::AddIOp>(dot, dots[(t * panels + r) * chains + 1]);
-      Value &sum = sums[t * panels + r];
-      sum = e.fma(e.mulf(scales[r].first, sx), e.toFloat(dot), sum);
-      if (layout.hasMinimum()) {
-        Value minimum = layout.minimumAdded ? scales[r].second : e.negf(scales[r].second);
-        sum = e.fma(minimum, scaledSum, sum);
-      }
-    }
-  }
+/// Plain formats take two panels far from each other, line by line in turn, which memory serves faster than one stream.
+/// Formats of super-blocks stream panel by panel with prefetches while memory is the limit, and take tiles of several
+/// panels for many tokens (docs/performance.md). All ways give the same bits.
+void MatmulEmitter::emit() {
+  Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
+  auto [first, last] = e.share(call, panels);
+  // A float tile of one panel fills the registers: an element has four sums.
+  if (layout.isFloat() || target.tilePanels == 1)
+    return emitSingly(first, last, 1);
+  if (target.twoStreams && !layout.hasSuperBlocks())
+    return emitFarPairs(first, last);
+  Value few = e.less(tokens, e.i64(target.fewTokens + 1));
+  e.ifThenElse(few, [&] { emitSingly(first, last, 1); }, [&] { emitTogether(first, last); });
 }
 
-void MatmulEmitter::foldSubunit(MutableArrayRef<PanelReader> readers, ArrayRef<Value> units,
-                                ArrayRef<PanelReader::Super> supers, MutableArrayRef<Value> sums) {
-  for (unsigned piece = 0; piece < kSubunit / layout.piece; ++piece)
-    foldPiece(readers, units, supers, sums, piece);
+void MatmulEmitter::emitSingly(Value first, Value last, unsigned least) {
+  e.loop(first, last, e.i64(1), [&](Value panel) { emitTokens({panel}, least, target.prefetchBytes); });
 }
 
-Emitter::Values MatmulEmitter::fold(ArrayRef<Value> rows, ArrayRef<Value> activations) {
-  unsigned panels = rows.size(), elements = panels * activations.size();
-  bool streams = elements == 1;
-  auto makeReaders = [&](Value subunit) {
-    std::vector<PanelReader> readers;
-    for (unsigned r = 0; r < panels; ++r) {
-      readers.emplace_back(e, layout, Value(), streams ? target.prefetchBytes : 0);
-      Value header = layout.scale == ScaleLayout::SixBits ? e.i64(kLineBytes) : headerBytes();
-      Value base = layout.hasSuperBlocks() && layout.scale != ScaleLayout::BytesAndHalf ? e.at(rows[r], header)
-                                                                                       : rows[r];
-      readers.back().beginSubunit(e.at(base, e.mul(subunit, layout.subunitBytes())));
-      if (streams)
-        readers.back().loadHighLines();
-    }
-    return readers;
-  };
-  auto unitsAt = [&](Value subunit) {
-    llvm::SmallVector<Value> units;
-    for (Value row : activations)
-      units.push_back(e.at(row, e.mul(subunit, kActUnitBytes)));
-    return units;
-  };
-  Emitter::Values zeros(elements, e.real(e.f32s(), 0));
-  Value subunits = e.div(k, kSubunit), one = e.i64(1);
-  if (!layout.hasSuperBlocks())
-    return e.loop(e.i64(0), subunits, one, zeros, [&](Value subunit, ValueRange carried) {
-      Emitter::Values sums(carried);
-      auto readers = makeReaders(subunit);
-      foldSubunit(readers, unitsAt(subunit), {}, sums);
-      return sums;
-    });
+void MatmulEmitter::emitFarPairs(Value first, Value last) {
+  Value half = e.div(e.sub(last, first), 2), second = e.add(first, half);
+  e.loop(first, second, e.i64(1), [&](Value panel) { emitTokens({panel, e.add(panel, half)}, 1, 0); });
+  emitSingly(e.add(second, half), last, 1);
+}
 
-  // Super-blocks of four sub-units. The six-bit layout gathers the next super-block's scales on the way.
-  bool six = layout.scale == ScaleLayout::SixBits;
-  Emitter::Values init = zeros;
-  if (six)
-    for (Value row : rows)
-      init.push_back(PanelReader(e, layout).loadFirstPair(row));
-  Emitter::Values results = e.loop(e.i64(0), e.div(subunits, 4), one, init, [&](Value block, ValueRange carried) {
-    llvm::SmallVector<PanelReader::Super> supers;
-    for (unsigned r = 0; r < panels; ++r) {
-      PanelReader reader(e, layout);
-      supers.push_back(six ? reader.splitPair(carried[elements + r]) : reader.loadSuper(rows[r], block));
-    }
-    Value first = e.mul(block, 4);
-    return e.loop(first, e.add(first, 4), one, carried, [&](Value subunit, ValueRange inner) {
-      Emitter::Values next(inner);
-      auto readers = makeReaders(subunit);
-      foldSubunit(readers, unitsAt(subunit), supers, MutableArrayRef<Value>(next).take_front(elements));
-      if (six)
-        for (unsigned r = 0; r < panels; ++r)
-          next[elements + r] = readers[r].gatherPair(next[elements + r]);
-      return next;
-    });
+void MatmulEmitter::emitTogether(Value first, Value last) {
+  unsigned step = target.tilePanels, least = target.fewTokens + 1;
+  Value whole = e.add(first, e.mul(e.div(e.sub(last, first), step), step));
+  e.loop(first, whole, e.i64(step), [&](Value panel) {
+    llvm::SmallVector<Value> panels;
+    for (unsigned r = 0; r < step; ++r)
+      panels.push_back(e.add(panel, r));
+    emitTokens(panels, least, 0);
   });
-  results.resize(elements);
-  return results;
+  emitSingly(whole, last, least);
 }
 
-/// Float weights: four partial sums by k mod 4, each in ascending order, then (p0 + p1) + (p2 + p3).
-Emitter::Values MatmulEmitter::foldFloats(ArrayRef<Value> rows, ArrayRef<Value> activations) {
-  unsigned panels = rows.size(), elements = panels * activations.size();
-  int64_t lineBytes = kPanelRows * layout.floatBytes;
-  Type element = layout.floatBytes == 4 ? Type(e.getF32Type())
-                 : layout.bfloat       ? Type(e.getBF16Type())
-                                       : Type(e.getF16Type());
-  Emitter::Values zeros(elements * 4, e.real(e.f32s(), 0));
-  Emitter::Values partials = e.loop(e.i64(0), k, e.i64(4), zeros, [&](Value at, ValueRange carried) {
-    Emitter::Values sums(carried);
-    for (unsigned j = 0; j < 4; ++j) {
-      llvm::SmallVector<Value> weights;
-      for (Value row : rows) {
-        Value line = e.at(row, e.add(e.mul(at, lineBytes), j * lineBytes));
-        if (elements == 1 && target.prefetchBytes && j * lineBytes % kLineBytes == 0)
-          e.prefetch(e.at(line, target.prefetchBytes));
-        Value weight = e.load(e.vec(kPanelRows, element), line, unsigned(lineBytes));
-        weights.push_back(layout.floatBytes == 4 ? weight : e.widen(weight));
-      }
-      for (unsigned t = 0; t < activations.size(); ++t) {
-        Value scalar = e.load(e.getF32Type(), e.at(activations[t], e.add(e.mul(at, 4), 4 * j)), 4);
-        Value value = e.splat(scalar, e.f32s());
-        for (unsigned r = 0; r < panels; ++r) {
-          Value &sum = sums[(t * panels + r) * 4 + j];
-          sum = e.fma(weights[r], value, sum);
-        }
-      }
+/// The fewest tokens of a tile when at least `least` tokens are cut into as few nearly equal tiles of `most` as can be.
+static unsigned smallestTile(unsigned least, unsigned most) {
+  unsigned smallest = most;
+  for (unsigned tokens = least; tokens <= least + most * most; ++tokens)
+    smallest = std::min(smallest, tokens / ((tokens + most - 1) / most));
+  return smallest;
+}
+
+/// All tokens, at least `least`, of these panels, in tiles of nearly equal size.
+void MatmulEmitter::emitTokens(ArrayRef<Value> panels, unsigned least, int64_t prefetch) {
+  unsigned most = target.tileTokens;
+  Value tiles = e.div(e.add(tokens, most - 1), most), small = e.div(tokens, tiles), larger = e.rem(tokens, tiles);
+  e.loop(e.i64(0), tiles, e.i64(1), [&](Value tile) {
+    Value from = e.add(e.mul(tile, small), e.min(tile, larger));
+    Value size = arith::SelectOp::create(e, e.less(tile, larger), e.add(small, 1), small);
+    for (unsigned count = smallestTile(least, most); count <= most; ++count) {
+      Value fits = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, size, e.i64(count));
+      e.ifThen(fits, [&] { emitTile(panels, from, count, prefetch); });
     }
-    return sums;
   });
-  Emitter::Values results;
-  for (unsigned i = 0; i < elements; ++i)
-    results.push_back(e.addf(e.addf(partials[4 * i], partials[4 * i + 1]),
-                             e.addf(partials[4 * i + 2], partials[4 * i + 3])));
-  return results;
 }
 
+void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count, int64_t prefetch) {
+  MatmulTile tile{layout, {}, {}, k, headerBytes(), target.signedCodes, prefetch};
+  for (Value panel : panels)
+    tile.panels.push_back(e.at(w, e.mul(panel, panelBytes)));
+  for (unsigned t = 0; t < count; ++t)
+    tile.activations.push_back(e.at(x, e.mul(e.add(token, t), xStride)));
+  Emitter::Values sums = layout.isFloat() ? foldFloats(e, tile) : foldBlocks(e, tile);
+  for (unsigned t = 0; t < count; ++t)
+    for (unsigned r = 0; r < panels.size(); ++r)
+      finish(sums[t * panels.size() + r], panels[r], e.add(token, t));
+}
+
+/// What the sub-units leave of a panel.
 Value MatmulEmitter::headerBytes() {
-  // The header is what the sub-units leave of a panel.
   return e.sub(panelBytes, e.mul(e.div(k, kSubunit), layout.subunitBytes()));
 }
 

@@ -5,10 +5,9 @@
 using namespace mlir;
 using namespace quern::codegen;
 
-/// One line of the sub-unit as `type`, or this row's part of it, `laneBytes` bytes a row; `offset` is in bytes.
-Value PanelReader::loadLine(int64_t index, VectorType type, int64_t laneBytes, int64_t offset) {
-  Value line = e.at(subunit, index * kLineBytes + offset);
-  if (prefetch && offset == 0)
+/// The line at `line` as `type`, or this row's part of it, `laneBytes` bytes a row.
+Value PanelReader::loadLine(Value line, VectorType type, int64_t laneBytes) {
+  if (prefetch)
     e.prefetch(e.at(line, prefetch));
   if (lane)
     return e.load(type, e.at(line, e.mul(lane, laneBytes)), laneBytes);
@@ -41,9 +40,8 @@ PanelReader::Super PanelReader::loadSuper(Value panel, Value index) {
 
 void PanelReader::beginSubunit(Value pointer) {
   subunit = pointer;
-  codeCache.assign(layout.codeLines(), {});
-  highCache.assign(layout.highLines(), {});
-  scaleWords = layout.hasSuperBlocks() ? loadLine(0, e.i32s(lanes), 4) : Value();
+  allHighLines.clear();
+  scaleWords = layout.hasSuperBlocks() ? loadLine(subunit, e.i32s(lanes), 4) : Value();
   if (prefetch && !layout.hasSuperBlocks())
     for (int64_t line = 0; line < layout.scaleLines(); ++line)
       e.prefetch(e.at(subunit, line * kLineBytes + prefetch));
@@ -53,20 +51,40 @@ Value PanelReader::gatherPair(Value pair) {
   return e.bitOr(e.shiftRight(pair, 8), e.bitAnd(scaleWords, int64_t(int32_t(0xff000000u))));
 }
 
+void PanelReader::loadHighLines() {
+  for (int64_t index = 0; index < layout.highLines(); ++index)
+    allHighLines.push_back(loadLine(e.at(subunit, (layout.scaleLines() + index) * kLineBytes), lineBytes(), 4));
+}
+
+void PanelReader::enterGroup(Value index, Value shifted) {
+  int64_t highLine = layout.scaleLines() * kLineBytes, codeLine = highLine + layout.highLines() * kLineBytes;
+  words = shifted;
+  halves = e.at(subunit, e.mul(index, 32));
+  highStart = e.at(e.at(subunit, e.mul(index, layout.highBits * kLineBytes)), highLine);
+  codeStart = e.at(e.at(subunit, e.mul(index, layout.lowBits * kLineBytes)), codeLine);
+  codeCache.assign(layout.lowBits, {});
+  highCache.assign(layout.highBits, {});
+}
+
+void PanelReader::enterGroup(unsigned index, Value shifted) {
+  enterGroup(e.i64(index), shifted);
+  if (!allHighLines.empty())
+    for (unsigned i = 0; i < layout.highBits; ++i)
+      highCache[i] = allHighLines[index * layout.highBits + i];
+}
+
 std::pair<Value, Value> PanelReader::scales(unsigned index, const Super &super) {
   auto plain = [&](int64_t line) {
     bool bfloat = layout.scale == ScaleLayout::BFloat;
     Type element = bfloat ? Type(e.getBF16Type()) : Type(e.getF16Type());
-    Value address = e.at(subunit, line * kLineBytes + index * 32);
+    Value address = e.at(halves, line * kLineBytes);
     if (lane)
       address = e.at(address, e.mul(lane, 2));
     return e.widen(e.load(e.vec(lanes, element), address, lane ? 2 : 32));
   };
-  auto field = [&](unsigned shift, int64_t mask) {
-    return e.toFloat(e.bitAnd(e.shiftRight(scaleWords, shift), mask));
-  };
+  auto field = [&](unsigned shift, int64_t mask) { return e.toFloat(e.bitAnd(e.shiftRight(words, shift), mask)); };
   auto signedByte = [&](unsigned byte) {
-    return e.toFloat(e.signedShiftRight(e.shiftLeft(scaleWords, 24 - 8 * byte), 24));
+    return e.toFloat(e.signedShiftRight(e.shiftLeft(words, 24 - 8 * byte), 24));
   };
   switch (layout.scale) {
   case ScaleLayout::Half:
@@ -75,14 +93,14 @@ std::pair<Value, Value> PanelReader::scales(unsigned index, const Super &super) 
   case ScaleLayout::HalfAndMinimum:
     return {plain(0), plain(1)};
   case ScaleLayout::SixBits:
-    return {e.mulf(super.d, field(6 * index, 63)), e.mulf(super.dmin, field(12 + 6 * index, 63))};
+    return {e.mulf(super.d, field(0, 63)), e.mulf(super.dmin, field(12, 63))};
   case ScaleLayout::Nibbles:
     return {e.mulf(super.d, field(8 * index, 15)), e.mulf(super.dmin, field(8 * index + 4, 15))};
   case ScaleLayout::SignedBytes:
     return {e.mulf(super.d, signedByte(index)), {}};
   case ScaleLayout::BytesAndHalf: {
     Value d = splitPair(e.shiftRight(scaleWords, 16)).d;
-    return {e.mulf(d, signedByte(index)), {}};
+    return {e.mulf(d, signedByte(0)), {}};
   }
   }
   return {};
@@ -90,37 +108,31 @@ std::pair<Value, Value> PanelReader::scales(unsigned index, const Super &super) 
 
 Value PanelReader::codeLine(int64_t index) {
   if (!codeCache[index])
-    codeCache[index] = loadLine(layout.scaleLines() + layout.highLines() + index, e.i8s(lanes * 4), 4);
+    codeCache[index] = loadLine(e.at(codeStart, index * kLineBytes), lineBytes(), 4);
   return codeCache[index];
 }
 
-void PanelReader::loadHighLines() {
-  for (int64_t index = 0; index < layout.highLines(); ++index)
-    if (!highCache[index])
-      highCache[index] = loadLine(layout.scaleLines() + index, e.i8s(lanes * 4), 4);
-}
-
 /// The high bits of a k-line, moved above the low ones.
-Value PanelReader::highBits(unsigned group, unsigned line) {
-  int64_t index = layout.highBits == 1 ? group : 2 * group + line / 4;
+Value PanelReader::highBits(unsigned line) {
+  int64_t index = layout.highBits == 1 ? 0 : line / 4;
   unsigned from = layout.highBits == 1 ? line : 2 * (line % 4);
   if (!highCache[index])
-    highCache[index] = loadLine(layout.scaleLines() + index, e.i8s(lanes * 4), 4);
+    highCache[index] = loadLine(e.at(highStart, index * kLineBytes), lineBytes(), 4);
   Value bits = highCache[index];
   bits = from > layout.lowBits ? e.shiftRight(bits, from - layout.lowBits) : e.shiftLeft(bits, layout.lowBits - from);
   return e.bitAnd(bits, int64_t((1u << layout.highBits) - 1) << layout.lowBits);
 }
 
-Value PanelReader::codes(unsigned group, unsigned line, bool asSigned) {
+Value PanelReader::codes(unsigned line, bool asSigned) {
   Value codes;
   if (layout.lowBits == 8)
-    codes = codeLine(8 * group + line);
+    codes = codeLine(line);
   else if (layout.lowBits == 4)
-    codes = e.bitAnd(e.shiftRight(codeLine(4 * group + line % 4), line / 4 * 4), 15);
+    codes = e.bitAnd(e.shiftRight(codeLine(line % 4), line / 4 * 4), 15);
   else
-    codes = e.bitAnd(e.shiftRight(codeLine(2 * group + line / 4), 2 * (line % 4)), 3);
+    codes = e.bitAnd(e.shiftRight(codeLine(line / 4), 2 * (line % 4)), 3);
   if (layout.highBits)
-    codes = e.bitOr(codes, highBits(group, line));
+    codes = e.bitOr(codes, highBits(line));
   if (layout.table.empty())
     return asSigned ? e.bitXor(codes, 0x80) : codes;
   // Unsigned for the dot product: entries plus 128, the zero point of such layouts.

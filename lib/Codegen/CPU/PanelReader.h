@@ -30,18 +30,27 @@ public:
   void beginSubunit(Value subunit);
   /// Six-bit layout: the pair gathered so far with this sub-unit's byte shifted in.
   Value gatherPair(Value pair);
-  /// s, and m (null without minimums), of piece `index` of the sub-unit (64 / piece of them).
-  std::pair<Value, Value> scales(unsigned index, const Super &super);
-
-  /// The codes, unsigned or, `asSigned` (see PanelLayout::hasSignedForm), as signed bytes, of k-line `line` (0..7) of group `group` (0, 1): [lanes * 4] x i8.
-  Value codes(unsigned group, unsigned line, bool asSigned = false);
-  /// Reads the high-bit lines now, so that addresses ascend; otherwise they are read where needed.
+  /// Reads the high-bit lines of both groups now, so that addresses ascend; otherwise they are read where needed.
   void loadHighLines();
 
+  /// Turns to group 0 or 1 (32 k) of the sub-unit, known now or in a loop over the groups. `words` are the scale words
+  /// shifted to the group (null without super-blocks): firstWords() for group 0, nextWords() of that for group 1.
+  void enterGroup(unsigned index, Value words);
+  void enterGroup(Value index, Value words);
+  Value firstWords() const { return scaleWords; }
+  Value nextWords(Value words) { return words ? e.shiftRight(words, layout.groupShift()) : words; }
+
+  /// s, and m (null without minimums), of piece `index` of the group (32 / piece of them).
+  std::pair<Value, Value> scales(unsigned index, const Super &super);
+  /// The codes of k-line `line` (0..7) of the group, [lanes * 4] x i8: unsigned, or, `asSigned`, as signed bytes (see
+  /// PanelLayout::hasSignedForm).
+  Value codes(unsigned line, bool asSigned = false);
+
 private:
-  Value loadLine(int64_t index, mlir::VectorType type, int64_t laneBytes, int64_t offset = 0);
+  Value loadLine(Value line, mlir::VectorType type, int64_t laneBytes);
   Value codeLine(int64_t index);
-  Value highBits(unsigned group, unsigned line);
+  Value highBits(unsigned line);
+  mlir::VectorType lineBytes() { return e.i8s(lanes * 4); }
 
   Emitter &e;
   const PanelLayout &layout;
@@ -49,7 +58,9 @@ private:
   int64_t lanes;
   int64_t prefetch;
   Value subunit, scaleWords;
-  llvm::SmallVector<Value> codeCache, highCache;
+  Value halves, codeStart, highStart, words; ///< of the group
+  llvm::SmallVector<Value> codeCache, highCache; ///< lines of the group that have been read
+  llvm::SmallVector<Value> allHighLines; ///< of the sub-unit, after loadHighLines
 };
 
 } // namespace quern::codegen

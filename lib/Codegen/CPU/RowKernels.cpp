@@ -135,10 +135,12 @@ func::FuncOp quern::codegen::emitGatherRows(ModuleOp module, StringRef name) {
 static void decodeSubunit(Emitter &e, PanelReader &reader, const PanelLayout &layout, const PanelReader::Super &super,
                           Value out) {
   for (unsigned line = 0; line < kSubunit / 4; ++line) {
-    Value codes = reader.codes(line / 8, line % 8);
+    if (line % 8 == 0)
+      reader.enterGroup(line / 8, line == 0 ? reader.firstWords() : reader.nextWords(reader.firstWords()));
+    Value codes = reader.codes(line % 8);
     Value wide = arith::ExtUIOp::create(e, e.i32s(4), codes);
     Value value = e.toFloat(e.sub(wide, e.number(e.i32s(4), layout.zero)));
-    auto [scale, minimum] = reader.scales(line * 4 / layout.piece, super);
+    auto [scale, minimum] = reader.scales(line % 8 * 4 / layout.piece, super);
     auto everywhere = [&](Value one) {
       return e.splat(vector::ExtractOp::create(e, one, ArrayRef<int64_t>{0}), e.f32s(4));
     };

@@ -6,7 +6,7 @@ using namespace quern::codegen;
 
 const std::vector<Target> &codegen::cpuTargets() {
   static const std::vector<Target> targets = {
-      // 32 zmm registers hold 8 f32 and 8 i32 accumulators of a 2 x 4 tile beside codes and activations.
+      // 32 zmm registers hold 12 f32 and 12 i32 accumulators of a 2 x 6 tile beside codes and activations.
       {.name = "x86-64-avx512vnni",
        .triple = "x86_64-unknown-linux-gnu",
        .cpu = "x86-64-v3",
@@ -19,7 +19,9 @@ const std::vector<Target> &codegen::cpuTargets() {
        .fusedMultiplyAdd = true,
        .halfConversions = true,
        .tilePanels = 2,
-       .tileTokens = 4,
+       .tileTokens = 6,
+       .fewTokens = 12,
+       .twoStreams = true,
        .attentionHeads = 8,
        .prefetchBytes = 8192,
        .probeAccumulators = 12},
@@ -36,6 +38,8 @@ const std::vector<Target> &codegen::cpuTargets() {
        .halfConversions = true,
        .tilePanels = 1,
        .tileTokens = 4,
+       .fewTokens = 1,
+       .twoStreams = false,
        .attentionHeads = 2,
        .prefetchBytes = 8192,
        .probeAccumulators = 4},
@@ -52,6 +56,8 @@ const std::vector<Target> &codegen::cpuTargets() {
        .halfConversions = true,
        .tilePanels = 1,
        .tileTokens = 4,
+       .fewTokens = 1,
+       .twoStreams = false,
        .attentionHeads = 2,
        .prefetchBytes = 8192,
        .probeAccumulators = 4},
@@ -67,6 +73,8 @@ const std::vector<Target> &codegen::cpuTargets() {
        .halfConversions = false,
        .tilePanels = 1,
        .tileTokens = 1,
+       .fewTokens = 1,
+       .twoStreams = false,
        .attentionHeads = 1,
        .prefetchBytes = 2048},
   };
