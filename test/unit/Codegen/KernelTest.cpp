@@ -21,8 +21,9 @@ using reference::MultiplyAdd;
 namespace {
 
 constexpr int64_t kTokens = 9, kN = 37, kSwigluN = 32;
-/// Tokens and threads: tiles of four tokens and what they leave, each thread with and without work.
-constexpr std::pair<int64_t, int64_t> kCalls[] = {{1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1}, {5, 3}, {6, 1}, {7, 3}, {9, 1}, {9, 3}};
+/// Tokens and threads: none, tiles of each size, each thread with and without work.
+constexpr std::pair<int64_t, int64_t> kCalls[] = {{0, 1}, {1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1},
+                                                   {5, 3}, {6, 1}, {7, 3}, {9, 1}, {9, 3}};
 /// `q3_plain` is a user's: known from its file alone.
 constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",  "q2_K", "q3_K", "q4_K",    "q5_K",
                                     "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16",  "bf16", "q3_plain"};
