@@ -28,8 +28,8 @@ private:
   using Supers = llvm::ArrayRef<PanelReader::Super>;
   using Readers = std::vector<PanelReader>;
 
-  /// A lone element streams, the loop over its groups unrolled; a tile loops over the two groups of a sub-unit, which
-  /// keeps LLVM from holding the accumulators of both.
+  /// One or two elements stream, the loop over their groups unrolled, lines in ascending order; a larger tile loops over
+  /// the two groups of a sub-unit, which keeps LLVM from holding the accumulators of both.
   bool streams() const { return tile.elements() <= 2; }
   /// Few elements take two chains of dots, for latency; integers add exactly, in any order.
   unsigned chains() const { return layout.piece == 32 && tile.elements() < 4 ? 2 : 1; }
@@ -213,14 +213,13 @@ Emitter::Values BlockFold::run() {
   if (six())
     for (Value panel : tile.panels)
       init.push_back(reader.loadFirstPair(panel));
-  Emitter::Values results =
-      e.loop(e.i64(0), e.div(subunits, 4), e.i64(1), init, [&](Value block, ValueRange carried) {
-        llvm::SmallVector<PanelReader::Super> supers;
-        for (auto [r, panel] : llvm::enumerate(tile.panels))
-          supers.push_back(six() ? reader.splitPair(carried[elements + r]) : reader.loadSuper(panel, block));
-        Value first = e.mul(block, 4);
-        return overSubunits(first, e.add(first, 4), carried, supers);
-      });
+  Emitter::Values results = e.loop(e.i64(0), e.div(subunits, 4), e.i64(1), init, [&](Value block, ValueRange carried) {
+    llvm::SmallVector<PanelReader::Super> supers;
+    for (auto [r, panel] : llvm::enumerate(tile.panels))
+      supers.push_back(six() ? reader.splitPair(carried[elements + r]) : reader.loadSuper(panel, block));
+    Value first = e.mul(block, 4);
+    return overSubunits(first, e.add(first, 4), carried, supers);
+  });
   results.resize(elements);
   return results;
 }

@@ -1,4 +1,5 @@
-// Tiles of f32, f16 and bf16 weights: four partial sums by k mod 4, each in ascending order, then (p0 + p1) + (p2 + p3).
+// Tiles of f32, f16 and bf16 weights: four partial sums by k mod 4, each in ascending order, then (p0 + p1) + (p2 +
+// p3).
 #include "MatmulTile.h"
 
 using namespace mlir;
@@ -42,7 +43,7 @@ Emitter::Values quern::codegen::foldFloats(Emitter &e, const MatmulTile &tile) {
   });
   Emitter::Values results;
   for (unsigned i = 0; i < elements; ++i)
-    results.push_back(e.addf(e.addf(partials[4 * i], partials[4 * i + 1]),
-                             e.addf(partials[4 * i + 2], partials[4 * i + 3])));
+    results.push_back(
+        e.addf(e.addf(partials[4 * i], partials[4 * i + 1]), e.addf(partials[4 * i + 2], partials[4 * i + 3])));
   return results;
 }

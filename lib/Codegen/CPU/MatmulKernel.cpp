@@ -65,7 +65,8 @@ void MatmulEmitter::emit() {
   if (target.twoStreams && !layout.hasSuperBlocks())
     return emitFarPairs(first, last);
   Value few = e.less(tokens, e.i64(target.fewTokens + 1));
-  e.ifThenElse(few, [&] { emitSingly(first, last, 1); }, [&] { emitTogether(first, last); });
+  e.ifThenElse(
+      few, [&] { emitSingly(first, last, 1); }, [&] { emitTogether(first, last); });
 }
 
 void MatmulEmitter::emitSingly(Value first, Value last, unsigned least) {
@@ -125,9 +126,7 @@ void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count
 }
 
 /// What the sub-units leave of a panel.
-Value MatmulEmitter::headerBytes() {
-  return e.sub(panelBytes, e.mul(e.div(k, kSubunit), layout.subunitBytes()));
-}
+Value MatmulEmitter::headerBytes() { return e.sub(panelBytes, e.mul(e.div(k, kSubunit), layout.subunitBytes())); }
 
 /// The epilogue of 16 elements, and their store.
 void MatmulEmitter::finish(Value sum, Value panel, Value token) {
@@ -156,8 +155,7 @@ func::FuncOp quern::codegen::emitMatmul(ModuleOp module, StringRef name, const P
                                         const Target &target) {
   MLIRContext *context = module.getContext();
   Type ptr = LLVM::LLVMPointerType::get(context), i64 = IntegerType::get(context, 64);
-  func::FuncOp kernel =
-      beginKernel(module, name, {ptr, ptr, i64, ptr, i64, ptr, i64, ptr, i64, i64, i64, i64});
+  func::FuncOp kernel = beginKernel(module, name, {ptr, ptr, i64, ptr, i64, ptr, i64, ptr, i64, i64, i64, i64});
   Emitter e(module.getLoc(), context);
   Block *entry = &kernel.getBody().front();
   e.setInsertionPointToEnd(entry);

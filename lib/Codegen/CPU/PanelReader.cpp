@@ -83,9 +83,7 @@ std::pair<Value, Value> PanelReader::scales(unsigned index, const Super &super) 
     return e.widen(e.load(e.vec(lanes, element), address, lane ? 2 : 32));
   };
   auto field = [&](unsigned shift, int64_t mask) { return e.toFloat(e.bitAnd(e.shiftRight(words, shift), mask)); };
-  auto signedByte = [&](unsigned byte) {
-    return e.toFloat(e.signedShiftRight(e.shiftLeft(words, 24 - 8 * byte), 24));
-  };
+  auto signedByte = [&](unsigned byte) { return e.toFloat(e.signedShiftRight(e.shiftLeft(words, 24 - 8 * byte), 24)); };
   switch (layout.scale) {
   case ScaleLayout::Half:
   case ScaleLayout::BFloat:
