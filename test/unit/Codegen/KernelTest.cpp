@@ -20,10 +20,11 @@ using reference::MultiplyAdd;
 
 namespace {
 
-constexpr int64_t kTokens = 9, kN = 37, kSwigluN = 32;
-/// Tokens and threads: none, tiles of each size, each thread with and without work.
+constexpr int64_t kTokens = 14, kN = 37, kSwigluN = 32;
+/// Tokens and threads: none, tiles of each size, more than are streamed panel by panel (Target::fewTokens), each thread
+/// with and without work.
 constexpr std::pair<int64_t, int64_t> kCalls[] = {{0, 1}, {1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1},
-                                                   {5, 3}, {6, 1}, {7, 3}, {9, 1}, {9, 3}};
+                                                   {5, 3}, {6, 1}, {7, 3}, {9, 1}, {9, 3}, {13, 3}, {14, 1}};
 /// `q3_plain` is a user's: known from its file alone.
 constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",  "q2_K", "q3_K", "q4_K",    "q5_K",
                                     "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16",  "bf16", "q3_plain"};
@@ -231,8 +232,8 @@ TEST_P(KernelTest, MatmulIsTheExactFold) {
   addEntry("odd", odd, kN, matmul({"w_odd"}, wOdd, ""));
   addEntry("bias", k, kN, "  %b = dq.weight @b : tensor<37xf32>\n" + matmul({"w"}, w, "bias(%b)"));
   addEntry("residual", k, kN,
-           "  %rs = dq.weight @r : tensor<9x37xf32>\n"
-           "  %r = lm.embedding %ids, %rs : tensor<?xi32>, tensor<9x37xf32> -> tensor<?x37xf32>\n" +
+           "  %rs = dq.weight @r : tensor<14x37xf32>\n"
+           "  %r = lm.embedding %ids, %rs : tensor<?xi32>, tensor<14x37xf32> -> tensor<?x37xf32>\n" +
                matmul({"w"}, w, "residual(%r : tensor<?x37xf32>)"));
   compileAll();
   reference::Act8Rows x8 = quantized(x, k), x8Odd = quantized(xOdd, odd);
