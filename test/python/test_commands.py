@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tiny_model import write_model
+
 PROCESSOR = Path("/proc/cpuinfo").read_text()
 
 
@@ -98,6 +100,34 @@ def test_bench_compares_with_the_machine(quern, tiny_package):
     keys = sum(op["cache_bytes_per_key"] for op in ops)
     assert generation["memory_bytes"] == 4 * once + (9 + 10 + 11 + 12) * keys
     assert keys == plan_cache_bytes(quern, tiny_package)
+
+
+def test_bench_takes_the_unit_that_a_model_computes_on(quern, tmp_path):
+    model = write_model(tmp_path / "float.gguf", "--type", "F32")
+    package = quern.compile(model, tmp_path / "float.quern")
+    result, = json.loads(quern.run("bench", "-m", package, "-p", "16", "-n", "0", "-r", "1", "-o", "json"))
+    assert result["limit"] == "fma" and result["limit_share"] == result["fma_share"] > 0
+    assert result["dot_operations"] == 0 and result["fma_operations"] > 0
+    assert "GOP/s fma" in quern.run("bench", "-m", package, "-p", "16", "-n", "0", "-r", "1")
+
+
+def test_bench_of_several_sequences(quern, tiny_package):
+    flags = ["bench", "-m", tiny_package, "-p", "8", "-n", "4", "-d", "8", "-r", "2", "--parallel", "1,3"]
+    prompt, one, three = json.loads(quern.run(*flags, "-o", "json"))
+    assert [r["n_parallel"] for r in (prompt, one, three)] == [1, 1, 3] and three["n_gen"] == 4
+    assert three["dot_operations"] == 3 * one["dot_operations"]
+    # Three rows of the embedding in place of one, and three caches of 9 to 12 positions; all else is read once.
+    ops = json.loads(quern.run("inspect", tiny_package, "--json"))["plan"]["ops"][one["target"]]
+    rows, keys = (sum(op[key] for op in ops) for key in ("weight_bytes_per_row", "cache_bytes_per_key"))
+    assert three["memory_bytes"] - one["memory_bytes"] == 2 * (4 * rows + (9 + 10 + 11 + 12) * keys)
+    speeds = [4 * 3 / ns for ns in three["samples_ns"]]
+    assert three["samples_ts"] == pytest.approx([1e9 * speed for speed in speeds])
+    ratios = [speed * ns / 4 for speed, ns in zip(speeds, three["one_sequence_ns"])]
+    assert three["ratio_to_one_sequence"] == pytest.approx(sum(ratios) / 2)
+    assert "ratio_to_one_sequence" not in one
+    text = quern.run(*flags)
+    assert "tg4 x 3 @ d8" in text and "x one)" in text
+    assert quern.start(*flags[:-1], "0").returncode == 2
 
 
 def plan_cache_bytes(quern, package):

@@ -20,7 +20,7 @@ using nlohmann::ordered_json;
 namespace {
 struct BenchOptions {
   ModelFlags model;
-  std::vector<int> prompts{512}, generations{128}, depths{0}, threads{0};
+  std::vector<int> prompts{512}, generations{128}, depths{0}, threads{0}, sequences{1};
   int repetitions = 5, batch = 0;
   std::string output = "md";
   bool noWarmup = false, perOp = false;
@@ -34,12 +34,29 @@ static std::string now() {
   return text;
 }
 
-static Status runOnce(api::Session &session, const BenchTest &test, std::span<const int32_t> tokens) {
+/// The test's tokens, once, after its context.
+static Status runOnce(std::span<api::Session> sessions, const BenchTest &test, std::span<const int32_t> tokens) {
+  std::vector<quern_session *> handles;
+  for (api::Session &session : sessions) {
+    QUERN_TRY(lift(session.truncate(test.depth)));
+    handles.push_back(session.get());
+  }
   if (test.prompt > 0)
-    return lift(session.prefill(tokens.first(size_t(test.prompt))));
-  for (int i = 0; i < test.generation; ++i)
-    QUERN_TRY(lift(session.decode(tokens[size_t(i)])));
+    return lift(sessions.front().prefill(tokens.first(size_t(test.prompt))));
+  std::vector<int32_t> next(sessions.size());
+  for (int i = 0; i < test.generation; ++i) {
+    for (size_t s = 0; s < next.size(); ++s) // each sequence has another token
+      next[s] = tokens[(size_t(i) + s) % tokens.size()];
+    QUERN_TRY(lift(api::decodeBatch(handles, next)));
+  }
   return {};
+}
+
+static Result<uint64_t> timeOnce(std::span<api::Session> sessions, const BenchTest &test,
+                                 std::span<const int32_t> tokens) {
+  auto begin = std::chrono::steady_clock::now();
+  QUERN_TRY(runOnce(sessions, test, tokens));
+  return uint64_t((std::chrono::steady_clock::now() - begin).count());
 }
 
 static std::vector<int32_t> randomTokens(const api::Model &model, int count) {
@@ -53,33 +70,33 @@ static std::vector<int32_t> randomTokens(const api::Model &model, int count) {
 }
 
 /// The repetitions, with the machine's limits taken before, between and after them.
-static Status repeat(api::Model &model, api::Session &session, const BenchOptions &options, MachineLimits &machine,
-                     std::span<const int32_t> tokens, Measured &out) {
+static Status repeat(api::Model &model, std::span<api::Session> sessions, const BenchOptions &options,
+                     MachineLimits &machine, std::span<const int32_t> tokens, Measured &out) {
   Progress bar(out.test.name());
   QUERN_ASSIGN(Limits before, machine.take(model));
   for (int i = 0; i < options.repetitions; ++i) {
-    QUERN_TRY(lift(session.truncate(out.test.depth)));
-    auto begin = std::chrono::steady_clock::now();
-    QUERN_TRY(runOnce(session, out.test, tokens));
-    out.nanoseconds.push_back(uint64_t((std::chrono::steady_clock::now() - begin).count()));
+    QUERN_ASSIGN(uint64_t taken, timeOnce(sessions, out.test, tokens));
+    out.nanoseconds.push_back(taken);
     QUERN_ASSIGN(Limits after, machine.take(model));
     out.limits.push_back(median({before, after}));
     before = after;
+    if (sessions.size() > 1) {
+      QUERN_ASSIGN(uint64_t alone, timeOnce(sessions.first(1), out.test, tokens));
+      out.alone.push_back(alone);
+    }
     bar.update(double(i + 1) / options.repetitions);
   }
   return {};
 }
 
 /// Nanoseconds of each kernel call in one more set of repetitions, the mean of all.
-static Status profile(api::Model &model, api::Session &session, const BenchOptions &options,
+static Status profile(api::Model &model, std::span<api::Session> sessions, const BenchOptions &options,
                       std::span<const int32_t> tokens, Measured &out) {
   if (out.ops.empty())
     return fail("'" + options.model.path + "' has no table of its kernel calls; compile the model again");
   QUERN_TRY(lift(model.startProfile()));
-  for (int i = 0; i < options.repetitions; ++i) {
-    QUERN_TRY(lift(session.truncate(out.test.depth)));
-    QUERN_TRY(runOnce(session, out.test, tokens));
-  }
+  for (int i = 0; i < options.repetitions; ++i)
+    QUERN_TRY(runOnce(sessions, out.test, tokens));
   QUERN_ASSIGN(std::vector<uint64_t> times, lift(model.stopProfile()));
   if (times.size() != out.ops.size())
     return fail("'" + options.model.path + "' tells of " + std::to_string(times.size()) + " kernel calls and lists " +
@@ -91,16 +108,22 @@ static Status profile(api::Model &model, api::Session &session, const BenchOptio
 
 static Result<Measured> measure(api::Model &model, const BenchOptions &options, const std::vector<OpRecord> &ops,
                                 MachineLimits &machine, const BenchTest &test) {
-  Measured out{test, model.info(), options.model.path, now(), {}, {}, ops, {}};
-  QUERN_ASSIGN(api::Session session, lift(model.session(test.depth + test.tokens())));
+  Measured out{test, model.info(), options.model.path, now(), {}, {}, {}, ops, {}};
   std::vector<int32_t> tokens = randomTokens(model, std::max(test.depth, test.tokens()));
-  if (test.depth > 0)
-    QUERN_TRY(lift(session.prefill(std::span(tokens).first(size_t(test.depth)))));
+  std::vector<api::Session> sessions;
+  for (int i = 0; i < test.sequences; ++i) {
+    QUERN_ASSIGN(api::Session session, lift(model.session(test.depth + test.tokens())));
+    if (test.depth > 0)
+      QUERN_TRY(lift(session.prefill(std::span(tokens).first(size_t(test.depth)))));
+    sessions.push_back(std::move(session));
+  }
+  BenchTest shortened = test;
+  shortened.generation = std::min(test.generation, 1);
   if (!options.noWarmup)
-    QUERN_TRY(runOnce(session, {test.prompt, std::min(test.generation, 1), test.depth}, tokens));
-  QUERN_TRY(repeat(model, session, options, machine, tokens, out));
+    QUERN_TRY(runOnce(sessions, shortened, tokens));
+  QUERN_TRY(repeat(model, sessions, options, machine, tokens, out));
   if (options.perOp)
-    QUERN_TRY(profile(model, session, options, tokens, out));
+    QUERN_TRY(profile(model, sessions, options, tokens, out));
   return out;
 }
 
@@ -117,7 +140,8 @@ static std::vector<BenchTest> allTests(const BenchOptions &options) {
     for (int prompt : options.prompts)
       tests.push_back({prompt, 0, depth});
     for (int generation : options.generations)
-      tests.push_back({0, generation, depth});
+      for (int sequences : options.sequences)
+        tests.push_back({0, generation, depth, sequences});
   }
   std::erase_if(tests, [](const BenchTest &test) { return test.tokens() == 0; });
   return tests;
@@ -165,6 +189,10 @@ Command cli::addBench(CLI::App &root) {
   list("-n,--n-gen", options->generations, "Generation lengths; 0: none (128)");
   list("-d,--n-depth", options->depths, "Tokens of context before the measured ones (0)");
   list("-t,--threads", options->threads, "Thread numbers, e.g. 1,2; 0: one for each processor (0)");
+  app->add_option("--parallel", options->sequences,
+                  "Sequences generated at once, e.g. 1,4,8: speed of all together, and beside that of one (1)")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber);
   app->add_option("-r,--repetitions", options->repetitions, "Times to repeat each test")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
@@ -180,6 +208,7 @@ Command cli::addBench(CLI::App &root) {
   app->footer("\nExamples:\n"
               "  quern bench -m model.quern\n"
               "  quern bench -m model.quern -p 128,512 -n 64 -t 1,2 -r 3 -o json\n"
+              "  quern bench -m model.quern -p 0 -n 32 --parallel 1,4,8\n"
               "  quern bench -m model.quern -p 512 -n 32 -t 1 --per-op");
   return {app, [options] { return bench(*options); }};
 }

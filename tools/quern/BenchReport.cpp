@@ -15,6 +15,8 @@ using nlohmann::ordered_json;
 
 std::string BenchTest::name() const {
   std::string text = prompt > 0 ? "pp" + std::to_string(prompt) : "tg" + std::to_string(generation);
+  if (sequences > 1)
+    text += " x " + std::to_string(sequences);
   return depth > 0 ? text + " @ d" + std::to_string(depth) : text;
 }
 
@@ -25,15 +27,24 @@ std::vector<StepShape> BenchTest::steps(int chunkTokens) const {
     out.push_back(StepShape::after(depth + done, count, done + count == prompt ? 1 : 0));
   }
   for (int i = 0; i < generation; ++i)
-    out.push_back(StepShape::after(depth + i, 1, 1));
+    out.push_back(StepShape::together(depth + i, sequences));
   return out;
 }
 
 std::vector<double> Measured::speeds() const {
   std::vector<double> out;
   for (uint64_t ns : nanoseconds)
-    out.push_back(1e9 * test.tokens() / double(ns));
+    out.push_back(1e9 * test.tokens() * test.sequences / double(ns));
   return out;
+}
+
+double Measured::ratioToOne() const {
+  if (alone.empty())
+    return 1;
+  std::vector<double> ratios;
+  for (size_t i = 0; i < alone.size(); ++i)
+    ratios.push_back(test.sequences * double(alone[i]) / double(nanoseconds[i]));
+  return median(ratios);
 }
 
 template <typename T> static double mean(const std::vector<T> &values) {
@@ -69,10 +80,10 @@ static std::string modelType(const quern_model_info &info) {
 
 namespace {
 
-/// What a whole test takes from memory and from the byte products, and which part of the machine's limits that is.
-struct Shares {
-  double memoryBytes = 0, dotOperations = 0;
-  double read = 0, dot = 0; ///< medians over the repetitions, each against the limits around it
+/// What a whole test takes from memory or from a unit, and which part of its limit that is.
+struct Share {
+  double amount = 0, part = 0; ///< the part is the median over the repetitions, each against the limits around it
+  double seconds = 0;          ///< at the limit
 };
 
 /// The kernel calls of one kernel.
@@ -85,23 +96,53 @@ struct KernelTotal {
 
 } // namespace
 
-static Shares sharesOf(const Measured &m) {
-  Shares out;
-  for (const StepShape &step : m.test.steps(m.info.chunk_tokens))
-    for (const OpRecord &op : m.ops) {
-      out.memoryBytes += op.memoryBytes(step);
-      if (op.unit == "dot")
-        out.dotOperations += op.operations(step);
-    }
-  std::vector<double> read, dot;
+static Share shareOf(const Measured &m, double amount, double Limits::*limit) {
+  Share out{amount};
+  std::vector<double> parts;
   for (size_t i = 0; i < m.nanoseconds.size(); ++i) {
-    double seconds = double(m.nanoseconds[i]) / 1e9;
-    read.push_back(m.limits[i].read > 0 ? out.memoryBytes / seconds / m.limits[i].read : 0);
-    dot.push_back(m.limits[i].dot > 0 ? out.dotOperations / seconds / m.limits[i].dot : 0);
+    double most = m.limits[i].*limit;
+    parts.push_back(most > 0 ? amount / (double(m.nanoseconds[i]) / 1e9) / most : 0);
   }
-  out.read = median(read);
-  out.dot = median(dot);
+  out.part = median(parts);
+  double most = median(m.limits).*limit;
+  out.seconds = most > 0 ? amount / most : 0;
   return out;
+}
+
+static Share memoryShare(const Measured &m) {
+  double bytes = 0;
+  for (const StepShape &step : m.test.steps(m.info.chunk_tokens))
+    for (const OpRecord &op : m.ops)
+      bytes += op.memoryBytes(step);
+  return shareOf(m, bytes, &Limits::read);
+}
+
+static Share unitShare(const Measured &m, const Unit &unit) {
+  double operations = 0;
+  for (const StepShape &step : m.test.steps(m.info.chunk_tokens))
+    for (const OpRecord &op : m.ops)
+      if (op.unit == unit.name)
+        operations += op.operations(step);
+  return shareOf(m, operations, unit.limit);
+}
+
+namespace {
+/// The limit that a test runs into: memory for the generation of one sequence, a unit for a prompt, and for several
+/// sequences what would take longer.
+struct Bound {
+  Share share;
+  const Unit *unit; ///< null: memory
+};
+} // namespace
+
+static Bound boundOf(const Measured &m) {
+  Share memory = memoryShare(m);
+  Bound out{{}, &kUnits[0]};
+  for (const Unit &unit : kUnits)
+    if (Share share = unitShare(m, unit); share.seconds > out.share.seconds)
+      out = {share, &unit};
+  bool prompt = m.test.prompt > 0, several = m.test.sequences > 1;
+  return prompt || (several && out.share.seconds > memory.seconds) ? out : Bound{memory, nullptr};
 }
 
 static std::vector<KernelTotal> kernelTotals(const Measured &m, int chunkTokens) {
@@ -160,6 +201,7 @@ ordered_json cli::toJson(const Measured &m) {
                       {"n_prompt", m.test.prompt},
                       {"n_gen", m.test.generation},
                       {"n_depth", m.test.depth},
+                      {"n_parallel", m.test.sequences},
                       {"test_time", m.time},
                       {"avg_ns", uint64_t(mean(m.nanoseconds))},
                       {"stddev_ns", uint64_t(deviation(m.nanoseconds))},
@@ -167,48 +209,67 @@ ordered_json cli::toJson(const Measured &m) {
                       {"stddev_ts", deviation(speeds)},
                       {"samples_ns", m.nanoseconds},
                       {"samples_ts", speeds}};
+  if (m.test.sequences > 1) {
+    out["ratio_to_one_sequence"] = m.ratioToOne();
+    out["one_sequence_ns"] = m.alone;
+  }
   if (m.ops.empty())
     return out;
-  Shares shares = sharesOf(m);
   Limits limits = median(m.limits);
-  out["memory_bytes"] = shares.memoryBytes;
-  out["dot_operations"] = shares.dotOperations;
+  Share memory = memoryShare(m);
+  Bound bound = boundOf(m);
+  out["memory_bytes"] = memory.amount;
   out["read_bandwidth"] = limits.read;
-  out["dot_peak"] = limits.dot;
-  out["fma_peak"] = limits.fma;
-  out["read_share"] = shares.read;
-  out["dot_share"] = shares.dot;
+  out["read_share"] = memory.part;
+  for (const Unit &unit : kUnits) {
+    Share share = unitShare(m, unit);
+    std::string name = unit.name;
+    out[name + "_operations"] = share.amount;
+    out[name + "_peak"] = limits.*unit.limit;
+    out[name + "_share"] = share.part;
+  }
+  out["limit"] = bound.unit ? bound.unit->name : "read";
+  out["limit_share"] = bound.share.part;
   if (!m.opNanoseconds.empty())
     out["per_op"] = perOpJson(m);
   return out;
 }
 
-/// For a prompt the share of the peak of byte products, for generation that of the read bandwidth.
 static std::string limitText(const Measured &m) {
   if (m.ops.empty())
     return "-";
-  Shares shares = sharesOf(m);
+  Bound bound = boundOf(m);
   Limits limits = median(m.limits);
-  bool prompt = m.test.prompt > 0;
   char text[64];
-  std::snprintf(text, sizeof text, prompt ? "%.1f %% of %.0f GOP/s" : "%.1f %% of %.1f GB/s",
-                100 * (prompt ? shares.dot : shares.read), (prompt ? limits.dot : limits.read) / 1e9);
+  if (bound.unit)
+    std::snprintf(text, sizeof text, "%.1f %% of %.0f GOP/s %s", 100 * bound.share.part,
+                  limits.*bound.unit->limit / 1e9, bound.unit->name);
+  else
+    std::snprintf(text, sizeof text, "%.1f %% of %.1f GB/s", 100 * bound.share.part, limits.read / 1e9);
+  return text;
+}
+
+/// "123.4 ± 1.2", and for several sequences how many times one's speed that is.
+static std::string speedText(const Measured &m) {
+  std::vector<double> speeds = m.speeds();
+  char text[64];
+  int size = std::snprintf(text, sizeof text, "%.2f ± %.2f", mean(speeds), deviation(speeds));
+  if (m.test.sequences > 1)
+    std::snprintf(text + size, sizeof text - size_t(size), " (%.2f x one)", m.ratioToOne());
   return text;
 }
 
 void cli::printRow(const Measured &m, bool first) {
   if (first)
-    std::printf("| %-16s | %10s | %10s | %-18s | %7s | %-14s | %18s | %21s |\n"
+    std::printf("| %-16s | %10s | %10s | %-18s | %7s | %-14s | %30s | %25s |\n"
                 "| ---------------- | ---------: | ---------: | ------------------ | ------: | -------------- | "
-                "-----------------: | --------------------: |\n",
+                "-----------------------------: | ------------------------: |\n",
                 "model", "size", "params", "target", "threads", "test", "t/s", "of the machine's");
-  std::vector<double> speeds = m.speeds();
-  char params[32], speed[48];
+  char params[32];
   std::snprintf(params, sizeof params, "%.2f M", double(m.info.parameters) / 1e6);
-  std::snprintf(speed, sizeof speed, "%.2f ± %.2f", mean(speeds), deviation(speeds));
-  std::printf("| %-16s | %10s | %10s | %-18s | %7d | %-14s | %19s | %21s |\n", modelType(m.info).c_str(),
+  std::printf("| %-16s | %10s | %10s | %-18s | %7d | %-14s | %31s | %25s |\n", modelType(m.info).c_str(),
               formatBytes(double(m.info.weights_bytes)).c_str(), params, m.info.target, m.info.threads,
-              m.test.name().c_str(), speed, limitText(m).c_str());
+              m.test.name().c_str(), speedText(m).c_str(), limitText(m).c_str());
   std::fflush(stdout);
 }
 
@@ -218,8 +279,11 @@ void cli::printPerOp(const Measured &m) {
   for (const KernelTotal &total : totals)
     all += total.measured;
   Limits limits = median(m.limits);
-  std::printf("\n%s, %d thread(s): %.3f ms in kernels; limits %.1f GB/s, %.0f GOP/s of byte products, %.0f of f32\n",
-              m.test.name().c_str(), m.info.threads, all * 1e3, limits.read / 1e9, limits.dot / 1e9, limits.fma / 1e9);
+  std::printf("\n%s, %d thread(s): %.3f ms in kernels; limits %.1f GB/s", m.test.name().c_str(), m.info.threads,
+              all * 1e3, limits.read / 1e9);
+  for (const Unit &unit : kUnits)
+    std::printf(", %.0f GOP/s of %s", limits.*unit.limit / 1e9, unit.what);
+  std::printf("\n");
   Table table({"kernel", "op", ">calls", ">MB", ">MOP", ">predicted us", ">measured us", ">ratio", ">of the time"});
   auto number = [](const char *format, double value) {
     char text[32];

@@ -12,10 +12,11 @@
 
 namespace quern::cli {
 
-/// A prompt of some tokens, or a generation of some, after others of context.
+/// A prompt of some tokens, or a generation of some in each of several sequences at once, after others of context.
 struct BenchTest {
-  int prompt, generation, depth;
+  int prompt, generation, depth, sequences = 1;
   std::string name() const;
+  /// Of one sequence.
   int tokens() const { return prompt + generation; }
   /// The steps that the runtime makes of it.
   std::vector<StepShape> steps(int chunkTokens) const;
@@ -26,11 +27,13 @@ struct Measured {
   quern_model_info info;
   std::string path, time;
   std::vector<uint64_t> nanoseconds; ///< of each repetition
+  std::vector<uint64_t> alone;       ///< of one sequence by itself after each repetition, where several are measured
   std::vector<Limits> limits;        ///< of the machine, around each repetition; zeros where there are no probes
   std::vector<OpRecord> ops;         ///< empty: the package has no table
   std::vector<double> opNanoseconds; ///< of each kernel call in the whole test, where that was profiled
 
-  std::vector<double> speeds() const; ///< tokens a second
+  std::vector<double> speeds() const; ///< tokens a second, of all sequences
+  double ratioToOne() const;          ///< that speed to one sequence's; 1 of one
 };
 
 nlohmann::ordered_json toJson(const Measured &measured);

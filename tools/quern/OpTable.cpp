@@ -8,6 +8,13 @@ using namespace quern;
 using namespace quern::cli;
 using nlohmann::ordered_json;
 
+double Limits::peak(std::string_view unit) const {
+  for (const Unit &known : kUnits)
+    if (unit == known.name)
+      return this->*known.limit;
+  return 0;
+}
+
 double OpRecord::memoryBytes(const StepShape &step) const {
   if (rows(step) == 0)
     return 0;
@@ -23,8 +30,8 @@ double OpRecord::operations(const StepShape &step) const {
 }
 
 double OpRecord::predicted(const StepShape &step, const Limits &limits) const {
-  double peak = unit == "dot" ? limits.dot : limits.fma;
-  return std::max(bytes(step) / limits.read, operations(step) / peak);
+  double computed = operations(step);
+  return std::max(bytes(step) / limits.read, computed > 0 ? computed / limits.peak(unit) : 0);
 }
 
 Result<ordered_json> cli::readPlan(const package::PackageReader &reader) {

@@ -22,12 +22,26 @@ struct StepShape {
   static StepShape after(int64_t depth, int64_t tokens, int64_t outputs) {
     return {tokens, outputs, depth + tokens, tokens * depth + tokens * (tokens + 1) / 2};
   }
+  /// One row of each of `sequences` sequences of their own, each after `depth` others; all logits are wanted.
+  static StepShape together(int64_t depth, int64_t sequences) {
+    return {sequences, sequences, sequences * (depth + 1), sequences * (depth + 1)};
+  }
 };
 
 /// What a machine can do: bytes a second, operations a second.
 struct Limits {
   double read = 0, dot = 0, fma = 0;
+
+  /// Operations a second of a unit of the op table; 0 of one that is not known.
+  double peak(std::string_view unit) const;
 };
+
+/// What kernels compute on, as the op table names it, and its limit.
+struct Unit {
+  const char *name, *what;
+  double Limits::*limit;
+};
+inline constexpr Unit kUnits[] = {{"dot", "byte products", &Limits::dot}, {"fma", "f32", &Limits::fma}};
 
 /// A record of the op table; see docs/package-format.md.
 struct OpRecord {
