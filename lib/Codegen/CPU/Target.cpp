@@ -4,6 +4,37 @@
 using namespace quern;
 using namespace quern::codegen;
 
+// 16 ymm registers: the sums of a panel and four tokens are twice as many halves of 8 rows.
+static const Target avx2 = {
+    .name = "x86-64-avx2",
+    .triple = "x86_64-unknown-linux-gnu",
+    .cpu = "x86-64-v3",
+    .features = "",
+    .required = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"},
+    .dot = DotKind::Words,
+    .vectorBits = 256,
+    .signedCodes = true,
+    .fusedMultiplyAdd = true,
+    .halfConversions = true,
+    .tilePanels = 1,
+    .tileTokens = 4,
+    .fewTokens = 1,
+    .twoStreams = false,
+    .attentionHeads = 2,
+    .prefetchBytes = 8192,
+    .probeAccumulators = 4,
+};
+
+/// The same processor with vpdpbusd, which takes all unsigned bytes.
+static Target withAvxVnni(Target target) {
+  target.name = "x86-64-avxvnni";
+  target.features = "+avxvnni";
+  target.required.push_back("avxvnni");
+  target.dot = DotKind::Vnni;
+  target.signedCodes = false;
+  return target;
+}
+
 const std::vector<Target> &codegen::cpuTargets() {
   static const std::vector<Target> targets = {
       // 32 zmm registers hold 12 f32 and 12 i32 accumulators of a 2 x 6 tile beside codes and activations.
@@ -25,42 +56,8 @@ const std::vector<Target> &codegen::cpuTargets() {
        .attentionHeads = 8,
        .prefetchBytes = 8192,
        .probeAccumulators = 12},
-      // 16 ymm registers: the sums of a panel and four tokens are twice as many halves of 8 rows.
-      {.name = "x86-64-avxvnni",
-       .triple = "x86_64-unknown-linux-gnu",
-       .cpu = "x86-64-v3",
-       .features = "+avxvnni",
-       .required = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "avxvnni"},
-       .dot = DotKind::Vnni,
-       .vectorBits = 256,
-       .signedCodes = false,
-       .fusedMultiplyAdd = true,
-       .halfConversions = true,
-       .tilePanels = 1,
-       .tileTokens = 4,
-       .fewTokens = 1,
-       .twoStreams = false,
-       .attentionHeads = 2,
-       .prefetchBytes = 8192,
-       .probeAccumulators = 4},
-      // 16 ymm registers: the sums of a panel and four tokens are twice as many halves of 8 rows.
-      {.name = "x86-64-avx2",
-       .triple = "x86_64-unknown-linux-gnu",
-       .cpu = "x86-64-v3",
-       .features = "",
-       .required = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe"},
-       .dot = DotKind::Words,
-       .vectorBits = 256,
-       .signedCodes = true,
-       .fusedMultiplyAdd = true,
-       .halfConversions = true,
-       .tilePanels = 1,
-       .tileTokens = 4,
-       .fewTokens = 1,
-       .twoStreams = false,
-       .attentionHeads = 2,
-       .prefetchBytes = 8192,
-       .probeAccumulators = 4},
+      withAvxVnni(avx2),
+      avx2,
       {.name = "x86-64-v2",
        .triple = "x86_64-unknown-linux-gnu",
        .cpu = "x86-64-v2",
