@@ -4,6 +4,7 @@
 
 #include "dialects/DQ/FormatRegistry.h"
 #include "quern/Formats/FormatSpec.h"
+#include "quern/Support/Result.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/AffineMap.h"
@@ -14,6 +15,9 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include <functional>
+#include <span>
 
 #include "dialects/DQ/DQDialect.h.inc"
 #include "dialects/DQ/DQEnums.h.inc"

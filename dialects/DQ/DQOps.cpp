@@ -2,6 +2,7 @@
 #include "dialects/DQ/DQ.h"
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 
@@ -24,15 +25,46 @@ static int64_t storedBytes(RankedTensorType type) {
   return type.getNumElements() * ((type.getElementTypeBitWidth() + 7) / 8);
 }
 
+void SourceOp::build(OpBuilder &builder, OperationState &state, StringRef name, RankedTensorType type, int64_t part,
+                     int64_t offset, int64_t bytes) {
+  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), builder.getI64IntegerAttr(part),
+        builder.getI64IntegerAttr(offset), builder.getI64IntegerAttr(bytes), nullptr);
+}
+
+void SourceOp::build(OpBuilder &builder, OperationState &state, StringRef name, RankedTensorType type,
+                     DenseResourceElementsAttr data) {
+  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), nullptr, nullptr, nullptr, data);
+}
+
+int64_t SourceOp::getByteSize() { return getData() ? getData()->getType().getNumElements() : int64_t(*getBytes()); }
+
+quern::Result<std::span<const uint8_t>> SourceOp::readBytes(
+    const std::function<quern::Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file) {
+  if (!getData())
+    return file(int64_t(*getPart()), int64_t(*getOffset()), int64_t(*getBytes()));
+  AsmResourceBlob *blob = getData()->getRawHandle().getBlob();
+  if (!blob || int64_t(blob->getData().size()) != getByteSize())
+    return quern::fail("the resource '" + getData()->getRawHandle().getKey().str() + "' does not hold its " +
+                       std::to_string(getByteSize()) + " bytes");
+  return std::span(reinterpret_cast<const uint8_t *>(blob->getData().data()), blob->getData().size());
+}
+
 LogicalResult SourceOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   if (!type.hasStaticShape())
     return emitOpError("expected a type of static shape (S1), got ") << type;
+  if (getData()) {
+    auto data = dyn_cast<RankedTensorType>(getData()->getType());
+    if (!data || data.getRank() != 1 || !data.getElementType().isSignlessInteger(8))
+      return emitOpError("expected data of a vector of i8 (S4), got ") << getData()->getType();
+  } else if (!getPart() || !getOffset() || !getBytes()) {
+    return emitOpError("expected either part, offset and bytes, or data");
+  }
   int64_t bytes = storedBytes(type);
   if (bytes < 0)
     return emitOpError("expected rows of whole blocks (S3), got ") << type;
-  if (bytes != int64_t(getBytes()))
-    return emitOpError("expected ") << bytes << " bytes for " << type << " (S2), got " << getBytes();
+  if (bytes != getByteSize())
+    return emitOpError("expected ") << bytes << " bytes for " << type << " (S2), got " << getByteSize();
   return success();
 }
 

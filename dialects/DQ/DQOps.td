@@ -31,23 +31,43 @@ def DQ_Rows : 2DTensorOf<[AnyType]>;
 def DQ_FloatRows : 2DTensorOf<[F32]>;
 def DQ_Bias : 1DTensorOf<[F32]>;
 
+def DQ_Resource : Attr<CPred<"::llvm::isa<::mlir::DenseResourceElementsAttr>($_self)">, "resource of elements"> {
+  let storageType = "::mlir::DenseResourceElementsAttr";
+  let returnType = "::mlir::DenseResourceElementsAttr";
+  let convertFromStorage = "$_self";
+}
+
 def DQ_SourceOp : DQ_Op<"source", [Symbol]> {
-  let summary = "a weight that lies in a mapped file";
+  let summary = "a weight that lies in a mapped file, or in a resource beside the IR";
   let description = [{
     Names `bytes` bytes at `offset` of part `part` of the source file, which hold a tensor of `type` row by row. The
-    bytes never enter the IR.
+    bytes never enter the IR. Weights that no file holds as they are (converted from `quant` types) lie in a resource.
 
-    Constraints: (S1) the type is a ranked tensor with static shape; (S2) `bytes` is what the type needs; (S3) a block
-    format's rows hold whole blocks.
+    Constraints: (S1) the type is a ranked tensor with static shape; (S2) `bytes`, or the resource's length, is what the
+    type needs; (S3) a block format's rows hold whole blocks; (S4) `data` is a vector of i8.
 
     ```mlir
     dq.source @"blk.0.attn_q.weight" : tensor<896x896x!q5_0> in 0 at 5947648 bytes 551936
+    dq.source @"fc.weight" : tensor<64x64x!i8_f16> data dense_resource<"fc.weight"> : tensor<4352xi8>
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<DQ_Weight>:$type, I64Attr:$part, I64Attr:$offset,
-                       I64Attr:$bytes);
-  let assemblyFormat = "$sym_name `:` $type `in` $part `at` $offset `bytes` $bytes attr-dict";
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<DQ_Weight>:$type, OptionalAttr<I64Attr>:$part,
+                       OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$bytes, OptionalAttr<DQ_Resource>:$data);
+  let assemblyFormat = [{
+    $sym_name `:` $type (`in` $part^ `at` $offset `bytes` $bytes) : (`data` $data)? attr-dict
+  }];
   let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type, "int64_t":$part,
+                                 "int64_t":$offset, "int64_t":$bytes)>,
+                  OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type,
+                                 "::mlir::DenseResourceElementsAttr":$data)>];
+  let extraClassDeclaration = [{
+    /// Bytes of the stored tensor.
+    int64_t getByteSize();
+    /// The stored bytes: the resource's, or what `file(part, offset, bytes)` gives. Errors do not name the weight.
+    ::quern::Result<std::span<const uint8_t>> readBytes(
+        const std::function<::quern::Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file);
+  }];
 }
 
 def DQ_WeightOp : DQ_Op<"weight", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

@@ -16,14 +16,6 @@ static std::pair<int, int> limits(const PackedInts &ints) {
   return {low - ints.offset, low + (1 << ints.bits()) - 1 - ints.offset};
 }
 
-/// Writes the bits of the `index`-th integer. The block's bits are zero before.
-static void writeInt(const PackedInts &ints, size_t index, unsigned raw, uint8_t *block) {
-  for (const Plane &plane : ints.planes) {
-    block[plane.byte[index]] |= uint8_t((raw & ((1u << plane.bits) - 1)) << plane.shift[index]);
-    raw >>= plane.bits;
-  }
-}
-
 static float clampMagnitude(float value, float greatest) { return std::clamp(value, -greatest, greatest); }
 
 /// Writes a number in its kind; returns what a reader will see. Powers of two are rounded up, to cover.

@@ -30,3 +30,10 @@ void IntReader::read(const uint8_t *block, uint8_t *out) const {
       to[i] |= uint8_t(((from[i * run.step] >> run.shift) & run.mask) << run.place);
   }
 }
+
+void quern::formats::writeInt(const PackedInts &ints, size_t index, unsigned raw, uint8_t *block) {
+  for (const Plane &plane : ints.planes) {
+    block[plane.byte[index]] |= uint8_t((raw & ((1u << plane.bits) - 1)) << plane.shift[index]);
+    raw >>= plane.bits;
+  }
+}

@@ -14,6 +14,7 @@ const std::vector<std::string> &pipelines::phaseNames() {
 }
 
 void pipelines::buildQuantizePipeline(mlir::OpPassManager &pm) {
+  pm.addPass(transforms::createConvertQuant());
   pm.addPass(transforms::createFuseDequantMatmul());
   pm.addPass(mlir::createCSEPass());
   pm.addPass(transforms::createFuseNormQuantize());

@@ -69,7 +69,7 @@ std::string Compilation::describePlan() const {
     plan["tensors"].push_back({{"name", source.getSymName().str()},
                                {"format", nameOf(type.getElementType())},
                                {"shape", std::vector<int64_t>(type.getShape())},
-                               {"stored_bytes", source.getBytes()},
+                               {"stored_bytes", source.getByteSize()},
                                {"offset", attribute(codegen::kPackedOffset)},
                                {"bytes", attribute(codegen::kPackedBytes)},
                                {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});

@@ -70,7 +70,7 @@ Result<const Weight *> WeightCache::stored(dq::SourceOp op) {
     weight.spec = &block.getFormat().getSpec();
   else if (!weight.element.isF32() && !weight.element.isF16() && !weight.element.isBF16())
     return refuse("elements of this type have no reference; f32, f16, bf16 and block formats have");
-  auto bytes = source(op.getPart(), op.getOffset(), op.getBytes());
+  auto bytes = op.readBytes(source);
   if (!bytes)
     return refuse(bytes.error().message);
   weight.bytes = *bytes;

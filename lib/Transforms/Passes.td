@@ -4,6 +4,27 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ConvertQuant : Pass<"dq-convert-quant", "::mlir::ModuleOp"> {
+  let summary = "turn constants of upstream's quant types into weights in block formats";
+  let description = [{
+    ```mlir
+    %c = arith.constant dense_resource<w> : tensor<64x64xi8>
+    %q = quant.scast %c : tensor<64x64xi8> to tensor<64x64x!quant.uniform<i8:f32, 0.0078125:3>>
+    %f = quant.dcast %q : tensor<64x64x!quant.uniform<i8:f32, 0.0078125:3>> to tensor<64x64xf32>
+    // becomes
+    dq.source @w : tensor<64x64x!i8_f16> data dense_resource<w_1> : tensor<4352xi8>
+    %w = dq.weight @w : tensor<64x64x!i8_f16>
+    %f = dq.dequantize %w : tensor<64x64x!i8_f16> -> tensor<64x64xf32>
+    ```
+    Nothing is rounded: each weight is stored as its integer less its zero point, in the fewest bits (4, 5, 6 or 8) that
+    hold them all, in blocks of 32 with the scale that upstream's type gives them, as f16 where all scales are f16
+    numbers, else as f32. Per-tensor, per-axis and sub-channel types are converted, of matrices whose scales span
+    multiples of 32 along the last dimension, that express f32, and whose integers less zero points fit a signed byte.
+    Anything else of the `quant` dialect is an error: after this pass none of it is left.
+  }];
+  let dependentDialects = ["::quern::dq::DQDialect", "::mlir::quant::QuantDialect"];
+}
+
 def FuseDequantMatmul : Pass<"dq-fuse-dequant-matmul"> {
   let summary = "read weights in their formats instead of dequantizing them";
   let description = [{

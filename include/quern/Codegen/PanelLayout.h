@@ -1,8 +1,8 @@
 // The layout in which kernels read weights: panels of 16 rows side by side, four consecutive k of each row together, so
 // that a 64-byte line holds 16 rows x 4 codes and a vector lane is a row. Derived from a format's description; the only
-// thing that kernels know of a format. docs/package-format.md draws it.
+// thing that kernels know of a format.
 //
-// A panel is a header, then for each 64 k ("sub-unit") [scale line] [minimum line] [high-bit lines] [code lines].
+// A panel is a header, then for each 64 k ("sub-unit") [scale lines] [minimum line] [high-bit lines] [code lines].
 //   code lines, group q of 32 k:  8 bits: line 8q+j holds k-line j (k = 32q + 4j + byte);
 //                                 4 bits: line 4q+j holds k-line j in the low nibbles, k-line j+4 in the high ones;
 //                                 2 bits: line a (16 k each), bits 2f: k-line f of the line's 16 k
@@ -26,6 +26,7 @@ inline constexpr int64_t kSuperBlock = 256; ///< weights that share a super-bloc
 enum class ScaleLayout {
   Half,           ///< a line of f16: 16 rows of group 0, 16 of group 1
   BFloat,         ///< the same in bf16, for powers of two (E8M0)
+  Single,         ///< two lines of f32: 16 rows of group 0, then of group 1
   HalfAndMinimum, ///< a line of scales and a line of minimums
   SixBits,        ///< dword a row: sc0 sc1 m0 m1 of 6 bits; byte 3: byte t of the next super-block's (D | Dm << 16)
   Nibbles,        ///< dword a row: byte a is sc | m << 4 of 16 k; header: (D | Dm << 16) a row for each super-block
@@ -66,7 +67,10 @@ struct PanelLayout {
   /// Names the kernels that read this layout, e.g. "c4h1z16_half".
   std::string family() const;
 
-  int64_t scaleLines() const { return scale == ScaleLayout::HalfAndMinimum ? 2 : 1; }
+  int64_t scaleLines() const { return scale == ScaleLayout::HalfAndMinimum || scale == ScaleLayout::Single ? 2 : 1; }
+  /// Bytes of a plain scale, and of the scales of one group: 16 rows of them.
+  int64_t scaleBytes() const { return scale == ScaleLayout::Single ? 4 : 2; }
+  int64_t groupScaleBytes() const { return kPanelRows * scaleBytes(); }
   int64_t highLines() const { return highBits * 2; }
   int64_t codeLines() const { return lowBits * 2; }
   int64_t subunitBytes() const { return (scaleLines() + highLines() + codeLines()) * kLineBytes; }

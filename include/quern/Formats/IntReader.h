@@ -1,4 +1,4 @@
-// Reads the small integers of a block, plane by plane. The places of a plane are grouped once into runs of consecutive
+// Reads and writes the small integers of a block, plane by plane. The places of a plane are grouped once into runs of consecutive
 // bytes with a common shift, so that reading is a few tight loops.
 #ifndef QUERN_FORMATS_INTREADER_H
 #define QUERN_FORMATS_INTREADER_H
@@ -34,6 +34,9 @@ private:
   bool isSigned = false;
   int offset = 0;
 };
+
+/// Writes the bits of the `index`-th integer into a block where they are zero.
+void writeInt(const PackedInts &ints, size_t index, unsigned raw, uint8_t *block);
 
 } // namespace quern::formats
 

@@ -6,6 +6,7 @@
 #include "dialects/LM/LM.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Pass/Pass.h"
 
 namespace quern::transforms {

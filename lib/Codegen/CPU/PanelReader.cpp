@@ -59,7 +59,7 @@ void PanelReader::loadHighLines() {
 void PanelReader::enterGroup(Value index, Value shifted) {
   int64_t highLine = layout.scaleLines() * kLineBytes, codeLine = highLine + layout.highLines() * kLineBytes;
   words = shifted;
-  halves = e.at(subunit, e.mul(index, 32));
+  groupScales = e.at(subunit, e.mul(index, layout.groupScaleBytes()));
   highStart = e.at(e.at(subunit, e.mul(index, layout.highBits * kLineBytes)), highLine);
   codeStart = e.at(e.at(subunit, e.mul(index, layout.lowBits * kLineBytes)), codeLine);
   codeCache.assign(layout.lowBits, {});
@@ -75,18 +75,20 @@ void PanelReader::enterGroup(unsigned index, Value shifted) {
 
 std::pair<Value, Value> PanelReader::scales(unsigned index, const Super &super) {
   auto plain = [&](int64_t line) {
-    bool bfloat = layout.scale == ScaleLayout::BFloat;
-    Type element = bfloat ? Type(e.getBF16Type()) : Type(e.getF16Type());
-    Value address = e.at(halves, line * kLineBytes);
+    bool single = layout.scale == ScaleLayout::Single, bfloat = layout.scale == ScaleLayout::BFloat;
+    Type element = single ? Type(e.getF32Type()) : bfloat ? Type(e.getBF16Type()) : Type(e.getF16Type());
+    Value address = e.at(groupScales, line * kLineBytes);
     if (lane)
-      address = e.at(address, e.mul(lane, 2));
-    return e.widen(e.load(e.vec(lanes, element), address, lane ? 2 : 32));
+      address = e.at(address, e.mul(lane, layout.scaleBytes()));
+    Value stored = e.load(e.vec(lanes, element), address, lane ? layout.scaleBytes() : layout.groupScaleBytes());
+    return single ? stored : e.widen(stored);
   };
   auto field = [&](unsigned shift, int64_t mask) { return e.toFloat(e.bitAnd(e.shiftRight(words, shift), mask)); };
   auto signedByte = [&](unsigned byte) { return e.toFloat(e.signedShiftRight(e.shiftLeft(words, 24 - 8 * byte), 24)); };
   switch (layout.scale) {
   case ScaleLayout::Half:
   case ScaleLayout::BFloat:
+  case ScaleLayout::Single:
     return {plain(0), {}};
   case ScaleLayout::HalfAndMinimum:
     return {plain(0), plain(1)};

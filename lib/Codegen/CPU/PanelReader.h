@@ -58,7 +58,7 @@ private:
   int64_t lanes;
   int64_t prefetch;
   Value subunit, scaleWords;
-  Value halves, codeStart, highStart, words; ///< of the group
+  Value groupScales, codeStart, highStart, words; ///< of the group
   llvm::SmallVector<Value> codeCache, highCache; ///< lines of the group that have been read
   llvm::SmallVector<Value> allHighLines; ///< of the sub-unit, after loadHighLines
 };

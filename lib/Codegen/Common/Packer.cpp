@@ -83,31 +83,27 @@ private:
       }
   }
 
-  /// The two bytes of a plain scale: f16 as stored, or a power of two as bf16, with the unit multiplied in.
-  uint16_t plainScale(const formats::Scale &scale, const uint8_t *block, int64_t group) {
+  /// Writes a plain scale: f16 or f32 as stored, or a power of two as bf16, with the unit multiplied in.
+  void packPlainScale(const formats::Scale &scale, const uint8_t *block, int64_t group, uint8_t *to) {
     const uint8_t *at = block + scale.byte + scale.stride * group;
-    uint16_t half;
-    if (scale.kind == formats::ScaleKind::F16) {
-      std::memcpy(&half, at, 2);
-      return half;
+    if (scale.kind != formats::ScaleKind::E8M0) {
+      std::memcpy(to, at, layout.scaleBytes());
+      return;
     }
-    if (*at == 255)
-      return 0x7fc0; // not a number, as the format says
     float power = std::bit_cast<float>(*at ? uint32_t(*at) << 23 : 0x00400000u) * spec.unit;
-    return uint16_t(std::bit_cast<uint32_t>(power) >> 16);
+    // 255 is not a number, as the format says.
+    uint16_t half = *at == 255 ? 0x7fc0 : uint16_t(std::bit_cast<uint32_t>(power) >> 16);
+    std::memcpy(to, &half, 2);
   }
 
   void packPlainScales(const uint8_t *row, int64_t r, uint8_t *out) {
     for (int64_t piece = 0; piece < k / 32; ++piece) {
       int64_t at = piece * 32, group = at % spec.block / spec.group;
       const uint8_t *block = row + at / spec.block * spec.bytes;
-      uint8_t *to = line(out, piece / 2, 0) + piece % 2 * 32 + 2 * r;
-      uint16_t scale = plainScale(spec.scale, block, group);
-      std::memcpy(to, &scale, 2);
-      if (!spec.minimum)
-        continue;
-      uint16_t minimum = plainScale(*spec.minimum, block, group);
-      std::memcpy(to + kLineBytes, &minimum, 2);
+      uint8_t *to = line(out, piece / 2, 0) + piece % 2 * layout.groupScaleBytes() + layout.scaleBytes() * r;
+      packPlainScale(spec.scale, block, group, to);
+      if (spec.minimum)
+        packPlainScale(*spec.minimum, block, group, to + kLineBytes);
     }
   }
 
@@ -252,7 +248,7 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
     if (!place)
       continue;
     auto type = cast<RankedTensorType>(source.getType());
-    auto stored = streams.source(source.getPart(), source.getOffset(), source.getBytes());
+    auto stored = source.readBytes(streams.source);
     if (!stored)
       return fail("weight '" + source.getSymName().str() + "': " + stored.error().message);
     Job job{source.getSymName().str(), type, {}, nullptr, *stored, place.getInt(), 0, 0};

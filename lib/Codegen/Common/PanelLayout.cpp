@@ -44,14 +44,14 @@ static Status choosePlainScale(const FormatSpec &spec, PanelLayout &layout) {
     return fail("format " + spec.name + ": plain scales need groups of a multiple of 32");
   layout.piece = 32;
   layout.minimumAdded = spec.minimumAdded;
-  bool power = spec.scale.kind == ScaleKind::E8M0;
-  if (spec.scale.kind != ScaleKind::F16 && !power)
-    return fail("format " + spec.name + ": plain scales must be f16 or e8m0");
-  if (spec.minimum && (power || spec.minimum->kind != ScaleKind::F16 || spec.minimum->sub))
+  bool power = spec.scale.kind == ScaleKind::E8M0, half = spec.scale.kind == ScaleKind::F16;
+  if (spec.scale.kind == ScaleKind::BF16)
+    return fail("format " + spec.name + ": plain scales must be f16, f32 or e8m0");
+  if (spec.minimum && (!half || spec.minimum->kind != ScaleKind::F16 || spec.minimum->sub))
     return fail("format " + spec.name + ": a plain minimum must be f16, as the scale");
   if (spec.unit != 1.0f && !power)
     return fail("format " + spec.name + ": a unit other than 1 needs e8m0 scales");
-  layout.scale = power ? ScaleLayout::BFloat : spec.minimum ? ScaleLayout::HalfAndMinimum : ScaleLayout::Half;
+  layout.scale = power ? ScaleLayout::BFloat : !half ? ScaleLayout::Single : spec.minimum ? ScaleLayout::HalfAndMinimum : ScaleLayout::Half;
   return {};
 }
 
@@ -116,7 +116,7 @@ std::string PanelLayout::family() const {
   } else if (zero) {
     name += "z" + std::to_string(zero);
   }
-  static constexpr const char *names[] = {"half", "bfloat", "halfmin", "six", "nibbles", "bytes", "byteshalf"};
+  static constexpr const char *names[] = {"half", "bfloat", "single", "halfmin", "six", "nibbles", "bytes", "byteshalf"};
   name += std::string("_") + names[int(scale)];
   return minimumAdded && hasMinimum() ? name + "_added" : name;
 }

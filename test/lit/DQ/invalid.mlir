@@ -252,3 +252,13 @@ func.func private @act8(tensor<?x32x!dq.act8<24>>)
 // Panels have rows.
 // expected-error @+1 {{expected at least one row in a panel, got 0}}
 func.func private @panels(tensor<8x32xf16, #dq.panels<rows = 0>>)
+
+// -----
+
+// expected-error@+1 {{expected data of a vector of i8 (S4), got 'tensor<4x8xi8>'}}
+dq.source @w : tensor<8xf32> data dense_resource<none> : tensor<4x8xi8>
+
+// -----
+
+// expected-error@+1 {{expected 32 bytes for 'tensor<8xf32>' (S2), got 31}}
+dq.source @w : tensor<8xf32> data dense_resource<none> : tensor<31xi8>

@@ -8,6 +8,7 @@
 
 #include "lib/Runtime/Cpu.h"
 
+#include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -31,22 +32,24 @@ void ModuleText::source(const std::string &name, const std::string &type, const 
   file.insert(file.end(), from, from + bytes);
 }
 
-std::unique_ptr<CompiledModule> CompiledModule::make(mlir::MLIRContext &context, const ModuleText &text,
-                                                     const codegen::Target &target) {
-  context.loadDialect<dq::DQDialect, lm::LMDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect>();
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(text.text, mlir::ParserConfig(&context));
-  std::unique_ptr<CompiledModule> compiled(new CompiledModule);
-  if (!module || !compiled->compile(*module, target) || !compiled->pack(*module, text.file)) {
-    ADD_FAILURE() << "cannot compile for " << target.name << ":\n" << text.text;
-    return nullptr;
-  }
-  return compiled;
-}
-
 static bool runPasses(mlir::ModuleOp module, llvm::function_ref<void(mlir::OpPassManager &)> build) {
   mlir::PassManager passes(module.getContext());
   build(passes);
   return mlir::succeeded(passes.run(module));
+}
+
+std::unique_ptr<CompiledModule> CompiledModule::make(mlir::MLIRContext &context, const ModuleText &text,
+                                                     const codegen::Target &target,
+                                                     llvm::function_ref<void(mlir::OpPassManager &)> prepare) {
+  context.loadDialect<dq::DQDialect, lm::LMDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect,
+                      mlir::quant::QuantDialect>();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text.text, mlir::ParserConfig(&context));
+  std::unique_ptr<CompiledModule> compiled(new CompiledModule);
+  if (!module || (prepare && !runPasses(*module, prepare)) || !compiled->compile(*module, target) || !compiled->pack(*module, text.file)) {
+    ADD_FAILURE() << "cannot compile for " << target.name << ":\n" << text.text;
+    return nullptr;
+  }
+  return compiled;
 }
 
 /// Makes the image from a copy; leaves the packer's plan in the module itself.

@@ -8,6 +8,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/PassManager.h"
 
 #include <map>
 #include <memory>
@@ -33,9 +34,10 @@ struct ModuleText {
 /// perhaps more, and returns one f32 tensor with a row for each.
 class CompiledModule {
 public:
-  /// Null after a test failure has been reported.
+  /// Null after a test failure has been reported. `prepare` adds passes that come before those of code generation.
   static std::unique_ptr<CompiledModule> make(mlir::MLIRContext &context, const ModuleText &module,
-                                              const quern::codegen::Target &target);
+                                              const quern::codegen::Target &target,
+                                              llvm::function_ref<void(mlir::OpPassManager &)> prepare = nullptr);
   ~CompiledModule();
 
   /// Calls an entry with token ids 0 .. tokens-1 on that many threads; returns [tokens, width] row-major.
