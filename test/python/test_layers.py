@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BELOW = {
     "Support": set(),
     "Formats": {"Support"},
+    "Quantize": {"Support", "Formats"},
     "Runtime": {"Support", "Package"},
     "Package": {"Support", "Runtime"},
     "Import": {"Support", "Formats", "Package", "Runtime"},
