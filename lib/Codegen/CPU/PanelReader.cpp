@@ -112,14 +112,24 @@ Value PanelReader::codeLine(int64_t index) {
   return codeCache[index];
 }
 
+/// Bytes shifted to the left, or to the right where `left` is negative, in words of 32 bits: what comes in from a
+/// neighbouring byte is masked off by the caller anyway. LLVM would make byte shifts into matrix products, on the pipes
+/// that the dot products need.
+Value PanelReader::moveBits(Value bytes, int64_t left) {
+  if (left == 0)
+    return bytes;
+  Value words = e.bitcast(bytes, e.i32s(lanes));
+  words = left > 0 ? e.shiftLeft(words, left) : e.shiftRight(words, -left);
+  return e.bitcast(words, lineBytes());
+}
+
 /// The high bits of a k-line, moved above the low ones.
 Value PanelReader::highBits(unsigned line) {
   int64_t index = layout.highBits == 1 ? 0 : line / 4;
   unsigned from = layout.highBits == 1 ? line : 2 * (line % 4);
   if (!highCache[index])
     highCache[index] = loadLine(e.at(highStart, index * kLineBytes), lineBytes(), 4);
-  Value bits = highCache[index];
-  bits = from > layout.lowBits ? e.shiftRight(bits, from - layout.lowBits) : e.shiftLeft(bits, layout.lowBits - from);
+  Value bits = moveBits(highCache[index], int64_t(layout.lowBits) - int64_t(from));
   return e.bitAnd(bits, int64_t((1u << layout.highBits) - 1) << layout.lowBits);
 }
 
@@ -128,9 +138,9 @@ Value PanelReader::codes(unsigned line, bool asSigned) {
   if (layout.lowBits == 8)
     codes = codeLine(line);
   else if (layout.lowBits == 4)
-    codes = e.bitAnd(e.shiftRight(codeLine(line % 4), line / 4 * 4), 15);
+    codes = e.bitAnd(moveBits(codeLine(line % 4), -int64_t(line / 4 * 4)), 15);
   else
-    codes = e.bitAnd(e.shiftRight(codeLine(line / 4), 2 * (line % 4)), 3);
+    codes = e.bitAnd(moveBits(codeLine(line / 4), -2 * int64_t(line % 4)), 3);
   if (layout.highBits)
     codes = e.bitOr(codes, highBits(line));
   if (layout.table.empty())

@@ -50,6 +50,7 @@ private:
   Value loadLine(Value line, mlir::VectorType type, int64_t laneBytes);
   Value codeLine(int64_t index);
   Value highBits(unsigned line);
+  Value moveBits(Value bytes, int64_t left);
   mlir::VectorType lineBytes() { return e.i8s(lanes * 4); }
 
   Emitter &e;
