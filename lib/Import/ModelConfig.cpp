@@ -236,7 +236,8 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   config.name = name.value_or("");
   QUERN_TRY(readSampling(file, config));
   QUERN_TRY(ConfigReader(file, config).read());
-  config.rotaryStyle = architecture == "llama" ? RotaryStyle::Interleaved : RotaryStyle::Half;
+  bool pairs = architecture == "llama" && !file.hasHeadsInHalves();
+  config.rotaryStyle = pairs ? RotaryStyle::Interleaved : RotaryStyle::Half;
   config.attentionBias = architecture == "qwen2" || file.tensor("blk.0.attn_q.bias");
   config.ropeFactors = file.tensor("rope_freqs.weight");
   config.tied = !file.tensor("output.weight");

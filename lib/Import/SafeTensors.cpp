@@ -142,7 +142,8 @@ Status Checkpoint::addShards(const std::string &folder, const std::string &index
   std::set<std::string> files;
   for (const auto &[name, file] : map->items()) {
     if (!file.is_string() || !isPlainName(file.get<std::string>()))
-      return fail(index + ": the file of tensor " + gguf::quoted(name) + " must be the plain name of a .safetensors file");
+      return fail(index + ": the file of tensor " + gguf::quoted(name) +
+                  " must be the plain name of a .safetensors file");
     files.insert(file.get<std::string>());
   }
   for (const std::string &file : files)

@@ -1,6 +1,7 @@
 #include "Compilation.h"
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Import/HuggingFace.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Transforms/Passes.h"
 
@@ -23,7 +24,7 @@ Compilation::Compilation(const CompileOptions &options) : options(options) {
 Status Compilation::open() {
   for (const std::string &path : options.formatFiles)
     QUERN_TRY(context.getLoadedDialect<dq::DQDialect>()->getFormats().addFile(path));
-  QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.input, import::typeTable(context)));
+  QUERN_ASSIGN(gguf::File opened, import::openModel(options.input, import::typeTable(context)));
   file.emplace(std::move(opened));
   QUERN_ASSIGN(config, import::readModelConfig(*file));
   QUERN_TRY(import::checkNumbers(context, *file, options.threads));

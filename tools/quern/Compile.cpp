@@ -1,12 +1,20 @@
-// `quern compile`: hands over to `quern-compiler`, its flags and help included.
+// `quern compile` and `quern convert`: hand over to `quern-compiler`, their flags and help included.
 #include "Command.h"
 #include "Common.h"
 
 using namespace quern;
 
-cli::Command cli::addCompile(CLI::App &root, char **argv) {
-  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF model into a package");
+static cli::Command handOver(CLI::App &root, char **argv, const char *name, const char *description) {
+  CLI::App *app = root.add_subcommand(name, description);
   app->set_help_flag();
   app->prefix_command();
-  return {app, [argv] { return handOverToCompiler(argv); }};
+  return {app, [argv] { return cli::handOverToCompiler(argv); }};
+}
+
+cli::Command cli::addCompile(CLI::App &root, char **argv) {
+  return handOver(root, argv, "compile", "Compile a GGUF file or a Hugging Face folder into a package");
+}
+
+cli::Command cli::addConvert(CLI::App &root, char **argv) {
+  return handOver(root, argv, "convert", "Write a model as one GGUF file");
 }

@@ -1,4 +1,4 @@
-// `quern compile`: from a GGUF file to a package.
+// `quern compile`: from a GGUF file or a Hugging Face folder to a package.
 #include "CompilerCommands.h"
 #include "Progress.h"
 
@@ -32,10 +32,11 @@ static std::string phaseHelp() {
 }
 
 Command cli::addCompileModel(CLI::App &root) {
-  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF model into a package");
+  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF file or a Hugging Face folder into a package");
   auto options = std::make_shared<pipelines::CompileOptions>();
   options->threads = 0;
-  app->add_option("model", options->input, "GGUF file, or the first part of a split one")->required();
+  app->add_option("model", options->input, "GGUF file, the first part of a split one, or a Hugging Face folder")
+      ->required();
   app->add_option("-o,--output", options->output, "The package to write");
   app->add_option("--target", options->targets, "Make code for this processor only; may be given several times")
       ->allow_extra_args(false);
@@ -50,6 +51,7 @@ Command cli::addCompileModel(CLI::App &root) {
       ->capture_default_str();
   app->footer("\nExamples:\n"
               "  quern compile model.gguf -o model.quern\n"
+              "  quern compile ./Qwen2.5-0.5B-Instruct -o model.quern\n"
               "  quern compile model.gguf -o model.quern --target x86-64-v2\n"
               "  quern compile model.gguf --dump-phases=ir --stop-after=quantize");
   return {app, [options] { return compile(*options); }};

@@ -7,6 +7,7 @@
 namespace quern::cli {
 
 Command addCompileModel(CLI::App &root);
+Command addConvertModel(CLI::App &root);
 Command addInspectGguf(CLI::App &root);
 Command addReferenceLogits(CLI::App &root);
 Command addEncodeBlocks(CLI::App &root);

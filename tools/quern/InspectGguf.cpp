@@ -3,6 +3,7 @@
 #include "CompilerCommands.h"
 #include "Table.h"
 
+#include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
 
 #include "dialects/DQ/DQ.h"
@@ -112,7 +113,7 @@ static Status inspect(const InspectOptions &options) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   for (const std::string &path : options.formatFiles)
     QUERN_TRY(context.getOrLoadDialect<dq::DQDialect>()->getFormats().addFile(path));
-  QUERN_ASSIGN(gguf::File file, gguf::File::open(options.path, import::typeTable(context)));
+  QUERN_ASSIGN(gguf::File file, import::openModel(options.path, import::typeTable(context)));
   std::string compilable = whyNot(file);
   if (!options.json) {
     print(file, compilable);

@@ -3,6 +3,7 @@
 #include "CompilerCommands.h"
 #include "LogitsRecord.h"
 
+#include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Reference/Evaluator.h"
@@ -37,7 +38,7 @@ public:
   Status open() {
     for (const std::string &path : options.formatFiles)
       QUERN_TRY(context.getOrLoadDialect<dq::DQDialect>()->getFormats().addFile(path));
-    QUERN_ASSIGN(gguf::File opened, gguf::File::open(options.path, import::typeTable(context)));
+    QUERN_ASSIGN(gguf::File opened, import::openModel(options.path, import::typeTable(context)));
     file.emplace(std::move(opened));
     QUERN_ASSIGN(import::ModelConfig config, import::readModelConfig(*file));
     unsigned threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());

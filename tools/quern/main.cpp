@@ -16,7 +16,8 @@ int main(int argc, char **argv) {
   root.require_subcommand(1);
   root.get_formatter()->column_width(36);
   return cli::runCommands(root,
-                          {cli::addCompile(root, argv), cli::addRun(root), cli::addInspect(root, argv),
-                           cli::addBench(root), cli::addPerplexity(root), cli::addLogits(root, argv)},
+                          {cli::addCompile(root, argv), cli::addConvert(root, argv), cli::addRun(root),
+                           cli::addInspect(root, argv), cli::addBench(root), cli::addPerplexity(root),
+                           cli::addLogits(root, argv)},
                           argc, argv);
 }

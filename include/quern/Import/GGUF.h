@@ -10,6 +10,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <span>
@@ -119,6 +120,10 @@ public:
   /// Null if there is none of that name.
   const Value *value(std::string_view key) const;
 
+  /// Of architecture llama: whether the rows of Q and K have the order of the original checkpoints, heads in halves.
+  /// False for every file that was read; see Assembly.
+  bool hasHeadsInHalves() const { return headsInHalves; }
+
   /// The value of `key` as T, nothing if absent, an error if it is of another kind or does not fit. T: an integer type
   /// (accepts every integer width), bool, float or double (also from integers), std::string_view, or a std::vector of
   /// one of these for arrays.
@@ -127,6 +132,7 @@ public:
   template <typename T> Result<T> get(std::string_view key) const;
 
 private:
+  friend class Assembly;
   template <typename T> static std::optional<T> element(const Value &value, uint64_t i);
   tl::unexpected<Error> wrongKind(std::string_view key, const Value &value, const std::string &wanted) const;
   tl::unexpected<Error> missing(std::string_view key) const;
@@ -138,6 +144,9 @@ private:
   void keepMetadata(std::vector<Entry> metadata);
 
   std::vector<MappedFile> mappings;
+  std::deque<std::string> texts;             // of assembled files: what metadata and names point to,
+  std::deque<std::vector<std::byte>> memory; // and parts that are no mapped file; their elements do not move
+  bool headsInHalves = false;
   std::vector<Part> partList;
   std::map<uint32_t, TypeInfo> usedTypes; // nodes do not move: Tensor::type points here
   std::vector<Tensor> tensorList;

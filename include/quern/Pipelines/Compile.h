@@ -12,7 +12,7 @@
 namespace quern::pipelines {
 
 struct CompileOptions {
-  std::string input;                    ///< a GGUF file, or the first part of a split one
+  std::string input;                    ///< a GGUF file, the first part of a split one, or a Hugging Face folder
   std::string output;                   ///< the package, written by atomic rename
   std::vector<std::string> targets;     ///< names of CPU targets; empty: all
   std::vector<std::string> formatFiles; ///< further block formats

@@ -1,0 +1,20 @@
+// From an opened model, whatever its files were, to one GGUF file. Free of MLIR.
+#ifndef QUERN_IMPORT_WRITEGGUF_H
+#define QUERN_IMPORT_WRITEGGUF_H
+
+#include "quern/Import/GGUF.h"
+#include "quern/Import/ModelConfig.h"
+
+#include <functional>
+
+namespace quern::import {
+
+/// Writes the model, whose description was read from the same file, to `path`: metadata and tensors as they are, heads
+/// of llama's Q and K in pairs as GGUF has them. Streams: takes no memory for tensors. Nothing half-written is left.
+/// `progress`, called now and then with the share that is done, may be empty.
+Status writeGGUF(const gguf::File &file, const ModelConfig &config, const std::string &path,
+                 const std::function<void(double)> &progress = {});
+
+} // namespace quern::import
+
+#endif // QUERN_IMPORT_WRITEGGUF_H

@@ -1,0 +1,164 @@
+#include "quern/Import/GGUFWriter.h"
+#include "GGUFParser.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
+using namespace quern;
+using namespace quern::gguf;
+
+static constexpr uint64_t kAlignment = 32;
+static constexpr size_t kFlush = size_t(1) << 20;
+
+static uint64_t padding(uint64_t size) { return (kAlignment - size % kAlignment) % kAlignment; }
+
+struct Writer::State {
+  std::string path, temporary;
+  int fd = -1;
+  std::string buffer; ///< not yet in the file
+  std::vector<TensorInfo> tensors;
+  size_t current = 0;   ///< tensor that is being written
+  uint64_t written = 0; ///< bytes of it
+
+  ~State() {
+    if (fd < 0)
+      return;
+    ::close(fd);
+    ::unlink(temporary.c_str());
+  }
+  tl::unexpected<Error> failed(const std::string &what) const {
+    return fail(path + ": " + what + " failed: " + std::strerror(errno));
+  }
+  template <typename T> void put(T value) { buffer.append(reinterpret_cast<const char *>(&value), sizeof value); }
+  void putText(std::string_view text) {
+    put<uint64_t>(text.size());
+    buffer += text;
+  }
+  void putHeader(std::span<const File::Entry> metadata);
+  void putValue(const Value &value);
+  Status flush();
+  Status append(const char *data, size_t size);
+  void skipFull();
+};
+
+/// Keys that describe how the source was laid out, not the model.
+static bool isLayoutKey(std::string_view key) { return key.starts_with("split.") || key == "general.alignment"; }
+
+void Writer::State::putValue(const Value &value) {
+  put<uint32_t>(static_cast<uint32_t>(value.isArray ? ValueType::Array : value.type));
+  if (value.isArray) {
+    put<uint32_t>(static_cast<uint32_t>(value.type));
+    put<uint64_t>(value.count);
+  }
+  for (std::string_view text : value.strings)
+    putText(text);
+  buffer.append(reinterpret_cast<const char *>(value.bytes.data()), value.bytes.size());
+}
+
+void Writer::State::putHeader(std::span<const File::Entry> metadata) {
+  uint64_t keys = 0;
+  for (const File::Entry &entry : metadata)
+    keys += !isLayoutKey(entry.key);
+  buffer += "GGUF";
+  put<uint32_t>(3);
+  put<uint64_t>(tensors.size());
+  put<uint64_t>(keys);
+  for (const File::Entry &entry : metadata) {
+    if (isLayoutKey(entry.key))
+      continue;
+    putText(entry.key);
+    putValue(entry.value);
+  }
+  uint64_t offset = 0;
+  for (const TensorInfo &tensor : tensors) {
+    putText(tensor.name);
+    put<uint32_t>(static_cast<uint32_t>(tensor.dims.size()));
+    for (uint64_t dim : tensor.dims)
+      put<uint64_t>(dim);
+    put<uint32_t>(tensor.typeId);
+    put<uint64_t>(offset);
+    offset += tensor.bytes + padding(tensor.bytes);
+  }
+  buffer.append(padding(buffer.size()), '\0');
+}
+
+/// Ends tensors that have all their bytes.
+void Writer::State::skipFull() {
+  while (current < tensors.size() && written == tensors[current].bytes) {
+    buffer.append(padding(written), '\0');
+    written = 0;
+    ++current;
+  }
+}
+
+Status Writer::State::append(const char *data, size_t size) {
+  while (size > 0) {
+    ssize_t count = ::write(fd, data, size);
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      return failed("writing");
+    data += count;
+    size -= static_cast<size_t>(count);
+  }
+  return {};
+}
+
+Status Writer::State::flush() {
+  QUERN_TRY(append(buffer.data(), buffer.size()));
+  buffer.clear();
+  return {};
+}
+
+Writer::Writer(std::unique_ptr<State> state) : state(std::move(state)) {}
+Writer::Writer(Writer &&) noexcept = default;
+Writer::~Writer() = default;
+
+Result<Writer> Writer::create(const std::string &path, std::span<const File::Entry> metadata,
+                              std::span<const TensorInfo> tensors) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->temporary = path + ".tmp." + std::to_string(::getpid());
+  state->tensors.assign(tensors.begin(), tensors.end());
+  state->fd = ::open(state->temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (state->fd < 0)
+    return state->failed("creating a file beside it");
+  state->putHeader(metadata);
+  state->skipFull();
+  return Writer(std::move(state));
+}
+
+Status Writer::write(std::span<const std::byte> data) {
+  while (!data.empty()) {
+    if (state->current == state->tensors.size())
+      return fail(state->path + ": more data than the tensors have");
+    const TensorInfo &tensor = state->tensors[state->current];
+    auto part = data.first(std::min<uint64_t>(data.size(), tensor.bytes - state->written));
+    auto *bytes = reinterpret_cast<const char *>(part.data());
+    if (state->buffer.size() + part.size() <= kFlush) {
+      state->buffer.append(bytes, part.size());
+    } else {
+      QUERN_TRY(state->flush());
+      QUERN_TRY(state->append(bytes, part.size()));
+    }
+    state->written += part.size();
+    data = data.subspan(part.size());
+    state->skipFull();
+  }
+  return {};
+}
+
+Status Writer::finish() {
+  if (state->current < state->tensors.size())
+    return fail(state->path + ": tensor " + gguf::quoted(state->tensors[state->current].name) + " is not complete");
+  QUERN_TRY(state->flush());
+  if (::fsync(state->fd) != 0)
+    return state->failed("syncing");
+  if (::rename(state->temporary.c_str(), state->path.c_str()) != 0)
+    return state->failed("renaming the finished file");
+  ::close(state->fd);
+  state->fd = -1; // nothing is left to remove
+  return {};
+}

@@ -1,0 +1,167 @@
+// The tensors of a checkpoint under GGUF's names.
+#include "Parts.h"
+#include "../GGUFParser.h"
+#include "quern/Support/Half.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_set>
+
+using namespace quern;
+using namespace quern::import;
+
+/// GGUF's name inside a layer, and the checkpoint's.
+static constexpr std::pair<std::string_view, std::string_view> kLayerNames[] = {
+    {"attn_norm.weight", "input_layernorm.weight"},
+    {"attn_q.weight", "self_attn.q_proj.weight"},
+    {"attn_q.bias", "self_attn.q_proj.bias"},
+    {"attn_k.weight", "self_attn.k_proj.weight"},
+    {"attn_k.bias", "self_attn.k_proj.bias"},
+    {"attn_v.weight", "self_attn.v_proj.weight"},
+    {"attn_v.bias", "self_attn.v_proj.bias"},
+    {"attn_output.weight", "self_attn.o_proj.weight"},
+    {"ffn_norm.weight", "post_attention_layernorm.weight"},
+    {"ffn_gate.weight", "mlp.gate_proj.weight"},
+    {"ffn_up.weight", "mlp.up_proj.weight"},
+    {"ffn_down.weight", "mlp.down_proj.weight"}};
+
+static constexpr uint32_t kF32 = 0, kF16 = 1, kBF16 = 30; // GGUF's tensor types
+
+std::string import::checkpointName(const std::string &name) {
+  if (name == "token_embd.weight")
+    return "model.embed_tokens.weight";
+  if (name == "output_norm.weight")
+    return "model.norm.weight";
+  if (name == "output.weight")
+    return "lm_head.weight";
+  size_t dot = name.find('.', 4); // after "blk."
+  std::string inLayer = name.substr(dot + 1);
+  auto *known = std::ranges::find(kLayerNames, std::string_view(inLayer),
+                                  &std::pair<std::string_view, std::string_view>::first);
+  return "model.layers." + name.substr(4, dot - 4) + "." + std::string(known->second);
+}
+
+/// Tensors that say nothing that config.json does not: older checkpoints hold the rotary frequencies.
+static bool isRedundant(std::string_view name, const ModelConfig &model) {
+  return name.ends_with(".rotary_emb.inv_freq") || (model.tied && name == "lm_head.weight");
+}
+
+static std::optional<uint32_t> floatType(std::string_view dtype) {
+  if (dtype == "F32")
+    return kF32;
+  if (dtype == "F16")
+    return kF16;
+  if (dtype == "BF16")
+    return kBF16;
+  return std::nullopt;
+}
+
+static std::string shape(std::span<const uint64_t> dims) {
+  std::string text;
+  for (uint64_t dim : dims)
+    text += (text.empty() ? "[" : ", ") + std::to_string(dim);
+  return text.empty() ? "[]" : text + "]";
+}
+
+namespace {
+class TensorMap {
+public:
+  TensorMap(gguf::Assembly &assembly, const std::string &folder, const HuggingFaceConfig &config)
+      : assembly(assembly), folder(folder), factors(config.ropeFactors), model(config.model) {}
+  Result<uint32_t> add(safetensors::Checkpoint checkpoint);
+
+private:
+  Result<const safetensors::Tensor *> take(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
+  Status refuseOthers(const safetensors::Checkpoint &checkpoint) const;
+  /// Appends a vector as f32 to the memory of vectors.
+  void widen(const safetensors::Tensor &tensor);
+
+  gguf::Assembly &assembly;
+  const std::string &folder;
+  std::span<const float> factors;
+  ModelConfig model;
+  std::unordered_set<std::string> used;
+  std::vector<std::byte> vectors;
+};
+} // namespace
+
+Result<const safetensors::Tensor *> TensorMap::take(const safetensors::Checkpoint &checkpoint,
+                                                    const ExpectedTensor &expected) {
+  std::string name = checkpointName(expected.name);
+  const safetensors::Tensor *tensor = checkpoint.find(name);
+  if (!tensor)
+    return fail(folder + ": tensor '" + name + "' is missing");
+  used.insert(name);
+  const std::string &path = checkpoint.parts()[tensor->part].path;
+  std::vector<uint64_t> wanted(expected.dims.rbegin(), expected.dims.rend());
+  if (tensor->shape != wanted)
+    return fail(path + ": tensor '" + name + "' has shape " + shape(tensor->shape) + ", but config.json makes it " +
+                shape(wanted));
+  if (!floatType(tensor->dtype))
+    return fail(path + ": tensor '" + name + "' has elements of type " + std::string(tensor->dtype) +
+                ", in which unquantized weights are not supported; F32, F16 and BF16 are");
+  return tensor;
+}
+
+Status TensorMap::refuseOthers(const safetensors::Checkpoint &checkpoint) const {
+  for (const auto &[name, tensor] : checkpoint.tensors())
+    if (!used.contains(name) && !isRedundant(name, model))
+      return fail(checkpoint.parts()[tensor.part].path + ": tensor " + gguf::quoted(name) +
+                  " is not part of a model of type " + model.architecture + " as it is supported here");
+  return {};
+}
+
+void TensorMap::widen(const safetensors::Tensor &tensor) {
+  for (uint64_t i = 0; i < tensor.elements; ++i) {
+    float value = 0;
+    uint16_t bits = 0;
+    if (tensor.bits == 32)
+      std::memcpy(&value, tensor.data.data() + 4 * i, 4);
+    else
+      std::memcpy(&bits, tensor.data.data() + 2 * i, 2);
+    if (tensor.bits == 16)
+      value = tensor.dtype == "BF16" ? bfloatToFloat(bits) : halfToFloat(bits);
+    auto bytes = std::as_bytes(std::span(&value, 1));
+    vectors.insert(vectors.end(), bytes.begin(), bytes.end());
+  }
+}
+
+Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
+  model.attentionBias = model.architecture == "qwen2" || checkpoint.find("model.layers.0.self_attn.q_proj.bias");
+  struct Found {
+    ExpectedTensor expected;
+    const safetensors::Tensor *tensor; ///< null for the rotary factors
+    uint64_t at;                       ///< of a vector, in `vectors`
+  };
+  std::vector<Found> list;
+  for (ExpectedTensor &expected : expectedTensors(model)) {
+    const safetensors::Tensor *tensor = nullptr;
+    uint64_t at = vectors.size();
+    if (expected.name == "rope_freqs.weight") {
+      auto bytes = std::as_bytes(factors);
+      vectors.insert(vectors.end(), bytes.begin(), bytes.end());
+    } else {
+      QUERN_ASSIGN(tensor, take(checkpoint, expected));
+      if (expected.dims.size() == 1)
+        widen(*tensor);
+    }
+    list.push_back({std::move(expected), tensor, at});
+  }
+  QUERN_TRY(refuseOthers(checkpoint));
+  uint32_t own = assembly.addPart(folder, std::move(vectors)), first = own + 1; // the checkpoint's files follow
+  for (safetensors::Checkpoint::Part &part : std::move(checkpoint).takeParts())
+    assembly.addPart(part.path, std::move(part.mapping));
+  for (const auto &[expected, tensor, at] : list) {
+    const auto &[name, dims] = expected;
+    if (dims.size() == 1)
+      assembly.addTensor(name, kF32, dims, own, assembly.part(own).subspan(at, 4 * dims[0]));
+    else
+      assembly.addTensor(name, *floatType(tensor->dtype), dims, first + tensor->part, tensor->data);
+  }
+  return *floatType(checkpoint.find("model.embed_tokens.weight")->dtype);
+}
+
+Result<uint32_t> import::addTensors(gguf::Assembly &assembly, const std::string &folder,
+                                    safetensors::Checkpoint checkpoint, const HuggingFaceConfig &config) {
+  return TensorMap(assembly, folder, config).add(std::move(checkpoint));
+}
