@@ -31,12 +31,14 @@ def in_halves(rows, heads):
 
 
 class HuggingFaceFolder:
-    """What the folder will hold, to be changed before `write`. `vectors`: element type of norms and biases."""
+    """What the folder will hold, to be changed before `write`. `vectors`: element type of norms and biases; `tokenizer`:
+    metadata of another GGUF file, whose tokenizer goes before the model's own."""
 
-    def __init__(self, gguf, vectors="F32"):
+    def __init__(self, gguf, vectors="F32", tokenizer={}):
         file = GGUFFile(gguf)
         self.arch = file.metadata["general.architecture"]
         self.keys = {k.removeprefix(self.arch + "."): v for k, v in file.metadata.items()}
+        self.keys.update({k: v for k, v in tokenizer.items() if k.startswith("tokenizer.")})
         self.tensors = {checkpoint_name(t.name): self.tensor(t, vectors) for t in file.tensors.values()
                         if t.name != "rope_freqs.weight"}
         self.config, self.tokenizer, self.tokenizer_config = self.make_config(), self.make_tokenizer(), {

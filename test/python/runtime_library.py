@@ -4,6 +4,7 @@ from array import array
 
 INT32S = ctypes.POINTER(ctypes.c_int32)
 FLOATS = ctypes.POINTER(ctypes.c_float)
+ADD_BOS, PARSE_SPECIAL = 1, 2
 LOGITS_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, FLOATS,
                                    ctypes.c_size_t)
 
@@ -29,6 +30,8 @@ class Library:
                                                     LOGITS_CALLBACK, ctypes.c_void_p]
         self.c.quern_decode_batch.argtypes = [ctypes.POINTER(ctypes.c_void_p), INT32S, ctypes.c_size_t]
         self.c.quern_logits.argtypes = [ctypes.c_void_p, ctypes.POINTER(FLOATS), ctypes.POINTER(ctypes.c_size_t)]
+        self.c.quern_tokenize.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint32, INT32S,
+                                          ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t)]
         for name in ("quern_model_close", "quern_session_close"):
             getattr(self.c, name).argtypes = [ctypes.c_void_p]
             getattr(self.c, name).restype = None
@@ -61,6 +64,14 @@ class Model:
     def session(self, context=0):
         self.sessions.append(Session(self, context))
         return self.sessions[-1]
+
+    def tokenize(self, text):
+        """Ids of a text that may name control tokens, with what the model wants in front."""
+        data, count = text.encode(), ctypes.c_size_t()
+        tokens = (ctypes.c_int32 * (len(data) + 1))()
+        self.library.call("quern_tokenize", self.handle, data, len(data), ADD_BOS | PARSE_SPECIAL, tokens, len(tokens),
+                          ctypes.byref(count))
+        return tokens[:count.value]
 
     def decode(self, sessions, tokens):
         handles = (ctypes.c_void_p * len(sessions))(*(session.handle for session in sessions))
