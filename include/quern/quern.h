@@ -60,12 +60,13 @@ typedef struct quern_model_options {
   int32_t verify_weights;      /* nonzero: check the hash of the weights while opening */
   quern_progress progress;     /* called while weights are read or verified, in bytes; may be NULL */
   void *progress_user;
+  const char *cache_type;      /* how keys and values are kept: NULL or "f16"; "q8_0": half the memory, see docs/numerics.md */
 } quern_model_options;
 
 QUERN_API void quern_model_options_init(quern_model_options *options);
 
 /* Maps the package at `path`, checks everything but the weights, chooses code for this processor, starts the threads.
- * `options` may be NULL. */
+ * `options` may be NULL. A package of an earlier compiler knows f16 caches only. */
 QUERN_API quern_status quern_model_open(const char *path, const quern_model_options *options, quern_model **model);
 QUERN_API void quern_model_close(quern_model *model);
 
@@ -78,7 +79,7 @@ typedef struct quern_model_info {
   const char *chat_template; /* "deepseek-r1", "chatml", "custom", "none" */
   uint64_t parameters;
   uint64_t weights_bytes;
-  uint64_t cache_bytes_per_position;
+  uint64_t cache_bytes_per_position; /* of the cache type in use */
   int64_t layers, hidden, heads, kv_heads, head_dim, feed_forward;
   int64_t vocabulary;        /* length of a row of logits */
   int64_t tokens;            /* number of real tokens; ids from here to vocabulary are padding, never sampled */

@@ -44,7 +44,10 @@ def LowerToKernels : Pass<"cpu-lower-to-kernels", "::mlir::ModuleOp"> {
     then takes one pointer, the QuernCall. Needs `dq-pack-weights` and `lm-plan-memory`. Afterwards no tensor and no
     graph op is left.
 
-    With `profiled` there is a second entry that calls the same kernels, in which all threads meet after each kernel and
+    An entry that uses a key-value cache is lowered once for each kind of cache (`CacheLayout.h`): under its own name for
+    f16, under its name and `_q8_0` for bytes; all but attention is shared.
+
+    With `profiled` each entry has a second one that calls the same kernels, in which all threads meet after each kernel and
     then call the QuernCall's `mark` with its number. It carries `cpu.op_table`, an array with a dictionary for each
     kernel call: `kernel`, `op`, `name` (of the source), `size` (index of the dynamic size that its rows are), and what it
     has to do: `weight_bytes` read once, `weight_bytes_per_row`, `activation_bytes_per_row` read and written,

@@ -62,6 +62,8 @@ std::string printManifest(const Manifest &manifest) {
                    {"per_thread", manifest.arena.perThread},
                    {"sizes", manifest.arena.sizes}};
   root["cache"] = {{"bytes_per_position", manifest.cache.bytesPerPosition}, {"granule", manifest.cache.granule}};
+  if (!manifest.cache.types.empty())
+    root["cache"]["types"] = manifest.cache.types;
   root["code"] = printCode(manifest.code);
   root["tokenizer"] = {{"bos", manifest.tokenizer.bos},
                        {"eos", manifest.tokenizer.eos},

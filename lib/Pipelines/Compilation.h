@@ -2,6 +2,7 @@
 #ifndef QUERN_LIB_PIPELINES_COMPILATION_H
 #define QUERN_LIB_PIPELINES_COMPILATION_H
 
+#include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/Image.h"
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Pipelines/Compile.h"
@@ -10,6 +11,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace quern::pipelines {
@@ -49,7 +51,7 @@ private:
   struct Emitted {
     const codegen::Target *target;
     codegen::CodeImage image;
-    nlohmann::ordered_json ops; ///< see codegen::kOpTable
+    std::array<nlohmann::ordered_json, std::size(codegen::kCacheKinds)> ops; ///< of each kind, see codegen::kOpTable
   };
   std::vector<Emitted> emitted;
   std::vector<int64_t> arenaSizes;

@@ -117,14 +117,17 @@ Result<bool> Compilation::emitTarget(const codegen::Target &target) {
   QUERN_ASSIGN(bool stop, endPhase("kernels", *code, target.name));
   if (stop)
     return false;
-  Emitted result{&target, {}, nlohmann::ordered_json::array()};
+  Emitted result{&target, {}, {}};
+  result.ops.fill(nlohmann::ordered_json::array());
   for (auto function : code->getOps<mlir::func::FuncOp>()) {
     auto sizes = function->getAttrOfType<mlir::DenseI64ArrayAttr>(codegen::kArenaSizes);
     if (!sizes)
       continue;
     arenaSizes.assign(sizes.asArrayRef().begin(), sizes.asArrayRef().end());
     if (auto table = function->getAttrOfType<mlir::ArrayAttr>(codegen::kOpTable))
-      result.ops = describeOps(table);
+      for (codegen::CacheKind kind : codegen::kCacheKinds)
+        if (function.getName() == std::string("step") + codegen::cacheKindSuffix(kind) + codegen::kProfiledSuffix)
+          result.ops[size_t(kind)] = describeOps(table);
     int64_t perThread = function->getAttrOfType<mlir::IntegerAttr>(codegen::kArenaPerThread).getInt();
     arenaPerThread = std::max(arenaPerThread, perThread);
   }

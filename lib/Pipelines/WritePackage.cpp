@@ -1,5 +1,6 @@
 // What a compilation puts into the package: manifest, plan, tokenizer, code, weights.
 #include "Compilation.h"
+#include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
@@ -39,8 +40,13 @@ Manifest Compilation::describe() const {
                      describeTensor("output_rows", "i32", {outputs})};
   manifest.outputs = {describeTensor("logits", "f32", {outputs, vocabulary})};
   manifest.arena = {0, arenaPerThread, arenaSizes};
-  // Keys and values as f16.
-  manifest.cache = {config.layers * config.kvHeads * config.headDim * 2 * 2, 64};
+  for (codegen::CacheKind kind : codegen::kCacheKinds) {
+    codegen::CacheLayout layout{kind, config.kvHeads, config.headDim};
+    int64_t keysAndValues = 2 * config.layers * config.kvHeads * layout.positionBytes();
+    manifest.cache.types[codegen::cacheKindName(kind)] = keysAndValues;
+  }
+  manifest.cache.bytesPerPosition = manifest.cache.types["f16"];
+  manifest.cache.granule = codegen::kKeyTile;
   for (const Emitted &code : emitted)
     manifest.code.push_back({code.target->name, package::kCodePrefix + code.target->name, code.target->required,
                              code.image.entries});
@@ -75,7 +81,8 @@ std::string Compilation::describePlan() const {
                                {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});
   }
   for (const Emitted &code : emitted)
-    plan["ops"][code.target->name] = code.ops;
+    for (codegen::CacheKind kind : codegen::kCacheKinds)
+      plan["ops"][code.target->name + codegen::cacheKindSuffix(kind)] = code.ops.at(size_t(kind));
   for (const Emitted &code : emitted)
     for (const codegen::CodeImage::Kernel &kernel : code.image.kernels)
       plan["kernels"][code.target->name].push_back(

@@ -3,6 +3,7 @@
 #define QUERN_LIB_REFERENCE_ARITHMETIC_H
 
 #include "WeightCache.h"
+#include "quern/Reference/Evaluator.h"
 #include "quern/Reference/ExactFold.h"
 
 namespace quern::reference {
@@ -10,7 +11,7 @@ namespace quern::reference {
 struct AttentionShape {
   int64_t kvHeads, headDim;
   double scale;
-  bool halfCache; ///< keys and values are rounded to f16 as they enter the cache
+  CachePrecision cache = CachePrecision::F16; ///< to which keys and values are rounded as they enter the cache
 };
 
 class Arithmetic {
@@ -44,9 +45,20 @@ std::unique_ptr<Arithmetic> makeDoubleArithmetic(unsigned threads);
 /// Every rounding of compiled code, as docs/numerics.md fixes it; values of rows are f32 numbers.
 std::unique_ptr<Arithmetic> makeExactArithmetic(MultiplyAdd kind, unsigned threads);
 
+/// Keys or values as a Q8_0 cache keeps them: a row of head_dim for each head, scales rounded to f16.
+Act8Rows quantizeForCache(const Rows &rows, int64_t headDim);
+
+/// What a step adds to the cache; the codes are those of a Q8_0 cache.
+struct Appended {
+  const Rows &key, &value;
+  Act8Rows keyCodes = {}, valueCodes = {};
+};
+
+void append(const Appended &appended, const AttentionShape &shape, KeyValueCache::Layer &cache);
+
 /// Appends keys and values to the cache, then attends. Fails if a position does not follow what the cache holds.
-Result<Rows> attention(const Arithmetic &arithmetic, const Rows &query, const Rows &key, const Rows &value,
-                       const Ids &positions, const AttentionShape &shape, KeyValueCache::Layer &cache);
+Result<Rows> attention(const Arithmetic &arithmetic, const Rows &query, const Appended &appended, const Ids &positions,
+                       const AttentionShape &shape, KeyValueCache::Layer &cache);
 
 } // namespace quern::reference
 

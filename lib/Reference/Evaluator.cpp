@@ -16,14 +16,15 @@ namespace {
 /// A value of the function: an argument, rows, or a weight, which is read in the way its user asks for.
 using Tensor = std::variant<std::monostate, Ids, Rows, Act8Rows, dq::SourceOp>;
 
-/// Quantized rows by the value they belong to.
+/// Quantized rows by the value they belong to; of keys and values, as the cache keeps them.
 using Codes = llvm::DenseMap<Value, Act8Rows>;
 
 /// One evaluation of one function.
 class Evaluation {
 public:
-  Evaluation(WeightCache &weights, const Arithmetic &arithmetic, KeyValueCache &cache, bool halfCache)
-      : weights(weights), arithmetic(arithmetic), cache(cache), halfCache(halfCache) {}
+  Evaluation(WeightCache &weights, const Arithmetic &arithmetic, KeyValueCache &cache,
+             CachePrecision cachePrecision)
+      : weights(weights), arithmetic(arithmetic), cache(cache), cachePrecision(cachePrecision) {}
 
   /// Rows that are quantized are noted, or else taken from what was noted.
   void noteCodes(Codes &codes) { noted = &codes; }
@@ -40,6 +41,8 @@ private:
   }
   /// Sets the value to rows, quantized if its type says so.
   Status setRows(Value value, Rows rows);
+  /// The codes of rows of keys or values as they enter a Q8_0 cache, noted or taken likewise.
+  Act8Rows cacheCodes(Value value, const Rows &rows, int64_t headDim);
 
   /// The value as a T. Types allow a weight where rows are meant and the reverse; then it fails. Valid until `set`.
   template <typename T> Result<const T *> get(Value value) {
@@ -72,7 +75,7 @@ private:
   WeightCache &weights;
   const Arithmetic &arithmetic;
   KeyValueCache &cache;
-  bool halfCache;
+  CachePrecision cachePrecision;
   Codes *noted = nullptr;
   const Codes *taken = nullptr;
   llvm::DenseMap<Value, Tensor> values;
@@ -221,9 +224,18 @@ Status Evaluation::evaluate(lm::SwigluOp op) {
   return setRows(op.getOut(), arithmetic.swiglu(*gate, *up));
 }
 
+Act8Rows Evaluation::cacheCodes(Value value, const Rows &rows, int64_t headDim) {
+  if (taken)
+    return taken->at(value);
+  Act8Rows codes = quantizeForCache(rows, headDim);
+  if (noted)
+    (*noted)[value] = codes;
+  return codes;
+}
+
 Status Evaluation::evaluate(lm::AttentionOp op) {
   lm::CacheType type = op.getCache().getType();
-  AttentionShape shape{type.getKvHeads(), type.getHeadDim(), op.getScale().convertToFloat(), halfCache};
+  AttentionShape shape{type.getKvHeads(), type.getHeadDim(), op.getScale().convertToFloat(), cachePrecision};
   QUERN_ASSIGN(const Rows *query, rows(op.getQuery()));
   QUERN_ASSIGN(const Rows *key, rows(op.getKey()));
   QUERN_ASSIGN(const Rows *value, rows(op.getValue()));
@@ -231,7 +243,12 @@ Status Evaluation::evaluate(lm::AttentionOp op) {
   QUERN_TRY(expectSameCount(query->count, key->count));
   QUERN_TRY(expectSameCount(query->count, value->count));
   QUERN_TRY(expectSameCount(query->count, positions->size()));
-  QUERN_ASSIGN(Rows out, attention(arithmetic, *query, *key, *value, *positions, shape, cache.layer(op.getLayer())));
+  Appended appended{*key, *value};
+  if (cachePrecision == CachePrecision::Q8_0) {
+    appended.keyCodes = cacheCodes(op.getKey(), *key, shape.headDim);
+    appended.valueCodes = cacheCodes(op.getValue(), *value, shape.headDim);
+  }
+  QUERN_ASSIGN(Rows out, attention(arithmetic, *query, appended, *positions, shape, cache.layer(op.getLayer())));
   return set(op.getOut(), std::move(out));
 }
 
@@ -316,9 +333,10 @@ Result<std::vector<Rows>> Evaluator::call(StringRef name, std::vector<Argument> 
   if (!function)
     return fail("the module has no function '" + name.str() + "'");
   Codes codes;
-  Evaluation evaluation(*weights, *inDouble, cache, options.halfCache);
+  Evaluation evaluation(*weights, *inDouble, cache, options.cache);
   if (options.precision != Precision::Double) {
-    Evaluation exactly(*weights, *exact, exactCache, /*halfCache=*/true);
+    bool compiled = options.cache != CachePrecision::Double;
+    Evaluation exactly(*weights, *exact, exactCache, compiled ? options.cache : CachePrecision::F16);
     exactly.noteCodes(codes);
     Result<std::vector<Rows>> results = exactly.run(function, arguments);
     if (!results || options.precision == Precision::Exact)

@@ -21,7 +21,7 @@ public:
   Rows swiglu(const Rows &gate, const Rows &up) const override;
   Rows rotaryAngles(const Ids &positions, int64_t headDim, double theta, std::span<const float> factors) const override;
   Rows rotary(const Rows &x, const Rows &angles, bool interleaved) const override;
-  void attend(std::span<const double> query, const KeyValueCache::Layer &cache, int64_t count, int64_t kvHead,
+  void attend(std::span<const double> query, const KeyValueCache::Layer &layer, int64_t count, int64_t kvHead,
               const AttentionShape &shape, std::span<double> out) const override;
 
 private:
@@ -33,6 +33,27 @@ private:
     float product = a * b;
     return product + c;
   }
+  /// A query head as whole numbers for a Q8_0 cache.
+  struct Query {
+    std::vector<int32_t> codes;
+    std::vector<float> scales; ///< of 32 each
+  };
+  /// Head `kvHead` of a layer's cache.
+  struct HeadCache {
+    const KeyValueCache::Layer &layer;
+    int64_t kvHead;
+    const AttentionShape &shape;
+
+    int64_t at(int64_t j) const { return (j * shape.kvHeads + kvHead) * shape.headDim; }
+    Act8Row keyCodes(int64_t j) const { return layer.keyCodes.row(j * shape.kvHeads + kvHead); }
+    Act8Row valueCodes(int64_t j) const { return layer.valueCodes.row(j * shape.kvHeads + kvHead); }
+  };
+  static Query quantizeQuery(std::span<const double> query);
+  float score(std::span<const double> query, const HeadCache &cache, int64_t j) const;
+  float score(const Query &query, const HeadCache &cache, int64_t j) const;
+  /// The values of keys first, first + 1, ... times their weights.
+  std::vector<float> weighHalves(const HeadCache &cache, int64_t first, std::span<const float> weights) const;
+  static std::vector<float> weighBytes(const HeadCache &cache, int64_t first, std::span<const float> weights);
   float exp(float x) const;
   template <int64_t piece> float foldRow(const Act8Row &x, const SplitWeight &weights, int64_t row) const;
   static float treeSum(Lanes lanes);

@@ -3,12 +3,14 @@
 #include "ExactArithmetic.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 using namespace quern;
 using namespace quern::reference;
 
 static constexpr int64_t kKeyTile = 64, kLeastSpan = 512, kMostSpans = 32;
+static constexpr float kQueryLimit = 127 * 128, kWeightLimit = 128 * 128 - 1; // of two digits to the base 128
 
 namespace {
 
@@ -20,31 +22,91 @@ struct State {
 
 } // namespace
 
-void ExactArithmetic::attend(std::span<const double> query, const KeyValueCache::Layer &cache, int64_t count,
-                             int64_t kvHead, const AttentionShape &shape, std::span<double> out) const {
-  int64_t stride = shape.kvHeads * shape.headDim, offset = kvHead * shape.headDim;
-  auto score = [&](int64_t j) {
-    float even = 0, odd = 0;
-    for (int64_t d = 0; d < shape.headDim; d += 2) {
-      const double *key = cache.keys.data() + j * stride + offset + d;
-      even = multiplyAdd(float(key[0]), float(query[d]), even);
-      odd = multiplyAdd(float(key[1]), float(query[d + 1]), odd);
+float ExactArithmetic::score(std::span<const double> query, const HeadCache &cache, int64_t j) const {
+  const double *key = cache.layer.keys.data() + cache.at(j);
+  float even = 0, odd = 0;
+  for (size_t d = 0; d < query.size(); d += 2) {
+    even = multiplyAdd(float(key[d]), float(query[d]), even);
+    odd = multiplyAdd(float(key[d + 1]), float(query[d + 1]), odd);
+  }
+  return (even + odd) * float(cache.shape.scale);
+}
+
+std::vector<float> ExactArithmetic::weighHalves(const HeadCache &cache, int64_t first,
+                                                std::span<const float> weights) const {
+  std::vector<float> sums(cache.shape.headDim);
+  for (size_t j = 0; j < weights.size(); ++j) {
+    const double *value = cache.layer.values.data() + cache.at(first + int64_t(j));
+    for (size_t d = 0; d < sums.size(); ++d)
+      sums[d] = multiplyAdd(float(value[d]), weights[j], sums[d]);
+  }
+  return sums;
+}
+
+ExactArithmetic::Query ExactArithmetic::quantizeQuery(std::span<const double> query) {
+  Query out;
+  for (size_t first = 0; first < query.size(); first += kAct8Group) {
+    std::span<const double> group = query.subspan(first, std::min(size_t(kAct8Group), query.size() - first));
+    float largest = 0;
+    for (double x : group)
+      largest = std::max(largest, std::fabs(float(x)));
+    float scale = largest / kQueryLimit, inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+    for (double x : group) {
+      float code = std::nearbyint(float(x) * inverse);
+      out.codes.push_back(std::isfinite(code) ? int32_t(code) : 0); // 1 / scale may overflow, see Act8.cpp
     }
-    return (even + odd) * float(shape.scale);
-  };
+    out.scales.push_back(scale);
+  }
+  return out;
+}
+
+float ExactArithmetic::score(const Query &query, const HeadCache &cache, int64_t j) const {
+  Act8Row key = cache.keyCodes(j);
+  float sum = 0;
+  for (size_t group = 0; group < query.scales.size(); ++group) {
+    int32_t dot = 0;
+    for (size_t d = group * kAct8Group; d < std::min((group + 1) * kAct8Group, query.codes.size()); ++d)
+      dot += query.codes[d] * key.codes[d];
+    sum = multiplyAdd(key.scales[group] * query.scales[group], float(dot), sum);
+  }
+  return sum * float(cache.shape.scale);
+}
+
+std::vector<float> ExactArithmetic::weighBytes(const HeadCache &cache, int64_t first, std::span<const float> weights) {
+  std::vector<float> sums(cache.shape.headDim);
+  for (size_t group = 0; group * kAct8Group < sums.size(); ++group) {
+    float greatest = 0;
+    for (size_t j = 0; j < weights.size(); ++j)
+      greatest = std::max(greatest, cache.valueCodes(first + int64_t(j)).scales[group]);
+    float inverse = greatest != 0.0f ? kWeightLimit / greatest : 0.0f, unit = greatest / kWeightLimit;
+    std::vector<int32_t> dots(sums.size());
+    for (size_t j = 0; j < weights.size(); ++j) {
+      Act8Row value = cache.valueCodes(first + int64_t(j));
+      auto code = int32_t(std::nearbyint(weights[j] * (value.scales[group] * inverse)));
+      for (size_t d = group * kAct8Group; d < std::min((group + 1) * kAct8Group, sums.size()); ++d)
+        dots[d] += code * value.codes[d];
+    }
+    for (size_t d = group * kAct8Group; d < std::min((group + 1) * kAct8Group, sums.size()); ++d)
+      sums[d] = float(dots[d]) * unit;
+  }
+  return sums;
+}
+
+void ExactArithmetic::attend(std::span<const double> query, const KeyValueCache::Layer &layer, int64_t count,
+                             int64_t kvHead, const AttentionShape &shape, std::span<double> out) const {
+  HeadCache cache{layer, kvHead, shape};
+  bool bytes = shape.cache == CachePrecision::Q8_0;
+  Query codes = bytes ? quantizeQuery(query) : Query();
   auto tile = [&](int64_t first, int64_t keys) {
     std::vector<float> weights(keys);
     for (int64_t j = 0; j < keys; ++j)
-      weights[j] = score(first + j);
-    State state{*std::max_element(weights.begin(), weights.end()), 0, std::vector<float>(shape.headDim)};
+      weights[j] = bytes ? score(codes, cache, first + j) : score(query, cache, first + j);
+    State state{*std::max_element(weights.begin(), weights.end()), 0, {}};
     Lanes lanes{};
     for (int64_t j = 0; j < keys; ++j)
       lanes[j % 16] += weights[j] = exp(weights[j] - state.maximum);
     state.total = treeSum(lanes);
-    for (int64_t d = 0; d < shape.headDim; ++d)
-      for (int64_t j = 0; j < keys; ++j)
-        state.sums[d] =
-            multiplyAdd(float(cache.values[(first + j) * stride + offset + d]), weights[j], state.sums[d]);
+    state.sums = bytes ? weighBytes(cache, first, weights) : weighHalves(cache, first, weights);
     return state;
   };
   auto merge = [&](State &state, const State &later) {

@@ -1,6 +1,7 @@
 // The C API: errors, models, sessions.
 #include "CApi.h"
 
+#include <cstddef>
 #include <algorithm>
 #include <cstring>
 
@@ -69,12 +70,14 @@ quern_status quern_model_open(const char *path, const quern_model_options *optio
     *model = nullptr;
     ModelOptions chosen;
     if (options) {
-      if (options->struct_size != sizeof *options)
+      bool withCacheType = options->struct_size == sizeof *options;
+      if (!withCacheType && options->struct_size != offsetof(quern_model_options, cache_type))
         return fault(QUERN_INVALID_ARGUMENT, "the options were not set up by quern_model_options_init");
       chosen.threads = options->threads;
       chosen.chunkTokens = options->chunk_tokens;
       chosen.target = options->target ? options->target : "";
       chosen.masked = options->masked_features ? options->masked_features : "";
+      chosen.cacheType = withCacheType && options->cache_type ? options->cache_type : "";
       chosen.populate = options->populate != 0;
       chosen.verify = options->verify_weights != 0;
       chosen.progress = progressOf(options->progress, options->progress_user);

@@ -134,6 +134,11 @@ void readMemory(Fields &fields, const json &root, Manifest &out) {
   if (const json *cache = fields.object(root, "cache")) {
     out.cache.bytesPerPosition = fields.number(*cache, "bytes_per_position", 0, kMaxBytes);
     out.cache.granule = fields.number(*cache, "granule", 1, 1 << 20);
+    out.cache.types["f16"] = out.cache.bytesPerPosition;
+    if (cache->contains("types"))
+      if (const json *types = fields.object(*cache, "types"))
+        for (const auto &[name, bytes] : types->items())
+          out.cache.types[name] = fields.whole(bytes, "cache type " + name, 0, kMaxBytes);
   }
 }
 

@@ -13,7 +13,7 @@ Outcome<QuernEntry> Model::entry(const std::string &name) const {
 
 Outcome<void> Model::startProfile() {
   std::lock_guard<std::mutex> lock(turn);
-  auto profiled = entry("step_profiled");
+  auto profiled = entry(parts.stepName + "_profiled");
   if (!profiled)
     return tl::unexpected(std::move(profiled).error());
   stepEntry = *profiled;

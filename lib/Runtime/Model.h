@@ -25,6 +25,7 @@ struct ModelOptions {
   int chunkTokens = 0;    ///< 0: 256
   std::string target;     ///< "", "auto" or a name
   std::string masked;     ///< see CpuFeatures::mask
+  std::string cacheType;  ///< "" for "f16", or a name of the manifest's cache types
   bool populate = false;
   bool verify = false;
   package::Progress progress;
@@ -37,6 +38,7 @@ struct ModelParts {
   std::span<const uint8_t> tokenizerTables; ///< outlives the model
   std::span<const uint8_t> weights;         ///< outlives the model
   QuernEntry step = nullptr;
+  std::string stepName = "step"; ///< of `step` among the entries
   std::map<std::string, QuernEntry> entries; ///< all by name, for measuring; may be empty
   std::string target;
 };
@@ -79,6 +81,8 @@ public:
 private:
   Model() = default;
   Outcome<QuernEntry> entry(const std::string &name) const;
+  /// Takes the step for a cache of type `type`, "" for the usual one.
+  Outcome<void> bindCache(const std::string &type);
   Outcome<void> bindTensors();
   Outcome<void> bindText();
   Outcome<void> start(const ModelOptions &options);

@@ -52,12 +52,8 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
   cpu.mask(options.masked);
   auto version = chooseCode(parts.manifest, cpu, options.target, path);
   TRY_OR_FAULT(version);
-  auto entry = (*version)->entries.find("step");
-  if (entry == (*version)->entries.end())
-    return fault(QUERN_BAD_PACKAGE, path + ": target '" + (*version)->target + "' has no entry 'step'");
   auto code = CodeImage::map(*opened, **version);
   TRY_OR_FAULT(code);
-  parts.step = code->entry(entry->second);
   for (const auto &[name, offset] : (*version)->entries)
     parts.entries[name] = code->entry(offset);
   parts.target = (*version)->target;
@@ -75,10 +71,34 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
 Outcome<std::unique_ptr<Model>> Model::assemble(ModelParts parts, const ModelOptions &options) {
   std::unique_ptr<Model> model(new Model);
   model->parts = std::move(parts);
+  TRY_OR_FAULT(model->bindCache(options.cacheType));
   TRY_OR_FAULT(model->bindTensors());
   TRY_OR_FAULT(model->bindText());
   TRY_OR_FAULT(model->start(options));
   return model;
+}
+
+Outcome<void> Model::bindCache(const std::string &type) {
+  Manifest::Cache &cache = parts.manifest.cache;
+  if (!type.empty() && type != "f16") {
+    std::string types;
+    for (const auto &known : cache.types)
+      types += (types.empty() ? "" : ", ") + known.first;
+    if (!cache.types.count(type))
+      return fault(QUERN_UNSUPPORTED, parts.source + ": there is no code for a key-value cache of type '" + type +
+                                          "' (--cache-type); the types are " + types +
+                                          (cache.types.size() < 2 ? "; compile the model again for more" : ""));
+    cache.bytesPerPosition = cache.types[type];
+    parts.stepName = "step_" + type;
+    parts.step = nullptr;
+  }
+  if (parts.step) // put together by a test
+    return {};
+  auto found = parts.entries.find(parts.stepName);
+  if (found == parts.entries.end())
+    return broken("target '" + parts.target + "' has no entry '" + parts.stepName + "'");
+  parts.step = found->second;
+  return {};
 }
 
 std::optional<Model::Role> Model::roleOf(const Manifest::Tensor &tensor, bool isOutput) const {

@@ -134,6 +134,28 @@ def plan_cache_bytes(quern, package):
     return json.loads(quern.run("inspect", package, "--json"))["manifest"]["cache"]["bytes_per_position"]
 
 
+def test_cache_in_bytes_takes_about_half_the_memory(quern, tiny_package):
+    types = json.loads(quern.run("inspect", tiny_package, "--json"))["manifest"]["cache"]["types"]
+    assert types["q8_0"] * 64 == types["f16"] * 34
+    arguments = ("bench", "-m", tiny_package, "-p", "0", "-n", "1", "-d", "8", "-r", "1", "-o", "json")
+    (half,), (byte,) = (json.loads(quern.run(*arguments, "--cache-type", kind)) for kind in ("f16", "q8_0"))
+    assert (half["type_k"], byte["type_v"]) == ("f16", "q8_0")
+    assert half["memory_bytes"] - byte["memory_bytes"] == 9 * (types["f16"] - types["q8_0"])
+    assert "attention_q8_0" in quern.run(*arguments[:-2], "--cache-type", "q8_0", "--per-op")
+    assert "cache of q8_0" in quern.run("inspect", tiny_package)
+
+
+def test_cache_type_changes_logits_a_little(quern, tiny_package, prompts):
+    half, same, byte = (quern.logits(tiny_package, prompts, "-n", "2", "--top", "20", *flags)
+                        for flags in ([], ["--cache-type-k", "f16", "--cache-type-v", "f16"], ["--cache-type", "q8_0"]))
+    assert half == same != byte
+
+
+def test_keys_and_values_have_one_cache_type(quern, tiny_package, prompts):
+    error = quern.fails("logits", tiny_package, "--prompts", prompts, "--cache-type-k", "q8_0", "--cache-type-v", "f16")
+    assert "keys and values have one cache type, not q8_0 and f16" in error
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_bench_shows_each_kernel(quern, tiny_package, threads):
     arguments = ("bench", "-m", tiny_package, "-p", "16", "-n", "2", "-r", "1", "-t", threads, "--per-op")

@@ -11,13 +11,13 @@ TARGETS = {"fma": ([], []), "avx2": ([], ["--mask-features", "avx512f,avxvnni"])
            "no fma": (["--no-fma"], ["--mask-features", "all"])}
 
 
-def compare(quern, model, prompts):
+def compare(quern, model, prompts, *cache):
     package = quern.compile(model, model.with_suffix(".quern"))
     follow = model.with_suffix(".jsonl")
-    follow.write_text(quern.run("logits", model, "--prompts", prompts, "--reference", "-n", "4"))
+    follow.write_text(quern.run("logits", model, "--prompts", prompts, "--reference", "-n", "4", *cache))
     for name, (arithmetic, masked) in TARGETS.items():
-        reference = quern.logits(model, prompts, "--reference", "--follow", follow, "--top", "100", *arithmetic)
-        ours = quern.logits(package, prompts, "--follow", follow, "--top", "100", *masked)
+        reference = quern.logits(model, prompts, "--reference", "--follow", follow, "--top", "100", *arithmetic, *cache)
+        ours = quern.logits(package, prompts, "--follow", follow, "--top", "100", *masked, *cache)
         each = [divergence([base], [our]) for base, our in zip(reference, ours, strict=True)]
         assert max(each) < EXACT, (name, each)
 
@@ -48,6 +48,13 @@ SHAPES = {
 @pytest.mark.parametrize("format", ["Q8_0", "Q4_0", "F16"])
 def test_odd_shapes(quern, tmp_path, prompts, shape, format):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", format, *SHAPES[shape].split()), prompts)
+
+
+@pytest.mark.parametrize("shape", ["one key-value head, odd feed-forward", "head size 128"])
+def test_cache_in_bytes(quern, tmp_path, prompts, shape):
+    """The reference takes the codes of keys and values from the exact evaluation, and rounds neither query nor weight."""
+    model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SHAPES[shape].split())
+    compare(quern, model, prompts, "--cache-type", "q8_0")
 
 
 def test_split_files_are_one_model(quern, tmp_path, prompts):

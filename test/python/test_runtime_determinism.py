@@ -15,9 +15,11 @@ def library():
     return Library(BUILD / "lib" / "libquern_runtime.so")
 
 
-@pytest.fixture(scope="module", params=["", "avx512f,avxvnni", "all"], ids=["best code", "AVX2", "baseline"])
+@pytest.fixture(scope="module", params=[("", "f16"), ("avx512f,avxvnni", "f16"), ("all", "f16"), ("", "q8_0")],
+                ids=["best code", "AVX2", "baseline", "q8_0 cache"])
 def masked(request):
-    return {"masked_features": request.param.encode()}
+    features, cache = request.param
+    return {"masked_features": features.encode(), "cache_type": cache.encode()}
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ static Status profile(api::Model &model, std::span<api::Session> sessions, const
 
 static Result<Measured> measure(api::Model &model, const BenchOptions &options, const std::vector<OpRecord> &ops,
                                 MachineLimits &machine, const BenchTest &test) {
-  Measured out{test, model.info(), options.model.path, now(), {}, {}, {}, ops, {}};
+  Measured out{test, model.info(), options.model.path, options.model.keyType, now(), {}, {}, {}, ops, {}};
   std::vector<int32_t> tokens = randomTokens(model, std::max(test.depth, test.tokens()));
   std::vector<api::Session> sessions;
   for (int i = 0; i < test.sequences; ++i) {
@@ -131,7 +131,8 @@ static Result<Measured> measure(api::Model &model, const BenchOptions &options, 
 static Result<std::vector<OpRecord>> opTable(const BenchOptions &options, const api::Model &model) {
   QUERN_ASSIGN(package::PackageReader reader, package::PackageReader::open(options.model.path));
   QUERN_ASSIGN(nlohmann::ordered_json plan, readPlan(reader));
-  return readOpTable(plan, model.info().target, options.model.path);
+  const std::string &cache = options.model.keyType;
+  return readOpTable(plan, model.info().target + (cache == "f16" ? "" : "_" + cache), options.model.path);
 }
 
 static std::vector<BenchTest> allTests(const BenchOptions &options) {

@@ -198,6 +198,8 @@ ordered_json cli::toJson(const Measured &m) {
                       {"n_batch", m.info.chunk_tokens},
                       {"n_ubatch", m.info.chunk_tokens},
                       {"n_threads", m.info.threads},
+                      {"type_k", m.cacheType},
+                      {"type_v", m.cacheType},
                       {"n_prompt", m.test.prompt},
                       {"n_gen", m.test.generation},
                       {"n_depth", m.test.depth},
@@ -269,7 +271,8 @@ void cli::printRow(const Measured &m, bool first) {
   std::snprintf(params, sizeof params, "%.2f M", double(m.info.parameters) / 1e6);
   std::printf("| %-16s | %10s | %10s | %-18s | %7d | %-14s | %31s | %25s |\n", modelType(m.info).c_str(),
               formatBytes(double(m.info.weights_bytes)).c_str(), params, m.info.target, m.info.threads,
-              m.test.name().c_str(), speedText(m).c_str(), limitText(m).c_str());
+              (m.test.name() + (m.cacheType == "f16" ? "" : " " + m.cacheType)).c_str(), speedText(m).c_str(),
+              limitText(m).c_str());
   std::fflush(stdout);
 }
 

@@ -25,7 +25,7 @@ struct BenchTest {
 struct Measured {
   BenchTest test;
   quern_model_info info;
-  std::string path, time;
+  std::string path, cacheType, time;
   std::vector<uint64_t> nanoseconds; ///< of each repetition
   std::vector<uint64_t> alone;       ///< of one sequence by itself after each repetition, where several are measured
   std::vector<Limits> limits;        ///< of the machine, around each repetition; zeros where there are no probes

@@ -10,9 +10,26 @@
 
 using namespace quern;
 
+void cli::bindCacheFlags(CLI::App &app, std::string &keyType, std::string &valueType) {
+  app.add_option("--cache-type,--cache-type-k", keyType,
+                 "How keys and values are kept: f16, or q8_0, which takes half the memory")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f16", "q8_0"}));
+  app.add_option("--cache-type-v", valueType, "The same for values, which have the keys' type")
+      ->check(CLI::IsMember({"f16", "q8_0"}));
+}
+
+Result<std::string> cli::cacheType(const std::string &keyType, const std::string &valueType) {
+  if (!valueType.empty() && valueType != keyType)
+    return fail("keys and values have one cache type, not " + keyType + " and " + valueType +
+                "; give --cache-type alone");
+  return keyType;
+}
+
 void cli::bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads) {
   if (withThreads)
     app.add_option("-t,--threads", flags.threads, "Threads; 0: one for each processor")->check(CLI::NonNegativeNumber);
+  bindCacheFlags(app, flags.keyType, flags.valueType);
   app.add_option("--target", flags.target, "Code version of the package to run, e.g. x86-64-v2")->capture_default_str();
   app.add_option("--mask-features", flags.maskedFeatures,
                  "Processor features to pretend absent, e.g. avx512vnni,gfni; or all");
@@ -28,7 +45,9 @@ Result<api::Model> cli::openModel(const ModelFlags &flags, int chunkTokens) {
   if (isGguf(flags.path))
     return fail("'" + flags.path + "' is a GGUF model, not a package; compile it first: quern compile " + flags.path +
                 " -o " + std::filesystem::path(flags.path).stem().string() + ".quern");
+  QUERN_ASSIGN(std::string cache, cacheType(flags.keyType, flags.valueType));
   quern_model_options options = api::modelOptions();
+  options.cache_type = cache.c_str();
   options.threads = flags.threads;
   options.chunk_tokens = chunkTokens;
   options.target = flags.target.c_str();

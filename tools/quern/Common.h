@@ -28,10 +28,17 @@ struct ModelFlags {
   std::string path;
   std::string target = "auto";
   std::string maskedFeatures;
+  std::string keyType = "f16", valueType; ///< of the cache; no value type: the keys' one
   int threads = 0;
 };
 
-/// Binds `--target`, `--mask-features` and, if wanted, `-t`.
+/// Binds `--cache-type` and llama.cpp's `--cache-type-k` and `--cache-type-v`.
+void bindCacheFlags(CLI::App &app, std::string &keyType, std::string &valueType);
+
+/// Fails where keys and values are to have different types.
+Result<std::string> cacheType(const std::string &keyType, const std::string &valueType);
+
+/// Binds the cache's type, `--target`, `--mask-features` and, if wanted, `-t`.
 void bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads = true);
 
 /// Opens a package. A GGUF file is refused with the command that compiles it.

@@ -51,7 +51,10 @@ static void printModel(const Manifest &manifest) {
               (long long)model.contextLength);
   std::printf("producer   %s\n", manifest.producer.c_str());
   std::printf("template   %s\n", manifest.chatTemplate.c_str());
-  std::printf("cache      %s for each position\n", formatBytes(double(manifest.cache.bytesPerPosition)).c_str());
+  std::printf("cache      for each position:");
+  for (const auto &[type, bytes] : manifest.cache.types)
+    std::printf(" %s in %s", formatBytes(double(bytes)).c_str(), type.c_str());
+  std::printf("\n");
   std::printf("arena      %s, %s for each thread", formatBytes(double(manifest.arena.constant)).c_str(),
               formatBytes(double(manifest.arena.perThread)).c_str());
   for (size_t i = 0; i < manifest.arena.sizes.size() && i < manifest.sizes.size(); ++i)
@@ -78,34 +81,38 @@ static bool isListOfRecords(const ordered_json &value) {
 }
 
 /// What one row (a token, or a row of logits) costs in each kernel, the kernel calls of a step summed by name.
-static Status printCosts(const Manifest &manifest, const ordered_json &plan, const std::string &path) {
-  for (const Manifest::Code &code : manifest.code) {
-    QUERN_ASSIGN(std::vector<OpRecord> ops, readOpTable(plan, code.target, path));
-    if (ops.empty())
-      continue;
-    struct Total {
-      std::string kernel, op;
-      int64_t calls = 0, weightBytes = 0, cacheBytes = 0, operations = 0, pairOperations = 0;
-    };
-    std::vector<Total> totals;
-    for (const OpRecord &record : ops) {
-      auto found = std::ranges::find(totals, record.kernel, &Total::kernel);
-      if (found == totals.end())
-        found = totals.insert(found, {record.kernel, record.op});
-      ++found->calls;
-      found->weightBytes += record.weightBytes + record.weightBytesPerRow;
-      found->cacheBytes += record.cacheBytesPerKey;
-      found->operations += record.operationsPerRow;
-      found->pairOperations += record.operationsPerPair;
-    }
-    std::printf("\ncost of one row, %s\n", code.target.c_str());
-    Table table({"kernel", "op", ">calls", ">weight bytes", ">operations", ">cache bytes a key", ">operations a key"});
-    for (const Total &total : totals)
-      table.add({total.kernel, total.op, std::to_string(total.calls), std::to_string(total.weightBytes),
-                 std::to_string(total.operations), std::to_string(total.cacheBytes),
-                 std::to_string(total.pairOperations)});
-    table.print();
+static void printCosts(const std::vector<OpRecord> &ops, const std::string &target, const std::string &cacheType) {
+  struct Total {
+    std::string kernel, op;
+    int64_t calls = 0, weightBytes = 0, cacheBytes = 0, operations = 0, pairOperations = 0;
+  };
+  std::vector<Total> totals;
+  for (const OpRecord &record : ops) {
+    auto found = std::ranges::find(totals, record.kernel, &Total::kernel);
+    if (found == totals.end())
+      found = totals.insert(found, {record.kernel, record.op});
+    ++found->calls;
+    found->weightBytes += record.weightBytes + record.weightBytesPerRow;
+    found->cacheBytes += record.cacheBytesPerKey;
+    found->operations += record.operationsPerRow;
+    found->pairOperations += record.operationsPerPair;
   }
+  std::printf("\ncost of one row, %s, cache of %s\n", target.c_str(), cacheType.c_str());
+  Table table({"kernel", "op", ">calls", ">weight bytes", ">operations", ">cache bytes a key", ">operations a key"});
+  for (const Total &total : totals)
+    table.add({total.kernel, total.op, std::to_string(total.calls), std::to_string(total.weightBytes),
+               std::to_string(total.operations), std::to_string(total.cacheBytes),
+               std::to_string(total.pairOperations)});
+  table.print();
+}
+
+static Status printCosts(const Manifest &manifest, const ordered_json &plan, const std::string &path) {
+  for (const Manifest::Code &code : manifest.code)
+    for (const auto &[type, bytes] : manifest.cache.types) {
+      QUERN_ASSIGN(std::vector<OpRecord> ops, readOpTable(plan, code.target + (type == "f16" ? "" : "_" + type), path));
+      if (!ops.empty())
+        printCosts(ops, code.target, type);
+    }
   return {};
 }
 

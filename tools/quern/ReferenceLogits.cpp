@@ -1,5 +1,6 @@
 // `quern logits --reference`: the logits of a GGUF file by the slow double-precision evaluator of the imported graph,
 // with activations quantized as compiled code does, or as they are.
+#include "Common.h"
 #include "CompilerCommands.h"
 #include "LogitsRecord.h"
 
@@ -26,6 +27,7 @@ struct ReferenceOptions {
   std::vector<std::string> formatFiles;
   LogitsOptions logits;
   bool reference = false, floatActivations = false, separate = false;
+  std::string keyType = "f16", valueType;
   unsigned threads = 0;
 };
 
@@ -93,7 +95,9 @@ private:
     using reference::MultiplyAdd, reference::Precision;
     return {.precision = options.floatActivations ? Precision::Double : Precision::DoubleOnExactCodes,
             .multiplyAdd = options.separate ? MultiplyAdd::Separate : MultiplyAdd::Fused,
-            .halfCache = !options.floatActivations,
+            .cache = options.floatActivations         ? reference::CachePrecision::Double
+                     : options.keyType == "q8_0" ? reference::CachePrecision::Q8_0
+                                                   : reference::CachePrecision::F16,
             .threads = threads};
   }
 
@@ -119,8 +123,10 @@ Command cli::addReferenceLogits(CLI::App &root) {
   app->add_option("--format", options->formatFiles, "File that describes further block formats")
       ->allow_extra_args(false);
   app->add_flag("--no-fma", options->separate, "Quantize as code of targets without fused multiply-add does");
+  bindCacheFlags(*app, options->keyType, options->valueType);
   app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor");
   return {app, [options]() -> Status {
+            QUERN_TRY(cacheType(options->keyType, options->valueType));
             ReferenceSource source(*options);
             QUERN_TRY(source.open());
             return writeLogits(options->logits, source);

@@ -5,6 +5,7 @@
 #define QUERN_REFERENCE_EVALUATOR_H
 
 #include "quern/Reference/ExactFold.h"
+#include "quern/Reference/Rows.h"
 #include "quern/Support/Result.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -31,10 +32,17 @@ enum class Precision {
   DoubleOnExactCodes, ///< in double, but rows are quantized to the codes that the exact evaluation beside it finds
 };
 
+/// How keys and values are kept.
+enum class CachePrecision {
+  Double, ///< as they are
+  F16,    ///< rounded to f16
+  Q8_0,   ///< bytes with a scale for 32 elements of a head (docs/numerics.md)
+};
+
 struct Options {
   Precision precision = Precision::Double;
   MultiplyAdd multiplyAdd = MultiplyAdd::Fused; ///< of the exact evaluation
-  bool halfCache = true; ///< keys and values rounded to f16 as compiled code does; false: kept as they are, in double
+  CachePrecision cache = CachePrecision::F16; ///< compiled code has no Double one: beside it the exact evaluation has F16
   unsigned threads = 2;
 };
 
@@ -51,6 +59,7 @@ public:
   struct Layer {
     int64_t positions = 0;
     std::vector<double> keys, values;
+    Act8Rows keyCodes, valueCodes; ///< of a Q8_0 cache: for each position a row of head_dim for each head
   };
   Layer &layer(int64_t index) { return layers[index]; }
   void clear() { layers.clear(); }

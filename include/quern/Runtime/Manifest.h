@@ -34,8 +34,10 @@ struct Manifest {
     std::vector<int64_t> sizes;
   };
   struct Cache {
-    int64_t bytesPerPosition = 0;
+    int64_t bytesPerPosition = 0; ///< of type "f16"; in an open model, of the type in use
     int64_t granule = 64; ///< capacities are multiples of this
+    /// Bytes for each position in a cache of each type that there is code for; "f16" alone where the package says nothing.
+    std::map<std::string, int64_t> types;
   };
   struct Code {
     std::string target, section;

@@ -1,14 +1,11 @@
-// The key-value cache and attention over it.
-//
-// A cache of capacity C (positions, a multiple of 64) holds for each (layer, key-value head) C * D keys, then C * D
-// values, as f16. Keys lie in blocks of 16 positions, [D][16], so that a lane is a position and no dot product needs a
-// horizontal sum; values lie position by position.
+// Attention over the key-value cache: how the work is cut and shared.
 //
 // Attention goes over tiles of 64 keys at absolute positions, each with its own maximum, sum and weighted values. Tiles
 // are merged in ascending order within a span, and spans in ascending order. A row's keys have at most 32 spans, whose
 // length depends on its position alone. So the result depends on neither the number of rows nor of threads, and where
 // there are fewer heads than keep all threads busy, threads take spans.
 #include "AttentionTile.h"
+#include "CacheAccess.h"
 #include "KernelBody.h"
 #include "quern/Runtime/KernelABI.h"
 
@@ -19,47 +16,6 @@ static constexpr int64_t kSpans = 32;     // most spans of a row's keys
 static constexpr int64_t kLeastSpan = 512; // keys
 static constexpr int64_t kChunkRows = 16; // rows of one sequence that share a pass over the keys
 
-/// The keys and the values of (layer, head) in the cache of row t.
-static std::pair<Value, Value> headCache(Emitter &e, Value caches, Value capacities, Value t, Value layer, Value head,
-                                         int64_t kvHeads, int64_t headDim) {
-  Value base = e.load(e.ptr(), e.at(caches, e.mul(t, 8)), 8);
-  Value bytes = e.mul(e.load(e.getI64Type(), e.at(capacities, e.mul(t, 8)), 8), headDim * 2);
-  Value index = e.mul(e.add(e.mul(layer, kvHeads), head), 2);
-  Value keys = e.at(base, e.mul(index, bytes));
-  return {keys, e.at(keys, bytes)};
-}
-
-static Value loadPosition(Emitter &e, Value positions, Value t) {
-  Value position = e.load(e.getI32Type(), e.at(positions, e.mul(t, 4)), 4);
-  return arith::ExtSIOp::create(e, e.getI64Type(), position);
-}
-
-func::FuncOp quern::codegen::emitCacheAppend(ModuleOp module, StringRef name, int64_t kvHeads, int64_t headDim) {
-  KernelBody k(module, name, "ppipipppii"); // call, k, kStride, v, vStride, positions, caches, capacities, T, layer
-  Emitter &e = k.e;
-  VectorType halves = e.vec(kKeyBlock, e.getF16Type());
-  k.forRows(k.args[8], [&](Value t) {
-    Value position = loadPosition(e, k.args[5], t);
-    Value key = k.row(k.args[1], t, k.args[2]), value = k.row(k.args[3], t, k.args[4]);
-    e.loop(e.i64(0), e.i64(kvHeads), e.i64(1), [&](Value head) {
-      auto [keys, values] = headCache(e, k.args[6], k.args[7], t, k.args[9], head, kvHeads, headDim);
-      Value block = e.mul(e.div(position, kKeyBlock), headDim * kKeyBlock * 2);
-      Value slot = e.at(e.at(keys, block), e.mul(e.rem(position, e.i64(kKeyBlock)), 2));
-      Value row = e.at(values, e.mul(position, headDim * 2)), from = e.mul(head, headDim * 4);
-      e.loop(e.i64(0), e.i64(headDim), e.i64(kKeyBlock), [&](Value d) {
-        Value offset = e.add(from, e.mul(d, 4));
-        Value keyHalves = arith::TruncFOp::create(e, halves, e.load(e.f32s(), e.at(key, offset), 4));
-        Value column = e.at(slot, e.mul(d, kKeyBlock * 2));
-        for (int64_t i = 0; i < kKeyBlock; ++i)
-          e.store(vector::ExtractOp::create(e, keyHalves, ArrayRef<int64_t>{i}), e.at(column, i * kKeyBlock * 2), 2);
-        Value valueHalves = arith::TruncFOp::create(e, halves, e.load(e.f32s(), e.at(value, offset), 4));
-        e.store(valueHalves, e.at(row, e.mul(d, 2)), 2);
-      });
-    });
-  });
-  return k.finish();
-}
-
 /// Query heads of a key-value head that are taken together: as many as the target has registers for, all passes alike.
 static int64_t headsTogether(const AttentionShape &shape, const Target &target) {
   int64_t group = shape.heads / shape.kvHeads, count = std::min<int64_t>(target.attentionHeads, group);
@@ -68,11 +24,12 @@ static int64_t headsTogether(const AttentionShape &shape, const Target &target) 
   return count;
 }
 
-// A thread's working memory: that of a tile, then states: of a chunk's rows, two for each, or of the spans of two units
-// and of a unit whose spans are merged.
+// A thread's working memory: that of a tile, the prepared queries of a chunk's rows, then states: of these rows, two for
+// each, or of the spans of two units and of a unit whose spans are merged.
 int64_t quern::codegen::attentionScratchBytes(const AttentionShape &shape, const Target &target) {
   int64_t count = headsTogether(shape, target), states = std::max(2 * kSpans + 1, 2 * kChunkRows);
-  int64_t bytes = HeadGroup::tileWorkBytes(count) + states * HeadGroup::stateBytes(shape, count);
+  int64_t bytes = HeadGroup::tileWorkBytes(shape, count) + kChunkRows * HeadGroup::queryBytes(shape, count) +
+                  states * HeadGroup::stateBytes(shape, count);
   return (bytes + 63) / 64 * 64;
 }
 
@@ -86,7 +43,7 @@ public:
         passes(shape.heads / count), threadBytes(attentionScratchBytes(shape, target)),
         thread(e.callField(k.args[0], QUERN_CALL_THREAD, e.getI64Type())),
         threads(e.callField(k.args[0], QUERN_CALL_THREADS, e.getI64Type())),
-        group(e, shape, e.at(k.args[10], e.mul(thread, threadBytes)), count) {}
+        made(HeadGroup::make(e, shape, target, e.at(k.args[10], e.mul(thread, threadBytes)), count)), group(*made) {}
 
   void emit();
 
@@ -99,7 +56,15 @@ private:
   };
   Unit unit(Value row, Value pass);
   Value statesOf(Value owner) {
-    return e.at(k.args[10], e.add(e.mul(owner, threadBytes), HeadGroup::tileWorkBytes(count)));
+    int64_t at = HeadGroup::tileWorkBytes(shape, count) + kChunkRows * HeadGroup::queryBytes(shape, count);
+    return e.at(k.args[10], e.add(e.mul(owner, threadBytes), at));
+  }
+  /// The queries of a chunk's row as tiles take them; `prepare` first.
+  Value prepared(const Unit &u, Value row) {
+    if (HeadGroup::queryBytes(shape, count) == 0)
+      return u.queries;
+    Value own = e.at(k.args[10], e.add(e.mul(thread, threadBytes), HeadGroup::tileWorkBytes(shape, count)));
+    return e.at(own, e.mul(row, HeadGroup::queryBytes(shape, count)));
   }
   Value stateAt(Value states, Value index) { return e.at(states, e.mul(index, HeadGroup::stateBytes(shape, count))); }
   Value sharedCache(Value rows);
@@ -113,14 +78,15 @@ private:
   const AttentionShape &shape;
   int64_t count, passes, threadBytes;
   Value thread, threads;
-  HeadGroup group;
+  std::unique_ptr<HeadGroup> made;
+  HeadGroup &group;
 };
 
 } // namespace
 
 AttentionEmitter::Unit AttentionEmitter::unit(Value row, Value pass) {
   Value head = e.div(pass, passes / shape.kvHeads), bytes = e.mul(pass, count * shape.headDim * 4);
-  auto [keys, values] = headCache(e, k.args[4], k.args[5], row, k.args[9], head, shape.kvHeads, shape.headDim);
+  auto [keys, values] = headCache(e, k.args[4], k.args[5], row, k.args[9], head, shape.layout());
   Value last = loadPosition(e, k.args[3], row);
   // 512 keys, doubled until there are no more than 32 spans.
   Value excess = e.div(last, kSpans * kLeastSpan);
@@ -146,14 +112,18 @@ void AttentionEmitter::chunk(Value first, Value last, Value pass) {
     e.loop(first, last, e.i64(1), [&](Value row) { body(row, stateAt(states, e.mul(e.sub(row, first), 2))); });
   };
   Value next = e.i64(HeadGroup::stateBytes(shape, count)); // from a row's state to that of its span
-  forRows([&](Value, Value total) { group.begin(total), group.begin(e.at(total, next)); });
+  forRows([&](Value row, Value total) {
+    group.begin(total), group.begin(e.at(total, next));
+    Unit u = unit(row, pass);
+    group.prepare(u.queries, prepared(u, e.sub(row, first)));
+  });
   Value end = unit(e.sub(last, e.i64(1)), pass).end;
   e.loop(e.i64(0), end, e.i64(kKeyTile), [&](Value at) {
     forRows([&](Value row, Value total) {
       Unit u = unit(row, pass);
       e.ifThen(e.less(at, u.end), [&] {
         Value tileEnd = e.min(u.end, e.add(at, kKeyTile)), span = e.at(total, next);
-        group.tile(span, u.queries, u.keys, u.values, at, tileEnd);
+        group.tile(span, prepared(u, e.sub(row, first)), u.keys, u.values, at, tileEnd);
         Value rest = arith::AndIOp::create(e, tileEnd, e.sub(u.span, e.i64(1)));
         Value spanEnds = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, rest, e.i64(0));
         Value rowEnds = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, tileEnd, u.end);
@@ -176,8 +146,10 @@ void AttentionEmitter::split(Value units) {
     Value state = stateAt(spanStates(index), span);
     e.ifThen(e.less(first, end), [&] {
       group.begin(state);
+      Value queries = prepared(u, e.i64(0));
+      group.prepare(u.queries, queries);
       e.loop(first, end, e.i64(kKeyTile), [&](Value at) {
-        group.tile(state, u.queries, u.keys, u.values, at, e.min(end, e.add(at, kKeyTile)));
+        group.tile(state, queries, u.keys, u.values, at, e.min(end, e.add(at, kKeyTile)));
       });
     });
   });

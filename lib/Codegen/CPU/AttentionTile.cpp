@@ -2,12 +2,29 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 using namespace mlir;
 using namespace quern::codegen;
 
 static constexpr double kLowest = -std::numeric_limits<float>::max();
 static constexpr int64_t kKeptAt = 0, kTakenAt = 1, kGreatestAt = 2; // vectors in the work memory, a lane a head
+
+std::unique_ptr<HeadGroup> HeadGroup::make(Emitter &e, const AttentionShape &shape, const Target &target, Value work,
+                                           int64_t count) {
+  if (shape.cache == CacheKind::F16)
+    return std::make_unique<HalfGroup>(e, shape, work, count);
+  return std::make_unique<ByteGroup>(e, shape, work, count, target.signedCodes);
+}
+
+int64_t HeadGroup::tileWorkBytes(const AttentionShape &shape, int64_t count) {
+  int64_t own = shape.cache == CacheKind::F16 ? 0 : ByteGroup::workBytes(shape.layout(), count);
+  return (count * kKeyTile + 3 * 16) * 4 + own;
+}
+
+int64_t HeadGroup::queryBytes(const AttentionShape &shape, int64_t count) {
+  return shape.cache == CacheKind::F16 ? 0 : count * ByteGroup::headQueryBytes(shape.layout());
+}
 
 void HeadGroup::begin(Value state) {
   e.loop(e.i64(0), e.i64(sumsAt(count)), e.i64(64),
@@ -17,12 +34,13 @@ void HeadGroup::begin(Value state) {
 }
 
 /// Scores of 16 keys for each head: the dot product over D in two partial sums (even and odd d), times the scale.
-Emitter::Values HeadGroup::scoreBlock(Value queries, Value block) {
+Emitter::Values HalfGroup::scoreBlock(Value queries, Value tile, Value at) {
+  Value block = e.at(tile, e.mul(at, shape.headDim * 2));
   Values zeros(2 * count, e.real(e.f32s(), 0));
   Values sums = e.loop(e.i64(0), e.i64(shape.headDim), e.i64(2), zeros, [&](Value d, ValueRange carried) {
     Values next(carried);
     Value line = e.at(block, e.mul(d, kKeyBlock * 2));
-    e.prefetchFar(e.at(line, kKeyTile * shape.headDim * 2)); // the same keys of the next tile
+    e.prefetchFar(e.at(line, layout.tileBytes())); // the same keys of the next tile
     for (int64_t odd = 0; odd < 2; ++odd) {
       Value keys = e.widen(e.load(e.vec(kKeyBlock, e.getF16Type()), e.at(line, odd * kKeyBlock * 2), 32));
       for (int64_t r = 0; r < count; ++r) {
@@ -39,22 +57,25 @@ Emitter::Values HeadGroup::scoreBlock(Value queries, Value block) {
   return scores;
 }
 
-/// Scores of the keys [first, end) of a tile into the heads' weights; returns the heads' maxima.
-Value HeadGroup::scoreTile(Value queries, Value keys, Value first, Value end) {
+Value HeadGroup::validLanes(Value left) {
   llvm::SmallVector<int32_t> order(kKeyBlock);
-  for (int32_t i = 0; i < kKeyBlock; ++i)
-    order[i] = i;
+  std::iota(order.begin(), order.end(), 0);
   Value lane = arith::ConstantOp::create(e, DenseIntElementsAttr::get(e.i32s(), order));
+  Value bound = e.splat(arith::TruncIOp::create(e, e.getI32Type(), left), e.i32s());
+  return arith::CmpIOp::create(e, arith::CmpIPredicate::slt, lane, bound);
+}
+
+/// Scores of the first keys of a tile into the heads' weights; returns the heads' maxima.
+Value HeadGroup::scoreTile(Value queries, Value tile, Value tileKeys) {
   Value lowest = e.real(e.f32s(), kLowest);
   Values none(count, lowest);
-  Values greatest = e.loop(first, end, e.i64(kKeyBlock), none, [&](Value at, ValueRange carried) {
+  Values greatest = e.loop(e.i64(0), tileKeys, e.i64(kKeyBlock), none, [&](Value at, ValueRange carried) {
     Values next(carried);
-    Values scores = scoreBlock(queries, e.at(keys, e.mul(at, shape.headDim * 2)));
-    Value left = e.splat(arith::TruncIOp::create(e, e.getI32Type(), e.sub(end, at)), e.i32s());
-    Value valid = arith::CmpIOp::create(e, arith::CmpIPredicate::slt, lane, left);
+    Values scores = scoreBlock(queries, tile, at);
+    Value valid = validLanes(e.sub(tileKeys, at));
     for (int64_t r = 0; r < count; ++r) {
       Value score = arith::SelectOp::create(e, valid, scores[r], lowest);
-      e.store(score, e.at(weights(r), e.mul(e.sub(at, first), 4)), 4);
+      e.store(score, e.at(weights(r), e.mul(at, 4)), 4);
       next[r] = e.maxf(next[r], score);
     }
     return next;
@@ -75,7 +96,6 @@ void HeadGroup::mergeTotals(Value state, Value laterMaxima, Value laterTotals) {
   e.store(taken, lanes(kTakenAt), 4);
 }
 
-/// sums = sums * kept + later * taken, for 16 elements of a head.
 void HeadGroup::mergeSums(Value state, int64_t head, Value offset, Value later) {
   Value address = e.at(state, e.add(offset, sumsAt(head)));
   Value kept = e.mulf(e.load(e.f32s(), address, 4), splatLane(lanes(kKeptAt), head));
@@ -83,7 +103,8 @@ void HeadGroup::mergeSums(Value state, int64_t head, Value offset, Value later) 
 }
 
 void HeadGroup::tile(Value state, Value queries, Value keys, Value values, Value first, Value end) {
-  Value greatest = scoreTile(queries, keys, first, end), tileKeys = e.sub(end, first);
+  Value tileKeys = e.sub(end, first), offset = e.mul(first, layout.positionBytes());
+  Value greatest = scoreTile(queries, e.at(keys, offset), tileKeys);
   e.store(greatest, lanes(kGreatestAt), 4);
   Values sums;
   for (int64_t r = 0; r < count; ++r) {
@@ -96,18 +117,18 @@ void HeadGroup::tile(Value state, Value queries, Value keys, Value values, Value
     })[0]);
   }
   mergeTotals(state, greatest, e.foldLanes(sums, [&](Value a, Value b) { return e.addf(a, b); }));
-  weighValues(state, e.at(values, e.mul(first, shape.headDim * 2)), tileKeys);
+  weighValues(state, e.at(values, offset), tileKeys);
 }
 
-/// Merges the weighted values of a tile, 16 elements of a head at a time.
-void HeadGroup::weighValues(Value state, Value values, Value tileKeys) {
+/// 16 elements of a head at a time.
+void HalfGroup::weighValues(Value state, Value tile, Value tileKeys) {
   Values zeros(count, e.real(e.f32s(), 0));
   auto pass = [&](Value d, bool prefetches) {
     Values weighted = e.loop(e.i64(0), tileKeys, e.i64(1), zeros, [&](Value key, ValueRange carried) {
       Values next(carried);
-      Value address = e.at(values, e.mul(e.add(e.mul(key, shape.headDim), d), 2));
+      Value address = e.at(tile, e.mul(e.add(e.mul(key, shape.headDim), d), 2));
       if (prefetches)
-        e.prefetchFar(e.at(address, kKeyTile * shape.headDim * 2)); // the same values of the next tile
+        e.prefetchFar(e.at(address, layout.tileBytes())); // the same values of the next tile
       Value value = e.widen(e.load(e.vec(16, e.getF16Type()), address, 32));
       for (int64_t r = 0; r < count; ++r) {
         Value weight = e.load(e.getF32Type(), e.at(weights(r), e.mul(key, 4)), 4);

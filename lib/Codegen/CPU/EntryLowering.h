@@ -20,11 +20,13 @@ struct Work {
   llvm::StringRef unit = "";     ///< what the operations run on: "dot" for bytes, "fma" for f32
 };
 
-/// Lowers one entry function into `e`'s new function. `profiled`: all threads meet after each kernel, and tell so.
+/// Lowers one entry function into `e`'s new function, over caches of one kind. `profiled`: all threads meet after each
+/// kernel, and tell so.
 class EntryLowering {
 public:
-  EntryLowering(mlir::func::FuncOp entry, KernelLibrary &library, Emitter &e, mlir::Value call, bool profiled)
-      : entry(entry), library(library), e(e), call(call), profiled(profiled) {}
+  EntryLowering(mlir::func::FuncOp entry, KernelLibrary &library, Emitter &e, mlir::Value call,
+                CacheKind cacheKind, bool profiled)
+      : entry(entry), library(library), e(e), call(call), cacheKind(cacheKind), profiled(profiled) {}
 
   mlir::LogicalResult run();
   int64_t perThreadBytes() const { return perThread; }
@@ -65,6 +67,7 @@ private:
   KernelLibrary &library;
   Emitter &e;
   mlir::Value call;
+  CacheKind cacheKind;
   bool profiled;
   mlir::Operation *current = nullptr; ///< the op being lowered
   llvm::SmallVector<mlir::Attribute> ops;

@@ -5,6 +5,7 @@
 #define QUERN_LIB_CODEGEN_CPU_KERNELS_H
 
 #include "Emitter.h"
+#include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/PanelLayout.h"
 #include "quern/Codegen/Target.h"
 
@@ -49,12 +50,19 @@ mlir::func::FuncOp emitRotaryAngles(mlir::ModuleOp module, llvm::StringRef name,
 mlir::func::FuncOp emitRotary(mlir::ModuleOp module, llvm::StringRef name, int64_t headDim, bool interleaved);
 
 /// (call, k, kStride, v, vStride, positions, caches, capacities, T, layer): stores keys and values. Split by rows.
-mlir::func::FuncOp emitCacheAppend(mlir::ModuleOp module, llvm::StringRef name, int64_t kvHeads, int64_t headDim);
+mlir::func::FuncOp emitCacheAppend(mlir::ModuleOp module, llvm::StringRef name, const CacheLayout &layout,
+                                   const Target &target);
+
+/// Digits of the whole numbers that queries and weights become over a q8_0 cache.
+inline constexpr int64_t kByteAttentionDigits = 2;
 
 /// What an attention kernel is made for.
 struct AttentionShape {
   int64_t heads, kvHeads, headDim;
   double scale;
+  CacheKind cache = CacheKind::F16;
+
+  CacheLayout layout() const { return {cache, kvHeads, headDim}; }
 };
 /// (call, q, qStride, positions, caches, capacities, y, yStride, T, layer, scratch). Split by rows, heads and, where
 /// these are few, keys; then threads meet in a barrier within. `scratch` is the threads' working memory of
@@ -66,6 +74,13 @@ int64_t attentionScratchBytes(const AttentionShape &shape, const Target &target)
 
 /// x / (1 + exp(-x)).
 mlir::Value emitSilu(Emitter &e, mlir::Value x);
+/// Up to 32 numbers with one scale: max |x| / limit, codes x / scale to the nearest, ties to even; zeros if it is zero.
+struct QuantizedGroup {
+  mlir::Value scale;                      ///< f32
+  llvm::SmallVector<mlir::Value, 2> codes; ///< vectors of i32
+};
+/// `x`: one or two vectors of 16.
+QuantizedGroup emitQuantizeGroup(Emitter &e, llvm::ArrayRef<mlir::Value> x, double limit);
 /// Writes one unit of 64 activations (four vectors of 16) as act8 at `out` (see ActivationLayout.h).
 void emitQuantizeUnit(Emitter &e, llvm::ArrayRef<mlir::Value> x, mlir::Value out);
 

@@ -150,14 +150,26 @@ LogicalResult EntryLowering::lowerRotary(lm::RotaryOp op) {
   return success();
 }
 
+/// A pair takes a product and a sum of each element of key and value; of bytes, those of each digit.
+static Work attentionWork(const AttentionShape &shape) {
+  bool halves = shape.cache == CacheKind::F16;
+  int64_t products = shape.heads * shape.headDim * 2 * 2;
+  return {.cacheBytesPerKey = shape.kvHeads * shape.layout().positionBytes() * 2,
+          .operationsPerPair = halves ? products : products * kByteAttentionDigits,
+          .unit = halves ? "fma" : "dot"};
+}
+
 LogicalResult EntryLowering::lowerAttention(lm::AttentionOp op) {
   lm::CacheType cache = op.getCache().getType();
-  AttentionShape shape{op.getHeads(), cache.getKvHeads(), cache.getHeadDim(), op.getScale().convertToFloat()};
+  AttentionShape shape{op.getHeads(), cache.getKvHeads(), cache.getHeadDim(), op.getScale().convertToFloat(),
+                       cacheKind};
   if (shape.headDim % 16 != 0)
     return op.emitError("the head size ") << shape.headDim << " is not a multiple of 16, which kernels need";
+  CacheLayout layout = shape.layout();
+  std::string kind = cacheKindSuffix(cacheKind);
   std::string suffix = std::to_string(shape.kvHeads) + "x" + std::to_string(shape.headDim);
-  auto append = library.get("cache_append_" + suffix, [&](StringRef name) {
-    return emitCacheAppend(library.module, name, shape.kvHeads, shape.headDim);
+  auto append = library.get("cache_append" + kind + "_" + suffix, [&](StringRef name) {
+    return emitCacheAppend(library.module, name, layout, library.target);
   });
   Value positions = address(op.getPositions()), rows = rowsOf(op.getQuery()), layer = e.i64(op.getLayer());
   Access cacheWrite{-1, int64_t(op.getLayer()), 1, "rows"}, cacheRead{-1, int64_t(op.getLayer()), 1, ""};
@@ -167,17 +179,13 @@ LogicalResult EntryLowering::lowerAttention(lm::AttentionOp op) {
            {access(op.getKey(), "rows"), access(op.getValue(), "rows")}, {cacheWrite});
 
   perThread = std::max(perThread, attentionScratchBytes(shape, library.target));
-  std::string name = "attention_" + std::to_string(shape.heads) + "x" + suffix + "_" + nameOf(shape.scale);
+  std::string name = "attention" + kind + "_" + std::to_string(shape.heads) + "x" + suffix + "_" + nameOf(shape.scale);
   auto kernel = library.get(
       name, [&](StringRef kernelName) { return emitAttention(library.module, kernelName, shape, library.target); });
   emitCall(kernel,
            {address(op.getQuery()), e.i64(stride(op.getQuery())), positions, caches, cacheCapacities,
             address(op.getOut()), e.i64(stride(op.getOut())), rows, layer, scratch},
-           {access(op.getQuery(), ""), cacheRead}, {access(op.getOut(), "")},
-           // Keys and values are f16; a pair takes a product and a sum of each element of both.
-           {.cacheBytesPerKey = shape.kvHeads * shape.headDim * 2 * 2,
-            .operationsPerPair = shape.heads * shape.headDim * 2 * 2,
-            .unit = "fma"});
+           {access(op.getQuery(), ""), cacheRead}, {access(op.getOut(), "")}, attentionWork(shape));
   return success();
 }
 

@@ -149,20 +149,25 @@ private:
   LogicalResult lower(func::FuncOp entry, KernelLibrary &library) {
     if (!entry->hasAttr(kArenaSizes))
       return entry.emitError("has no memory plan; run lm-plan-memory first");
-    if (failed(emit(entry, entry.getName().str(), library, /*profiled=*/false)))
-      return failure();
-    if (profiled && failed(emit(entry, entry.getName().str() + kProfiledSuffix, library, /*profiled=*/true)))
-      return failure();
+    bool cached = llvm::any_of(entry.getArgumentTypes(), [](Type type) { return isa<lm::CacheType>(type); });
+    for (CacheKind kind : ArrayRef(kCacheKinds).take_front(cached ? std::size(kCacheKinds) : 1)) {
+      std::string name = entry.getName().str() + cacheKindSuffix(kind);
+      if (failed(emit(entry, name, library, kind, /*marks=*/false)))
+        return failure();
+      if (profiled && failed(emit(entry, name + kProfiledSuffix, library, kind, /*marks=*/true)))
+        return failure();
+    }
     entry.erase();
     return success();
   }
 
-  LogicalResult emit(func::FuncOp entry, const std::string &name, KernelLibrary &library, bool marks) {
+  LogicalResult emit(func::FuncOp entry, const std::string &name, KernelLibrary &library, CacheKind kind,
+                     bool marks) {
     Emitter e(entry.getLoc(), &getContext());
     e.setInsertionPoint(entry);
     auto lowered = func::FuncOp::create(e, name, e.getFunctionType({e.ptr()}, {}));
     e.setInsertionPointToEnd(lowered.addEntryBlock());
-    EntryLowering lowering(entry, library, e, lowered.getArgument(0), marks);
+    EntryLowering lowering(entry, library, e, lowered.getArgument(0), kind, marks);
     if (failed(lowering.run()))
       return failure();
     func::ReturnOp::create(e);

@@ -15,31 +15,41 @@ Value quern::codegen::emitSilu(Emitter &e, Value x) {
   return arith::DivFOp::create(e, x, e.addf(one, exponential));
 }
 
+QuantizedGroup quern::codegen::emitQuantizeGroup(Emitter &e, ArrayRef<Value> x, double limit) {
+  // |x| compares as its bits do, so the greatest is an integer maximum.
+  auto magnitude = [&](Value v) { return e.bitAnd(e.bitcast(v, e.i32s()), 0x7fffffff); };
+  auto greater = [&](Value a, Value b) { return e.createOrFold<arith::MaxSIOp>(a, b); };
+  Value bits = magnitude(x.front());
+  for (Value more : x.drop_front())
+    bits = greater(bits, magnitude(more));
+  Value largest = arith::BitcastOp::create(e, e.getF32Type(), e.treeFold(bits, greater));
+  QuantizedGroup out{arith::DivFOp::create(e, largest, e.real(e.getF32Type(), limit)), {}};
+  Value zero = e.real(e.getF32Type(), 0);
+  Value inverse = arith::DivFOp::create(e, e.real(e.getF32Type(), 1), out.scale);
+  Value isZero = arith::CmpFOp::create(e, arith::CmpFPredicate::OEQ, out.scale, zero);
+  Value factor = e.splat(arith::SelectOp::create(e, isZero, zero, inverse), e.f32s());
+  for (Value part : x) {
+    Value rounded = math::RoundEvenOp::create(e, e.mulf(part, factor));
+    out.codes.push_back(arith::FPToSIOp::create(e, e.i32s(), rounded));
+  }
+  return out;
+}
+
 void quern::codegen::emitQuantizeUnit(Emitter &e, ArrayRef<Value> x, Value out) {
   for (int64_t group = 0; group < 2; ++group) {
-    // |x| compares as its bits do, so the greatest is an integer maximum.
-    auto magnitude = [&](Value v) { return e.bitAnd(e.bitcast(v, e.i32s()), 0x7fffffff); };
-    auto greater = [&](Value a, Value b) { return e.createOrFold<arith::MaxSIOp>(a, b); };
-    Value bits = e.treeFold(greater(magnitude(x[2 * group]), magnitude(x[2 * group + 1])), greater);
-    Value largest = arith::BitcastOp::create(e, e.getF32Type(), bits);
-    Value scale = arith::DivFOp::create(e, largest, e.real(e.getF32Type(), 127));
-    Value zero = e.real(e.getF32Type(), 0);
-    Value inverse = arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale);
-    Value isZero = arith::CmpFOp::create(e, arith::CmpFPredicate::OEQ, scale, zero);
-    Value factor = e.splat(arith::SelectOp::create(e, isZero, zero, inverse), e.f32s());
+    QuantizedGroup quantized = emitQuantizeGroup(e, x.slice(2 * group, 2), 127);
     Value sum;
     for (int64_t half = 0; half < 2; ++half) {
       int64_t part = 2 * group + half;
-      Value rounded = math::RoundEvenOp::create(e, e.mulf(x[part], factor));
-      Value codes = arith::FPToSIOp::create(e, e.i32s(), rounded);
+      Value codes = quantized.codes[half];
       e.store(arith::TruncIOp::create(e, e.i8s(16), codes), e.at(out, 16 * part), 8);
       Value negated = e.sub(e.number(e.getI32Type(), 0), e.treeSum(codes));
       e.store(negated, e.at(out, kActSums16 + 4 * part), 4);
       sum = sum ? e.add(sum, negated) : negated;
     }
     e.store(sum, e.at(out, kActSums32 + 4 * group), 4);
-    e.store(scale, e.at(out, kActScales + 4 * group), 4);
-    e.store(e.negf(e.mulf(scale, e.toFloat(sum))), e.at(out, kActScaledSums + 4 * group), 4);
+    e.store(quantized.scale, e.at(out, kActScales + 4 * group), 4);
+    e.store(e.negf(e.mulf(quantized.scale, e.toFloat(sum))), e.at(out, kActScaledSums + 4 * group), 4);
   }
 }
 

@@ -3,14 +3,16 @@
 #include "CompiledModule.h"
 
 #include "lib/Reference/Arithmetic.h"
-#include "lib/Reference/Halves.h"
+#include "quern/Codegen/CacheLayout.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
+#include <map>
 #include <numeric>
 #include <random>
 
 using namespace quern;
+using codegen::CacheKind;
 using reference::MultiplyAdd;
 
 namespace {
@@ -25,7 +27,7 @@ struct Shape {
 
 /// Groups of one, of several and of a prime number of heads; head sizes of whole and half lines; up to two spans of 512
 /// keys. 16,449 keys have spans of 1,024.
-constexpr Shape kShapes[] = {{6, 2, 32, 600}, {7, 1, 64, 530}, {3, 3, 16, 200}, {2, 1, 48, 130}, {10, 1, 16, 66},
+constexpr Shape kShapes[] = {{6, 2, 32, 600}, {7, 1, 64, 530}, {3, 3, 16, 200}, {2, 1, 48, 130}, {10, 1, 16, 66}, {2, 1, 128, 70},
                              {1, 1, 16, 16449}};
 
 /// One layer's cache of a sequence.
@@ -41,7 +43,7 @@ struct Sequence {
   std::vector<uint8_t> bytes;
 };
 
-class AttentionKernelTest : public testing::TestWithParam<Shape> {
+class AttentionKernelTest : public testing::TestWithParam<std::tuple<Shape, CacheKind>> {
 protected:
   void SetUp() override {
     width = shape.heads * shape.headDim, kvWidth = shape.kvHeads * shape.headDim;
@@ -60,11 +62,21 @@ protected:
                    ", tensor<?xi32>, " + cache + "\n  %one = dq.weight @one : " + type(width, width) +
                    "\n  %y = dq.matmul %a, [%one] : " + rows + ", [" + type(width, width) + "] -> " + rows +
                    "\n  return %y : " + rows + "\n}\n";
+    compiled = &codeOf(module, shape.name());
+    ASSERT_FALSE(compiled->empty());
+  }
+
+  using Code = std::vector<std::pair<const codegen::Target *, std::unique_ptr<CompiledModule>>>;
+  /// Code for each target that runs here, made once for the tests of a shape.
+  static const Code &codeOf(const ModuleText &module, const std::string &name) {
+    static std::map<std::string, Code> made;
+    auto [known, isNew] = made.try_emplace(name);
+    mlir::MLIRContext context;
     for (const codegen::Target &target : codegen::cpuTargets())
-      if (runsHere(target))
-        if (auto made = CompiledModule::make(context, module, target))
-          compiled.emplace_back(&target, std::move(made));
-    ASSERT_FALSE(compiled.empty());
+      if (isNew && runsHere(target))
+        if (auto code = CompiledModule::make(context, module, target))
+          known->second.emplace_back(&target, std::move(code));
+    return known->second;
   }
 
   static std::string type(int64_t n, int64_t k) {
@@ -92,7 +104,7 @@ protected:
     std::vector<int64_t> capacities;
     for (Sequence *sequence : sequences)
       caches.push_back(sequence->data()), capacities.push_back(sequence->capacity);
-    return code.call("f", positions, {positions.data(), caches.data(), capacities.data()}, width, threads);
+    return code.call("f" + std::string(codegen::cacheKindSuffix(kind)), positions, {positions.data(), caches.data(), capacities.data()}, width, threads);
   }
   /// Tokens [first, last) of one sequence.
   std::vector<float> step(const CompiledModule &code, int64_t first, int64_t last, Sequence &sequence, int64_t threads) {
@@ -106,29 +118,38 @@ protected:
   std::vector<float> row(const std::vector<float> &rows, int64_t t) const {
     return {rows.begin() + t * width, rows.begin() + (t + 1) * width};
   }
-  std::vector<float> exactRow(int64_t t, MultiplyAdd kind);
+  std::vector<float> exactRow(int64_t t, MultiplyAdd multiplyAdd);
   int64_t capacity() const { return (shape.tokens + 63) / 64 * 64; }
 
-  Shape shape = GetParam();
+  Shape shape = std::get<0>(GetParam());
+  CacheKind kind = std::get<1>(GetParam());
   int64_t width, kvWidth;
   std::vector<float> query, key, value;
-  mlir::MLIRContext context;
   ModuleText module;
-  std::vector<std::pair<const codegen::Target *, std::unique_ptr<CompiledModule>>> compiled;
+  const Code *compiled = nullptr;
 };
 
-std::vector<float> AttentionKernelTest::exactRow(int64_t t, MultiplyAdd kind) {
+/// A step of all rows up to t, of which the last counts.
+std::vector<float> AttentionKernelTest::exactRow(int64_t t, MultiplyAdd multiplyAdd) {
+  auto rows = [&](const std::vector<float> &table, int64_t columns, int64_t first) {
+    reference::Rows out(t + 1 - first, columns);
+    std::copy(table.begin() + first * columns, table.begin() + (t + 1) * columns, out.values.begin());
+    return out;
+  };
+  reference::Rows keys = rows(key, kvWidth, 0), values = rows(value, kvWidth, 0), last = rows(query, width, t);
   reference::KeyValueCache::Layer cache;
-  for (int64_t i = 0; i < (t + 1) * kvWidth; ++i) {
-    cache.keys.push_back(reference::roundToHalf(key[size_t(i)]));
-    cache.values.push_back(reference::roundToHalf(value[size_t(i)]));
-  }
-  std::vector<double> q(query.begin() + t * width, query.begin() + (t + 1) * width), out(size_t(width), 0.0);
-  auto arithmetic = reference::makeExactArithmetic(kind, 1);
+  reference::AttentionShape geometry{shape.kvHeads, shape.headDim, 0.25,
+                                     kind == CacheKind::F16 ? reference::CachePrecision::F16
+                                                            : reference::CachePrecision::Q8_0};
+  auto arithmetic = reference::makeExactArithmetic(multiplyAdd, 1);
+  reference::append({keys, values, reference::quantizeForCache(keys, shape.headDim),
+                     reference::quantizeForCache(values, shape.headDim)},
+                    geometry, cache);
+  std::vector<double> out(size_t(width), 0.0);
   for (int64_t head = 0; head < shape.heads; ++head) {
     size_t at = size_t(head * shape.headDim), size = size_t(shape.headDim);
-    arithmetic->attend(std::span<const double>(q).subspan(at, size), cache, t + 1, head / (shape.heads / shape.kvHeads),
-                       {shape.kvHeads, shape.headDim, 0.25, true}, std::span(out).subspan(at, size));
+    arithmetic->attend(last.row(0).subspan(at, size), cache, t + 1, head / (shape.heads / shape.kvHeads), geometry,
+                       std::span(out).subspan(at, size));
   }
   return {out.begin(), out.end()};
 }
@@ -136,14 +157,14 @@ std::vector<float> AttentionKernelTest::exactRow(int64_t t, MultiplyAdd kind) {
 } // namespace
 
 TEST_P(AttentionKernelTest, IsTheExactArithmetic) {
-  for (auto &[target, code] : compiled) {
+  for (auto &[target, code] : *compiled) {
     Sequence sequence(shape, capacity());
     std::vector<float> rows = all(*code, sequence);
-    MultiplyAdd kind = target->fusedMultiplyAdd ? MultiplyAdd::Fused : MultiplyAdd::Separate;
+    MultiplyAdd multiplyAdd = target->fusedMultiplyAdd ? MultiplyAdd::Fused : MultiplyAdd::Separate;
     for (int64_t t : {int64_t(0), int64_t(1), int64_t(14), int64_t(63), int64_t(64), shape.tokens / 2, shape.tokens - 3,
                       shape.tokens - 1}) {
       if (t < shape.tokens)
-        ASSERT_EQ(row(rows, t), exactRow(t, kind)) << target->name << ", row " << t;
+        ASSERT_EQ(row(rows, t), exactRow(t, multiplyAdd)) << target->name << ", row " << t;
     }
   }
 }
@@ -151,7 +172,7 @@ TEST_P(AttentionKernelTest, IsTheExactArithmetic) {
 TEST_P(AttentionKernelTest, DependsOnNeitherThreadsNorChunks) {
   if (shape.tokens > 1000)
     GTEST_SKIP() << "quadratic";
-  for (auto &[target, code] : compiled) {
+  for (auto &[target, code] : *compiled) {
     Sequence sequence(shape, capacity());
     std::vector<float> rows = all(*code, sequence);
     for (auto [threads, chunk] : {std::pair<int64_t, int64_t>(1, shape.tokens), {3, 64}, {2, 50}, {5, 7}, {4, 1}}) {
@@ -168,7 +189,7 @@ TEST_P(AttentionKernelTest, DependsOnNeitherThreadsNorChunks) {
 
 /// The last row alone: all ways to split its keys.
 TEST_P(AttentionKernelTest, OneRowOnAnyNumberOfThreads) {
-  for (auto &[target, code] : compiled) {
+  for (auto &[target, code] : *compiled) {
     Sequence sequence(shape, capacity());
     std::vector<float> last = row(all(*code, sequence), shape.tokens - 1);
     for (int64_t threads = 1; threads <= 9; ++threads)
@@ -181,7 +202,7 @@ TEST_P(AttentionKernelTest, OneRowOnAnyNumberOfThreads) {
 TEST_P(AttentionKernelTest, BatchesOfSequences) {
   if (shape.tokens > 1000)
     GTEST_SKIP() << "quadratic";
-  for (auto &[target, code] : compiled) {
+  for (auto &[target, code] : *compiled) {
     Sequence whole(shape, capacity());
     std::vector<float> rows = all(*code, whole), expected;
     std::vector<int32_t> positions = {int32_t(shape.tokens - 1), 3, 64, int32_t(shape.tokens / 2)};
@@ -199,5 +220,8 @@ TEST_P(AttentionKernelTest, BatchesOfSequences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionKernelTest, testing::ValuesIn(kShapes),
-                         [](const auto &info) { return "s" + info.param.name(); });
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionKernelTest,
+                         testing::Combine(testing::ValuesIn(kShapes), testing::ValuesIn(codegen::kCacheKinds)),
+                         [](const auto &info) {
+                           return "s" + std::get<0>(info.param).name() + "_" + codegen::cacheKindName(std::get<1>(info.param));
+                         });

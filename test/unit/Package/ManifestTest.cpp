@@ -15,7 +15,7 @@ Manifest sample() {
   manifest.inputs = {{"token_ids", "i32", {{-1, "tokens"}}}};
   manifest.outputs = {{"logits", "f32", {{-1, "outputs"}, {300, ""}}}};
   manifest.arena = {100, 64, {1000, 10}};
-  manifest.cache = {256, 64};
+  manifest.cache = {256, 64, {{"f16", 256}, {"q8_0", 136}}};
   manifest.code = {{"x86-64-v2", "code.x86-64-v2", {"sse4_2"}, {{"step", 64}}}};
   manifest.tokenizer = {7, {8, 9}, true, 290};
   manifest.chatTemplate = "chatml";
@@ -46,6 +46,16 @@ TEST(Manifest, ParsesWhatItPrints) {
   EXPECT_EQ(manifest->outputs[0].shape[0].size, "outputs");
 }
 
+TEST(Manifest, KnowsHalvesAloneWhereNoCacheTypesAre) {
+  Manifest earlier = sample();
+  earlier.cache.types.clear();
+  std::string json = printManifest(earlier);
+  EXPECT_EQ(json.find("q8_0"), std::string::npos);
+  auto manifest = parseManifest(json, "p");
+  ASSERT_TRUE(manifest);
+  EXPECT_EQ(manifest->cache.types, (std::map<std::string, int64_t>{{"f16", 256}}));
+}
+
 TEST(Manifest, RefusesOtherVersions) {
   EXPECT_NE(refusal("\"abi_version\": 2", "\"abi_version\": 3").find("compile the model again"), std::string::npos);
   EXPECT_NE(refusal("\"abi_version\": 2", "\"abi_version\": 0").find("compile the model again"), std::string::npos);
@@ -72,6 +82,7 @@ TEST(Manifest, RefusesWhatDoesNotHoldTogether) {
             std::string::npos);
   EXPECT_NE(refusal("\"section\": \"code.x86-64-v2\"", "\"section\": \"weights\"").find("no code section"),
             std::string::npos);
+  EXPECT_NE(refusal("\"q8_0\": 136", "\"q8_0\": -1").find("'cache type q8_0'"), std::string::npos);
   EXPECT_NE(refusal("language_model", "image_model").find("image_model"), std::string::npos);
   EXPECT_NE(refusal("\"temperature\": 0.5", "\"temperature\": \"hot\"").find("'temperature'"), std::string::npos);
 }

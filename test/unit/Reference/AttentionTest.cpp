@@ -57,9 +57,9 @@ TEST(Attention, RefusesAGap) {
 TEST(Attention, RoundsTheCacheToF16UnlessToldNotTo) {
   double v = 1.0 + std::ldexp(1.0, -11) + std::ldexp(1.0, -20), tie = 1.0 + 3 * std::ldexp(1.0, -11);
   std::vector<double> stored;
-  for (bool half : {true, false}) {
+  for (CachePrecision cache : {CachePrecision::F16, CachePrecision::Double}) {
     TestModule test;
-    auto out = attend(test.load(kAttention, {.halfCache = half}), {1, 1, 1, 1}, {1, 0}, {v, tie}, {0});
+    auto out = attend(test.load(kAttention, {.cache = cache}), {1, 1, 1, 1}, {1, 0}, {v, tie}, {0});
     ASSERT_TRUE(out);
     stored.insert(stored.end(), out->front().values.begin(), out->front().values.begin() + 2);
   }
@@ -72,4 +72,13 @@ TEST(Attention, HalvesOverflowAndUnderflow) {
   auto out = attend(test.load(kAttention), {0, 0, 0, 0}, {0, 0}, {1.5 * tiny, 65519}, {0});
   ASSERT_TRUE(out);
   expectNear(out->front(), {2 * tiny, 65504, 2 * tiny, 65504}, 0);
+}
+
+/// Two elements are one group: scales 2 / 127 and 1 / 127 as f16, codes 127 and 64 (of 63.5), and -127 and 0.
+TEST(Attention, KeepsTheCacheInBytesWhereTold) {
+  TestModule test;
+  auto out = attend(test.load(kAttention, {.cache = CachePrecision::Q8_0}), {0, 0, 0, 0}, {1, 0}, {2, 1}, {0});
+  ASSERT_TRUE(out);
+  double scale = std::ldexp(std::nearbyint(std::ldexp(2.0 / 127, 16)), -16); // 2 / 127 lies between 2^-6 and 2^-5
+  expectNear(out->front(), {127 * scale, 64 * scale, 127 * scale, 64 * scale}, 0);
 }

@@ -112,6 +112,21 @@ TEST_F(CApiTest, ChoosesCode) {
   EXPECT_NE(masked.error().message.find("x86-64 lacks sse2"), std::string::npos);
 }
 
+TEST_F(CApiTest, ChoosesTheCacheType) {
+  EXPECT_TRUE(open([](auto &options) { options.cache_type = "f16"; }));
+  auto missing = open([](auto &options) { options.cache_type = "q8_0"; });
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().status, QUERN_UNSUPPORTED);
+  EXPECT_NE(missing.error().message.find("no code for a key-value cache of type 'q8_0' (--cache-type); the types are f16; "
+                                         "compile the model again"),
+            std::string::npos);
+  // Options of before this field; what lies behind them is not read.
+  EXPECT_TRUE(open([](auto &options) {
+    options.struct_size = offsetof(quern_model_options, cache_type);
+    options.cache_type = "q8_0";
+  }));
+}
+
 TEST_F(CApiTest, ConvertsText) {
   auto model = open();
   std::string text = "hello <think>\xF0\x9F\xA6\x99";
