@@ -88,6 +88,11 @@ const Tensor *File::tensor(std::string_view name) const {
   return found == tensorIndex.end() ? nullptr : &tensorList[found->second];
 }
 
+void File::release(std::span<const std::byte> data) const {
+  for (const MappedFile &mapping : mappings)
+    mapping.release(data);
+}
+
 const Value *File::value(std::string_view key) const {
   auto found = entryIndex.find(key);
   return found == entryIndex.end() ? nullptr : &entries[found->second].value;

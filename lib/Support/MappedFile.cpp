@@ -1,6 +1,7 @@
 #include "quern/Support/MappedFile.h"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -40,6 +41,15 @@ Result<MappedFile> MappedFile::open(const std::string &path) {
     return failWith(path, "map", error);
   file.content = {static_cast<const std::byte *>(address), size};
   return file;
+}
+
+void MappedFile::release(std::span<const std::byte> part) const {
+  if (part.data() < content.data() || part.data() + part.size() > content.data() + content.size())
+    return;
+  auto page = uintptr_t(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(part.data());
+  uintptr_t first = (begin + page - 1) / page * page, last = (begin + part.size()) / page * page;
+  if (first < last)
+    madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

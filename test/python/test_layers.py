@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 BELOW = {
     "Support": set(),
     "Formats": {"Support"},
-    "Quantize": {"Support", "Formats"},
     "Runtime": {"Support", "Package"},
     "Package": {"Support", "Runtime"},
     "Import": {"Support", "Formats", "Package", "Runtime"},
+    "Quantize": {"Support", "Formats", "Import"},
     "Transforms": {"Support", "Formats"},
     "Codegen": {"Support", "Formats", "Runtime", "Transforms"},
     "Pipelines": {"Support", "Formats", "Runtime", "Package", "Import", "Transforms", "Codegen"},

@@ -23,6 +23,7 @@ int runCommands(CLI::App &root, const std::vector<Command> &commands, int argc, 
 // The commands of `quern`, which needs the runtime only. `argv` is kept for those that hand over to `quern-compiler`.
 Command addCompile(CLI::App &root, char **argv);
 Command addConvert(CLI::App &root, char **argv);
+Command addQuantize(CLI::App &root, char **argv);
 Command addRun(CLI::App &root);
 Command addInspect(CLI::App &root, char **argv);
 Command addBench(CLI::App &root);

@@ -1,4 +1,4 @@
-// `quern compile` and `quern convert`: hand over to `quern-compiler`, their flags and help included.
+// `quern compile`, `quern convert` and `quern quantize`: hand over to `quern-compiler`, their flags and help included.
 #include "Command.h"
 #include "Common.h"
 
@@ -17,4 +17,8 @@ cli::Command cli::addCompile(CLI::App &root, char **argv) {
 
 cli::Command cli::addConvert(CLI::App &root, char **argv) {
   return handOver(root, argv, "convert", "Write a model as one GGUF file");
+}
+
+cli::Command cli::addQuantize(CLI::App &root, char **argv) {
+  return handOver(root, argv, "quantize", "Give the tensors of a model other types");
 }

@@ -11,6 +11,7 @@ Command addConvertModel(CLI::App &root);
 Command addInspectGguf(CLI::App &root);
 Command addReferenceLogits(CLI::App &root);
 Command addEncodeBlocks(CLI::App &root);
+Command addQuantizeFile(CLI::App &root);
 
 } // namespace quern::cli
 

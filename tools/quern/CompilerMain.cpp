@@ -8,7 +8,7 @@ int main(int argc, char **argv) {
   root.require_subcommand(1);
   root.get_formatter()->column_width(36);
   return cli::runCommands(root,
-                          {cli::addCompileModel(root), cli::addConvertModel(root), cli::addInspectGguf(root),
-                           cli::addReferenceLogits(root), cli::addEncodeBlocks(root)},
+                          {cli::addCompileModel(root), cli::addConvertModel(root), cli::addQuantizeFile(root),
+                           cli::addInspectGguf(root), cli::addReferenceLogits(root), cli::addEncodeBlocks(root)},
                           argc, argv);
 }

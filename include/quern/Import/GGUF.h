@@ -110,6 +110,8 @@ public:
   std::span<const Tensor> tensors() const { return tensorList; }
   /// Null if there is none of that name.
   const Tensor *tensor(std::string_view name) const;
+  /// For who streams through the tensors: the memory of `data`, part of one, may go; it is read again when it is used.
+  void release(std::span<const std::byte> data) const;
 
   /// The first part's metadata, in the order of the file.
   struct Entry {

@@ -27,6 +27,10 @@ public:
 
   std::span<const std::byte> bytes() const { return content; }
 
+  /// Lets the system take back the memory of whole pages of `part`; what is read of it later comes from the file again.
+  /// Does nothing for what lies elsewhere.
+  void release(std::span<const std::byte> part) const;
+
 private:
   std::span<const std::byte> content;
 };

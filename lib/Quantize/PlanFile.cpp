@@ -1,0 +1,66 @@
+#include "quern/Quantize/QuantizeFile.h"
+
+#include "FileType.h"
+
+#include <map>
+
+using namespace quern;
+using namespace quern::quantize;
+
+static constexpr uint64_t kAlignment = 32; // GGUF's usual one, which the writer keeps
+
+uint64_t FilePlan::bytes() const {
+  uint64_t sum = 0;
+  for (const TensorPlan &tensor : tensors)
+    sum += (tensor.bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return sum;
+}
+
+static Status check(const std::string &path, const TensorPlan &plan, bool allowRequantize) {
+  std::string start = path + ": tensor '" + std::string(plan.tensor->name) + "' ";
+  if (plan.copied())
+    return {};
+  if (!plan.from)
+    return fail(start + "holds " + plan.tensor->type->name + ", which cannot become " + plan.to->name);
+  if (plan.to->ggufType < 0)
+    return fail(start + "would become " + plan.to->name + ", for which GGUF has no type; choose another format");
+  if (plan.from->spec && !allowRequantize)
+    return fail(start + "is quantized already, as " + plan.from->name + ", and would lose more as " + plan.to->name +
+                "; start from a float model, or pass --allow-requantize");
+  return {};
+}
+
+/// The number of the type that most weights have.
+static uint32_t commonFileType(const std::vector<TensorPlan> &tensors) {
+  std::map<std::string_view, uint64_t> elements;
+  for (const TensorPlan &plan : tensors)
+    if (plan.to)
+      elements[plan.to->name] += plan.tensor->elements;
+  std::pair<std::string_view, uint64_t> most = {"F32", 0};
+  for (const auto &entry : elements)
+    if (entry.second > most.second)
+      most = entry;
+  return fileTypeOf(most.first).value_or(0);
+}
+
+Result<FilePlan> quantize::planFile(const gguf::File &file, const ElementTypes &types, const FileOptions &options) {
+  std::vector<TensorShape> shapes;
+  for (const gguf::Tensor &tensor : file.tensors())
+    shapes.push_back({std::string(tensor.name), tensor.dims});
+  QUERN_ASSIGN(auto chosen, options.assignment->assign(shapes, types, options.importance.has_value()));
+  FilePlan plan;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const gguf::Tensor &tensor = file.tensors()[i];
+    const ElementType *from = types.find(tensor.typeId);
+    TensorPlan one{&tensor, from, chosen[i] ? chosen[i] : from, tensor.data.size()};
+    QUERN_TRY(check(file.path(), one, options.allowRequantize));
+    if (!one.copied())
+      one.bytes = tensor.elements / one.to->block * one.to->bytes;
+    if (options.importance && one.to && one.to->spec) {
+      QUERN_ASSIGN(one.importance, options.importance->find(tensor.name, tensor.dims[0]));
+    }
+    plan.tensors.push_back(one);
+  }
+  plan.fileType = options.assignment->fileType().value_or(commonFileType(plan.tensors));
+  return plan;
+}

@@ -1,0 +1,176 @@
+// Tensors in pieces of whole rows: several threads convert them, the calling thread writes them in order. No piece is
+// begun more than a few places ahead of the writer, which bounds the memory.
+#include "quern/Quantize/QuantizeFile.h"
+
+#include "quern/Import/GGUFWriter.h"
+#include "quern/Quantize/RowConverter.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+using namespace quern;
+using namespace quern::quantize;
+
+static constexpr uint64_t kPieceWeights = uint64_t(1) << 20;
+static constexpr size_t kPiecesPerThread = 3;
+
+namespace {
+/// Rows of one tensor.
+struct Piece {
+  const TensorPlan *plan;
+  const RowConverter *converter; ///< null: copied
+  uint64_t firstRow, rows;
+  std::vector<std::byte> out;
+  bool done = false;
+  std::optional<uint64_t> badRow;
+};
+
+class Conversion {
+public:
+  Conversion(const FilePlan &plan, unsigned threads) : plan(plan), ahead(threads * kPiecesPerThread) {}
+  Status prepare();
+  /// Converts pieces until none is left.
+  void work();
+  /// Writes pieces as they come.
+  Status drain(gguf::Writer &writer, const gguf::File &file, const std::function<void(double)> &progress);
+  void stop();
+
+private:
+  Result<const RowConverter *> converterFor(const TensorPlan &plan);
+  void convert(Piece &piece, std::vector<float> &scratch) const;
+
+  const FilePlan &plan;
+  const size_t ahead;
+  std::map<std::pair<const ElementType *, const ElementType *>, RowConverter> converters;
+  std::vector<Piece> pieces;
+  std::mutex mutex;
+  std::condition_variable changed;
+  size_t next = 0, written = 0; ///< pieces begun, pieces written
+  bool stopped = false;
+};
+} // namespace
+
+Result<const RowConverter *> Conversion::converterFor(const TensorPlan &tensor) {
+  if (tensor.copied())
+    return static_cast<const RowConverter *>(nullptr);
+  auto found = converters.find({tensor.from, tensor.to});
+  if (found == converters.end()) {
+    QUERN_ASSIGN(RowConverter made, RowConverter::create(*tensor.from, *tensor.to));
+    found = converters.emplace(std::pair(tensor.from, tensor.to), std::move(made)).first;
+  }
+  return &found->second;
+}
+
+Status Conversion::prepare() {
+  for (const TensorPlan &tensor : plan.tensors) {
+    QUERN_ASSIGN(const RowConverter *converter, converterFor(tensor));
+    uint64_t rows = tensor.rows(), step = std::max<uint64_t>(1, kPieceWeights / tensor.columns());
+    for (uint64_t row = 0; row < rows; row += step)
+      pieces.push_back({&tensor, converter, row, std::min(step, rows - row), {}, false, {}});
+  }
+  return {};
+}
+
+/// The bytes of a piece in the source.
+static std::span<const std::byte> source(const Piece &piece) {
+  uint64_t rowBytes = piece.plan->tensor->data.size() / piece.plan->rows();
+  return piece.plan->tensor->data.subspan(piece.firstRow * rowBytes, piece.rows * rowBytes);
+}
+
+void Conversion::convert(Piece &piece, std::vector<float> &scratch) const {
+  std::span<const std::byte> from = source(piece);
+  uint64_t fromBytes = from.size() / piece.rows, toBytes = piece.plan->bytes / piece.plan->rows();
+  piece.out.resize(piece.rows * toBytes);
+  for (uint64_t row = 0; row < piece.rows; ++row)
+    if (!piece.converter->convert(from.data() + row * fromBytes, piece.plan->columns(), piece.plan->importance, scratch,
+                                  piece.out.data() + row * toBytes)) {
+      piece.badRow = piece.firstRow + row;
+      return;
+    }
+}
+
+void Conversion::work() {
+  std::vector<float> scratch;
+  std::unique_lock lock(mutex);
+  for (;;) {
+    changed.wait(lock, [&] { return stopped || next == pieces.size() || next < written + ahead; });
+    if (stopped || next == pieces.size())
+      return;
+    Piece &piece = pieces[next++];
+    lock.unlock();
+    if (piece.converter)
+      convert(piece, scratch);
+    lock.lock();
+    piece.done = true;
+    changed.notify_all();
+  }
+}
+
+void Conversion::stop() {
+  std::lock_guard lock(mutex);
+  stopped = true;
+  changed.notify_all();
+}
+
+Status Conversion::drain(gguf::Writer &writer, const gguf::File &file, const std::function<void(double)> &progress) {
+  for (Piece &piece : pieces) {
+    {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return piece.done; });
+    }
+    if (piece.badRow)
+      return fail(file.path() + ": tensor '" + std::string(piece.plan->tensor->name) + "': row " +
+                  std::to_string(*piece.badRow) + " has a value that is infinite or no number");
+    QUERN_TRY(writer.write(piece.converter ? std::span<const std::byte>(piece.out) : source(piece)));
+    std::vector<std::byte>().swap(piece.out); // gives its memory back
+    file.release(source(piece));
+    std::lock_guard lock(mutex);
+    ++written;
+    changed.notify_all();
+    if (progress)
+      progress(double(written) / double(pieces.size()));
+  }
+  return {};
+}
+
+/// The source's metadata with what has changed.
+static std::vector<gguf::File::Entry> metadataFor(const gguf::File &file, const uint32_t &fileType) {
+  static constexpr uint32_t version = 2; // of the block layouts: since 2023 the only one
+  std::pair<std::string_view, const uint32_t *> ours[] = {{"general.file_type", &fileType},
+                                                          {"general.quantization_version", &version}};
+  std::vector<gguf::File::Entry> entries(file.metadata().begin(), file.metadata().end());
+  for (auto [key, number] : ours) {
+    gguf::Value value;
+    value.type = gguf::ValueType::U32;
+    value.bytes = std::as_bytes(std::span(number, 1));
+    auto found = std::ranges::find(entries, key, &gguf::File::Entry::key);
+    if (found == entries.end())
+      entries.push_back({key, value});
+    else
+      found->value = value;
+  }
+  return entries;
+}
+
+Status quantize::writeFile(const gguf::File &file, const FilePlan &plan, const FileOptions &options,
+                           const std::string &output) {
+  Conversion conversion(plan, options.threads);
+  QUERN_TRY(conversion.prepare());
+  std::vector<gguf::TensorInfo> infos;
+  for (const TensorPlan &tensor : plan.tensors)
+    infos.push_back({std::string(tensor.tensor->name),
+                     tensor.copied() ? tensor.tensor->typeId : uint32_t(tensor.to->ggufType), tensor.tensor->dims,
+                     tensor.bytes});
+  QUERN_ASSIGN(gguf::Writer writer, gguf::Writer::create(output, metadataFor(file, plan.fileType), infos));
+  std::vector<std::thread> workers;
+  for (unsigned i = 0; i < std::max(1u, options.threads); ++i)
+    workers.emplace_back([&] { conversion.work(); });
+  Status status = conversion.drain(writer, file, options.progress);
+  conversion.stop();
+  for (std::thread &worker : workers)
+    worker.join();
+  QUERN_TRY(status);
+  return writer.finish();
+}
