@@ -147,7 +147,7 @@ def test_cache_in_bytes_takes_about_half_the_memory(quern, tiny_package):
 
 def test_cache_type_changes_logits_a_little(quern, tiny_package, prompts):
     half, same, byte = (quern.logits(tiny_package, prompts, "-n", "2", "--top", "20", *flags)
-                        for flags in ([], ["--cache-type-k", "f16", "--cache-type-v", "f16"], ["--cache-type", "q8_0"]))
+                        for flags in ([], ["-ctk", "f16", "-ctv", "f16"], ["--cache-type", "q8_0"]))
     assert half == same != byte
 
 

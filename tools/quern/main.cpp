@@ -4,9 +4,20 @@
 
 #include "quern/quern.h"
 
+#include <string_view>
+
 using namespace quern;
 
+/// llama.cpp's short names, which the parser of flags does not take: after one dash it expects one letter.
+static void spellOut(char **argv) {
+  static char keys[] = "--cache-type-k", values[] = "--cache-type-v";
+  for (; *argv; ++argv)
+    if (std::string_view name = *argv; name == "-ctk" || name == "-ctv")
+      *argv = name == "-ctk" ? keys : values;
+}
+
 int main(int argc, char **argv) {
+  spellOut(argv);
   CLI::App root("Compiles quantized language models ahead of time, and runs what it has compiled.\n");
   root.footer("\nExamples:\n"
               "  quern compile model.gguf -o model.quern\n"
