@@ -234,3 +234,19 @@ def test_a_folder_gives_what_its_gguf_file_gives(quern, model, tmp_path):
     for source, out in (("hf", "a.gguf"), ("bf16.gguf", "b.gguf")):
         quern.run("quantize", tmp_path / source, "--quant", "Q5_K_M", "-o", tmp_path / out)
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+
+
+def test_compiling_with_a_mix_is_quantizing_first(quern, model, tmp_path):
+    quern.run("quantize", model, "--quant", "Q4_K_M", "-o", tmp_path / "q.gguf")
+    quern.compile(tmp_path / "q.gguf", tmp_path / "first.quern", "--target", "x86-64-v2")
+    (tmp_path / "q.gguf").unlink()
+    quern.compile(model, tmp_path / "once.quern", "--target", "x86-64-v2", "--quant", "Q4_K_M")
+    assert (tmp_path / "first.quern").read_bytes() == (tmp_path / "once.quern").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["first.quern", "once.quern"]
+
+
+def test_compiling_by_a_recipe_that_cannot_be_followed_leaves_nothing(quern, model, tmp_path):
+    recipe = write_json(tmp_path / "r.json", {"blk.0.attn_q.weight": "Q9_9"})
+    assert "Q9_9" in quern.fails("compile", model, "--recipe", recipe, "-o", tmp_path / "out.quern")
+    assert "--quant" in quern.fails("compile", model, "--imatrix", recipe, "-o", tmp_path / "out.quern")
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]

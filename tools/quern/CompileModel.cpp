@@ -1,11 +1,14 @@
 // `quern compile`: from a GGUF file or a Hugging Face folder to a package.
 #include "CompilerCommands.h"
 #include "Progress.h"
+#include "QuantizeFlags.h"
 
 #include "quern/Pipelines/Compile.h"
 #include "quern/Pipelines/Phases.h"
 
+#include <filesystem>
 #include <thread>
+#include <unistd.h>
 
 using namespace quern;
 using namespace quern::cli;
@@ -24,6 +27,34 @@ static Status compile(pipelines::CompileOptions options) {
   return pipelines::compileModel(options);
 }
 
+namespace {
+/// A file that goes with this.
+struct Temporary {
+  std::string path;
+  ~Temporary() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+};
+} // namespace
+
+/// Quantizes into a file beside the package, and compiles that: the package is that of quantizing first.
+static Status quantizeAndCompile(pipelines::CompileOptions options, const QuantizeFlags &flags) {
+  if (!flags.given())
+    return flags.importance.empty() ? compile(options) : fail("--imatrix needs --quant or --recipe");
+  if (options.output.empty())
+    return fail("say where the package goes: -o OUT.quern; the quantized model lies beside it for a while");
+  Temporary quantized{options.output + ".tmp." + std::to_string(getpid()) + ".gguf"};
+  {
+    Progress bar("quantizing");
+    QuantizeJob job{flags, options.input, quantized.path, options.formatFiles, options.threads, false, {}};
+    job.progress = [&](double fraction) { bar.update(fraction); };
+    QUERN_TRY(quantizeModel(job));
+  }
+  options.input = quantized.path;
+  return compile(options);
+}
+
 static std::string phaseHelp() {
   std::string names;
   for (const std::string &name : pipelines::phaseNames())
@@ -38,6 +69,8 @@ Command cli::addCompileModel(CLI::App &root) {
   app->add_option("model", options->input, "GGUF file, the first part of a split one, or a Hugging Face folder")
       ->required();
   app->add_option("-o,--output", options->output, "The package to write");
+  auto flags = std::make_shared<QuantizeFlags>();
+  bindQuantizeFlags(*app, *flags);
   app->add_option("--target", options->targets, "Make code for this processor only; may be given several times")
       ->allow_extra_args(false);
   app->add_option("--format", options->formatFiles,
@@ -52,7 +85,8 @@ Command cli::addCompileModel(CLI::App &root) {
   app->footer("\nExamples:\n"
               "  quern compile model.gguf -o model.quern\n"
               "  quern compile ./Qwen2.5-0.5B-Instruct -o model.quern\n"
+              "  quern compile ./hf-folder --quant Q5_K_M -o model.quern\n"
               "  quern compile model.gguf -o model.quern --target x86-64-v2\n"
               "  quern compile model.gguf --dump-phases=ir --stop-after=quantize");
-  return {app, [options] { return compile(*options); }};
+  return {app, [options, flags] { return quantizeAndCompile(*options, *flags); }};
 }

@@ -2,6 +2,7 @@
 #include "CompilerCommands.h"
 #include "Common.h"
 #include "Progress.h"
+#include "QuantizeFlags.h"
 #include "Table.h"
 
 #include "quern/Import/HuggingFace.h"
@@ -16,15 +17,6 @@
 
 using namespace quern;
 using namespace quern::cli;
-
-namespace {
-struct Options {
-  std::string input, output, mix, recipe, importance;
-  std::vector<std::string> formatFiles;
-  unsigned threads = 0;
-  bool dryRun = false, allowRequantize = false;
-};
-} // namespace
 
 static std::string shapeText(const gguf::Tensor &tensor) {
   std::string text;
@@ -48,59 +40,68 @@ static void print(const quantize::FilePlan &plan) {
               8.0 * double(plan.bytes()) / double(elements));
 }
 
-static Result<std::unique_ptr<quantize::Assignment>> assignment(const Options &options) {
-  if (options.mix.empty() == options.recipe.empty())
+static Result<std::unique_ptr<quantize::Assignment>> assignment(const QuantizeFlags &flags) {
+  if (flags.mix.empty() == flags.recipe.empty())
     return fail("say what the tensors become: either --quant MIX or --recipe FILE");
-  return options.mix.empty() ? quantize::readRecipe(options.recipe) : quantize::standardMix(options.mix);
+  return flags.mix.empty() ? quantize::readRecipe(flags.recipe) : quantize::standardMix(flags.mix);
 }
 
-static Status run(const Options &options) {
-  if (options.output.empty() && !options.dryRun)
-    return fail("say where the file goes: -o OUT.gguf (or ask for sizes only: --dry-run)");
+Status cli::quantizeModel(const QuantizeJob &job) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   dq::FormatRegistry &formats = context.getOrLoadDialect<dq::DQDialect>()->getFormats();
-  for (const std::string &path : options.formatFiles)
+  for (const std::string &path : job.formatFiles)
     QUERN_TRY(formats.addFile(path));
   std::vector<const formats::FormatSpec *> specs;
   for (dq::FormatAttr format : formats.list())
     specs.push_back(&format.getSpec());
   quantize::ElementTypes types(specs);
   quantize::FileOptions settings;
-  QUERN_ASSIGN(settings.assignment, assignment(options));
-  if (!options.importance.empty()) {
-    QUERN_ASSIGN(settings.importance, quantize::Importance::read(options.importance));
+  QUERN_ASSIGN(settings.assignment, assignment(job.flags));
+  if (!job.flags.importance.empty()) {
+    QUERN_ASSIGN(settings.importance, quantize::Importance::read(job.flags.importance));
   }
-  settings.allowRequantize = options.allowRequantize;
-  settings.threads = options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
-  QUERN_ASSIGN(gguf::File file, import::openModel(options.input, import::typeTable(context)));
-  if (file.hasHeadsInHalves() && !options.dryRun)
-    return fail(options.input + ": rows of this architecture have another order in GGUF files; first: quern convert " +
-                options.input + " -o model.gguf");
+  settings.allowRequantize = job.flags.allowRequantize;
+  settings.threads = job.threads ? job.threads : std::max(1u, std::thread::hardware_concurrency());
+  QUERN_ASSIGN(gguf::File file, import::openModel(job.input, import::typeTable(context)));
+  if (file.hasHeadsInHalves() && !job.dryRun)
+    return fail(job.input + ": rows of this architecture have another order in GGUF files; first: quern convert " +
+                job.input + " -o model.gguf");
   QUERN_ASSIGN(quantize::FilePlan plan, quantize::planFile(file, types, settings));
-  if (options.dryRun) {
+  if (job.dryRun) {
     print(plan);
     return {};
   }
+  settings.progress = job.progress;
+  return quantize::writeFile(file, plan, settings, job.output);
+}
+
+void cli::bindQuantizeFlags(CLI::App &app, QuantizeFlags &flags) {
+  app.add_option("--quant", flags.mix, "Quantize by a standard mix; one of " + quantize::standardMixNames());
+  app.add_option("--recipe", flags.recipe,
+                 "Quantize by a JSON file: an object from tensor names, or regular expressions for them, to types");
+  app.add_option("--imatrix", flags.importance, "File that tells how much each column matters when quantizing");
+  app.add_flag("--allow-requantize", flags.allowRequantize, "Quantize also what is quantized already");
+}
+
+static Status run(QuantizeJob job) {
+  if (job.output.empty() && !job.dryRun)
+    return fail("say where the file goes: -o OUT.gguf (or ask for sizes only: --dry-run)");
   Progress bar("quantizing");
-  settings.progress = [&](double fraction) { bar.update(fraction); };
-  return quantize::writeFile(file, plan, settings, options.output);
+  job.progress = [&](double fraction) { bar.update(fraction); };
+  return quantizeModel(job);
 }
 
 Command cli::addQuantizeFile(CLI::App &root) {
   CLI::App *app = root.add_subcommand("quantize", "Give the tensors of a model other types");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QuantizeJob>();
   app->add_option("model", options->input, "GGUF file, the first part of a split one, or a Hugging Face folder")
       ->required();
   app->add_option("-o,--output", options->output, "The GGUF file to write");
-  app->add_option("--quant", options->mix, "A standard mix; one of " + quantize::standardMixNames());
-  app->add_option("--recipe", options->recipe,
-                  "JSON file: an object from tensor names, or regular expressions for them, to types");
-  app->add_option("--imatrix", options->importance, "File that tells how much each column matters");
+  bindQuantizeFlags(*app, options->flags);
   app->add_option("--format", options->formatFiles,
                   "File that describes further block formats; may be given several times")
       ->allow_extra_args(false);
   app->add_flag("--dry-run", options->dryRun, "Print each tensor's type and size, and write nothing");
-  app->add_flag("--allow-requantize", options->allowRequantize, "Quantize also what is quantized already");
   app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor")->capture_default_str();
   app->footer("\nExamples:\n"
               "  quern quantize model-bf16.gguf --quant Q5_K_M -o model-q5_k_m.gguf\n"
