@@ -18,8 +18,15 @@ TypeTable::TypeTable(std::span<const formats::FormatSpec> specs) : TypeTable() {
 }
 
 void TypeTable::add(const formats::FormatSpec &spec) {
-  if (spec.ggufType >= 0)
-    add(static_cast<uint32_t>(spec.ggufType), {spec.name, spec.block, spec.bytes});
+  if (spec.ggufType < 0)
+    return;
+  add(static_cast<uint32_t>(spec.ggufType), {spec.name, spec.block, spec.bytes});
+  formats.insert_or_assign(static_cast<uint32_t>(spec.ggufType), spec);
+}
+
+const formats::FormatSpec *TypeTable::format(uint32_t id) const {
+  auto found = formats.find(id);
+  return found == formats.end() ? nullptr : &found->second;
 }
 
 const TypeInfo *TypeTable::find(uint32_t id) const {

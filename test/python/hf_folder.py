@@ -105,7 +105,7 @@ class HuggingFaceFolder:
         for name in ("config", "tokenizer", "tokenizer_config", "generation"):
             path = folder / (f"{name}_config.json" if name == "generation" else f"{name}.json")
             path.write_text(json.dumps(getattr(self, name), ensure_ascii=False))
-        names = sorted(self.tensors, key=lambda name: (self.tensors[name][0] != "F32", name)) # aligned
+        names = sorted(self.tensors, key=lambda name: (not self.tensors[name][0].endswith("32"), name))  # aligned
         if shards == 1:
             self.write_tensors(folder / "model.safetensors", names)
             return folder
@@ -120,7 +120,7 @@ class HuggingFaceFolder:
         header, data = {"__metadata__": {"format": "pt"}}, b""
         for name in names:
             dtype, shape, raw = self.tensors[name]
-            assert len(raw) == math.prod(shape) * {"F32": 4, "F16": 2, "BF16": 2}[dtype]
+            assert len(raw) == math.prod(shape) * {"F32": 4, "I32": 4, "F16": 2, "BF16": 2}[dtype]
             header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
             data += raw
         text = json.dumps(header).encode()

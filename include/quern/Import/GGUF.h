@@ -42,11 +42,14 @@ public:
   void add(uint32_t id, TypeInfo info) { types[id] = std::move(info); }
 
   const TypeInfo *find(uint32_t id) const;
+  /// The description of a block format; null for plain types.
+  const formats::FormatSpec *format(uint32_t id) const;
   /// All names, as "F32 (0), F16 (1), ...", for error messages.
   std::string supported() const;
 
 private:
   std::map<uint32_t, TypeInfo> types;
+  std::map<uint32_t, formats::FormatSpec> formats;
 };
 
 /// Metadata value types with their ids in the file.

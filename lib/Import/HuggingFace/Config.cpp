@@ -1,6 +1,5 @@
 // config.json and generation_config.json. Absent keys have the defaults of the classes that write these files, which
 // leave out what is as usual.
-#include "JsonFile.h"
 #include "Parts.h"
 
 #include <cmath>
@@ -121,11 +120,6 @@ Status ConfigJson::refuseUnsupported() const {
   QUERN_ASSIGN(std::optional<double> partial, json.find<double>("partial_rotary_factor"));
   if (partial.value_or(1) != 1)
     return json.error("'partial_rotary_factor' is not 1; heads that are rotated in part are not supported");
-  QUERN_ASSIGN(JsonObject quantization, json.child("quantization_config"));
-  QUERN_ASSIGN(std::optional<std::string> method, quantization.find<std::string>("quant_method"));
-  if (json.value("quantization_config"))
-    return json.error("the checkpoint is quantized by '" + method.value_or("an unnamed method") +
-                      "', which is not supported; take the unquantized checkpoint");
   return {};
 }
 
@@ -137,6 +131,10 @@ Status ConfigJson::read() {
     return json.error("model type '" + *type + "' is not supported; qwen2 and llama are");
   model.architecture = *type;
   QUERN_TRY(refuseUnsupported());
+  QUERN_ASSIGN(JsonObject quantization, json.child("quantization_config"));
+  if (json.value("quantization_config")) {
+    QUERN_ASSIGN(config.packing, readPacking(quantization));
+  }
   QUERN_TRY(readSizes());
   return readRotary();
 }

@@ -12,7 +12,7 @@ Result<gguf::File> import::openHuggingFace(const std::string &folder, const gguf
   gguf::Assembly assembly(folder);
   if (config.model.architecture == "llama")
     assembly.setHeadsInHalves();
-  QUERN_ASSIGN(uint32_t typeId, addTensors(assembly, folder, std::move(checkpoint), config));
+  QUERN_ASSIGN(uint32_t typeId, addTensors(assembly, folder, std::move(checkpoint), config, types));
   addModelKeys(assembly, config, typeId);
   QUERN_TRY(addTokenizer(assembly, folder, config));
   return std::move(assembly).finish(types);

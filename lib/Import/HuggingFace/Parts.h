@@ -2,6 +2,8 @@
 #ifndef QUERN_LIB_IMPORT_HUGGINGFACE_PARTS_H
 #define QUERN_LIB_IMPORT_HUGGINGFACE_PARTS_H
 
+#include "Quantized.h"
+
 #include "quern/Import/GGUFAssembly.h"
 #include "quern/Import/ModelConfig.h"
 #include "quern/Import/SafeTensors.h"
@@ -16,6 +18,7 @@ namespace quern::import {
 struct HuggingFaceConfig {
   ModelConfig model; ///< all but parameters and attentionBias, which the tensors decide
   std::vector<float> ropeFactors; ///< divisors of the rotary frequencies, [D/2]; empty: none
+  Packing packing;                ///< of quantized weights
   std::optional<int64_t> bos;     ///< token ids; the tokenizer's files go before them
   std::vector<int64_t> eos;
 };
@@ -30,7 +33,7 @@ std::string checkpointName(const std::string &name);
 
 /// Adds the checkpoint's tensors in the order of the computation; returns GGUF's number of the embedding's type.
 Result<uint32_t> addTensors(gguf::Assembly &assembly, const std::string &folder, safetensors::Checkpoint checkpoint,
-                            const HuggingFaceConfig &config);
+                            const HuggingFaceConfig &config, const gguf::TypeTable &types);
 
 /// The `tokenizer.*` keys, with as many tokens as the model has rows.
 Status addTokenizer(gguf::Assembly &assembly, const std::string &folder, const HuggingFaceConfig &config);

@@ -42,8 +42,12 @@ std::string import::checkpointName(const std::string &name) {
 }
 
 /// Tensors that say nothing that config.json does not: older checkpoints hold the rotary frequencies.
-static bool isRedundant(std::string_view name, const ModelConfig &model) {
-  return name.ends_with(".rotary_emb.inv_freq") || (model.tied && name == "lm_head.weight");
+/// Quantizers give every layer a bias, of zeros where the model has none.
+static bool isRedundant(const safetensors::Tensor &tensor, const ModelConfig &model, const Packing &packing) {
+  std::string_view name = tensor.name;
+  bool zeros = packing.method != Packing::Method::None && name.ends_with(".bias") &&
+               std::ranges::all_of(tensor.data, [](std::byte byte) { return byte == std::byte(0); });
+  return zeros || name.ends_with(".rotary_emb.inv_freq") || (model.tied && name == "lm_head.weight");
 }
 
 static std::optional<uint32_t> floatType(std::string_view dtype) {
@@ -66,22 +70,29 @@ static std::string shape(std::span<const uint64_t> dims) {
 namespace {
 class TensorMap {
 public:
-  TensorMap(gguf::Assembly &assembly, const std::string &folder, const HuggingFaceConfig &config)
-      : assembly(assembly), folder(folder), factors(config.ropeFactors), model(config.model) {}
+  TensorMap(gguf::Assembly &assembly, const std::string &folder, const HuggingFaceConfig &config,
+            const gguf::TypeTable &types)
+      : assembly(assembly), folder(folder), factors(config.ropeFactors), packing(config.packing), types(types),
+        model(config.model) {}
   Result<uint32_t> add(safetensors::Checkpoint checkpoint);
 
 private:
   Result<const safetensors::Tensor *> take(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   Status refuseOthers(const safetensors::Checkpoint &checkpoint) const;
+  /// Adds a matrix that the checkpoint has quantized; false if it has not.
+  Result<bool> addQuantized(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   /// Appends a vector as f32 to the memory of vectors.
   void widen(const safetensors::Tensor &tensor);
 
   gguf::Assembly &assembly;
   const std::string &folder;
   std::span<const float> factors;
+  const Packing &packing;
+  const gguf::TypeTable &types;
   ModelConfig model;
   std::unordered_set<std::string> used;
   std::vector<std::byte> vectors;
+  std::vector<BlockWeight> blocks;
 };
 } // namespace
 
@@ -105,10 +116,27 @@ Result<const safetensors::Tensor *> TensorMap::take(const safetensors::Checkpoin
 
 Status TensorMap::refuseOthers(const safetensors::Checkpoint &checkpoint) const {
   for (const auto &[name, tensor] : checkpoint.tensors())
-    if (!used.contains(name) && !isRedundant(name, model))
+    if (!used.contains(name) && !isRedundant(tensor, model, packing))
       return fail(checkpoint.parts()[tensor.part].path + ": tensor " + gguf::quoted(name) +
                   " is not part of a model of type " + model.architecture + " as it is supported here");
   return {};
+}
+
+Result<bool> TensorMap::addQuantized(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected) {
+  std::string name = checkpointName(expected.name);
+  if (packing.method == Packing::Method::None || expected.dims.size() != 2 || checkpoint.find(name))
+    return false;
+  name.resize(name.size() - std::string_view(".weight").size());
+  if (!checkpoint.find(name + ".qweight"))
+    return false;
+  auto rows = static_cast<int64_t>(expected.dims[1]), columns = static_cast<int64_t>(expected.dims[0]);
+  auto layer = findPacked(checkpoint, name, packing, rows, columns);
+  auto weight = layer.and_then([&](const PackedLayer &found) { return toBlocks(found, packing, types); });
+  if (!weight)
+    return fail(folder + ": " + weight.error().message);
+  used.insert(layer->names.begin(), layer->names.end());
+  blocks.push_back(*std::move(weight));
+  return true;
 }
 
 void TensorMap::widen(const safetensors::Tensor &tensor) {
@@ -130,17 +158,20 @@ Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
   model.attentionBias = model.architecture == "qwen2" || checkpoint.find("model.layers.0.self_attn.q_proj.bias");
   struct Found {
     ExpectedTensor expected;
-    const safetensors::Tensor *tensor; ///< null for the rotary factors
-    uint64_t at;                       ///< of a vector, in `vectors`
+    const safetensors::Tensor *tensor; ///< null for the rotary factors and quantized weights
+    uint64_t at;                       ///< of a vector, in `vectors`; of a quantized weight, in `blocks`
   };
   std::vector<Found> list;
   for (ExpectedTensor &expected : expectedTensors(model)) {
     const safetensors::Tensor *tensor = nullptr;
-    uint64_t at = vectors.size();
-    if (expected.name == "rope_freqs.weight") {
+    uint64_t at = expected.dims.size() == 1 ? vectors.size() : blocks.size();
+    bool isFactors = expected.name == "rope_freqs.weight";
+    if (isFactors) {
       auto bytes = std::as_bytes(factors);
       vectors.insert(vectors.end(), bytes.begin(), bytes.end());
-    } else {
+    }
+    QUERN_ASSIGN(bool quantized, isFactors ? Result<bool>(false) : addQuantized(checkpoint, expected));
+    if (!isFactors && !quantized) {
       QUERN_ASSIGN(tensor, take(checkpoint, expected));
       if (expected.dims.size() == 1)
         widen(*tensor);
@@ -155,13 +186,19 @@ Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
     const auto &[name, dims] = expected;
     if (dims.size() == 1)
       assembly.addTensor(name, kF32, dims, own, assembly.part(own).subspan(at, 4 * dims[0]));
-    else
+    if (dims.size() == 2 && tensor)
       assembly.addTensor(name, *floatType(tensor->dtype), dims, first + tensor->part, tensor->data);
+    if (dims.size() == 2 && !tensor) {
+      uint32_t part = assembly.addPart(folder, std::move(blocks[at].bytes));
+      assembly.addTensor(name, blocks[at].typeId, dims, part, assembly.part(part));
+    }
   }
-  return *floatType(checkpoint.find("model.embed_tokens.weight")->dtype);
+  const Found &embedding = list.front();
+  return embedding.tensor ? *floatType(embedding.tensor->dtype) : blocks[embedding.at].typeId;
 }
 
 Result<uint32_t> import::addTensors(gguf::Assembly &assembly, const std::string &folder,
-                                    safetensors::Checkpoint checkpoint, const HuggingFaceConfig &config) {
-  return TensorMap(assembly, folder, config).add(std::move(checkpoint));
+                                    safetensors::Checkpoint checkpoint, const HuggingFaceConfig &config,
+                                    const gguf::TypeTable &types) {
+  return TensorMap(assembly, folder, config, types).add(std::move(checkpoint));
 }

@@ -1,0 +1,47 @@
+// Linear layers that GPTQ or AWQ quantized, laid out anew in GGUF's block formats: the integers less their zero points
+// and the scales stay what they are. Private to openHuggingFace.
+#ifndef QUERN_LIB_IMPORT_HUGGINGFACE_QUANTIZED_H
+#define QUERN_LIB_IMPORT_HUGGINGFACE_QUANTIZED_H
+
+#include "JsonFile.h"
+
+#include "quern/Import/GGUF.h"
+#include "quern/Import/SafeTensors.h"
+
+namespace quern::import {
+
+/// How a checkpoint packs quantized weights [N, K] into words of 32 bits. Scales are [K/group, N], f16.
+struct Packing {
+  enum class Method { None, Gptq, Awq };
+  Method method = Method::None;
+  int64_t bits = 4;      ///< 4, or 8 (GPTQ)
+  int64_t group = -1;    ///< columns with one scale and zero point; -1: all
+  bool lessOne = false;  ///< zero points are stored less one (GPTQ's first version)
+};
+
+/// From config.json's `quantization_config`. Refuses other methods, bits and versions by name.
+Result<Packing> readPacking(const JsonObject &json);
+
+/// The tensors of one quantized layer of the checkpoint, found and checked: their names, and [N, K].
+struct PackedLayer {
+  const safetensors::Tensor *weight, *zeros, *scales;
+  int64_t rows, columns, group;
+  std::vector<std::string> names;
+};
+
+/// `layer` without ".qweight". Errors name the tensor: missing, of another shape or type than the packing makes it,
+/// columns in an order of their own (act-order), groups that are no multiple of 32.
+Result<PackedLayer> findPacked(const safetensors::Checkpoint &checkpoint, const std::string &layer,
+                               const Packing &packing, int64_t rows, int64_t columns);
+
+struct BlockWeight {
+  uint32_t typeId; ///< GGUF's; the smallest of Q4_0, Q5_0 and Q8_0 that holds all differences exactly
+  std::vector<std::byte> bytes;
+};
+
+/// Fails where a difference does not fit a signed byte, or `types` does not know the formats.
+Result<BlockWeight> toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types);
+
+} // namespace quern::import
+
+#endif // QUERN_LIB_IMPORT_HUGGINGFACE_QUANTIZED_H
