@@ -7,8 +7,11 @@ using namespace quern;
 
 static constexpr float kSmallest = 1e-15f; // numbers below count as zero
 
-/// To the nearest integer, ties to even.
-static int nearest(float value) { return int(std::nearbyintf(value)); }
+/// To the nearest integer, ties to even. Steps over subnormal numbers may be infinite, and their products no number.
+static int nearest(float value) {
+  constexpr float limit = 1 << 22;
+  return std::isnan(value) ? 0 : int(std::nearbyintf(std::clamp(value, -limit, limit)));
+}
 
 float quantize::fitLinear(std::span<const float> numbers, int reach, uint8_t *factors) {
   float most = std::max(0.0f, *std::max_element(numbers.begin(), numbers.end()));

@@ -128,6 +128,20 @@ TEST(Quantizer, ZerosComeBack) {
   }
 }
 
+TEST(Quantizer, SubnormalWeightsGiveFiniteOnes) {
+  AllFormats formats;
+  std::vector<float> row = normalRow(512), importance(512, 1.0f), back(512);
+  for (float &x : row)
+    x *= 0x1p-140f;
+  for (const Golden &golden : kGolden) {
+    const formats::FormatSpec &spec = formats.get(golden.format);
+    std::vector<uint8_t> bytes = quantizeRow(spec, row, golden.weighted ? importance.data() : nullptr);
+    formats::Decoder(spec).decodeRow(bytes.data(), 512, back.data());
+    for (float x : back)
+      ASSERT_LE(std::fabs(x), 1e-30f) << golden.format;
+  }
+}
+
 TEST(Quantizer, ARowIsItsBlocks) {
   AllFormats formats;
   std::vector<float> row = normalRow(768); // three super-blocks: a tile and a half of the formats with 8 groups
