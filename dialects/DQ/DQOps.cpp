@@ -105,8 +105,8 @@ LogicalResult QuantizeOp::verify() {
   auto out = cast<RankedTensorType>(getOut().getType());
   if (out.getShape() != getX().getType().getShape())
     return emitOpError("expected the operand's shape (Q1), got ") << out;
-  if (!isa<Act8Type>(out.getElementType()))
-    return emitOpError("expected result elements !dq.act8 (Q1), got ") << out.getElementType();
+  if (!isa<Act8Type>(out.getElementType()) && !out.getElementType().isBF16())
+    return emitOpError("expected result elements !dq.act8 or bf16 (Q1), got ") << out.getElementType();
   return success();
 }
 
@@ -120,8 +120,10 @@ static LogicalResult verifySegments(MatmulOp op) {
     if (!op.getBiases().empty() && height(op.getBiases()[index]) != height(weight))
       return op.emitOpError("expected bias ") << index << " of " << height(weight) << " elements (M2), got "
                                               << op.getBiases()[index].getType();
-    if (isa<Act8Type>(element(op.getX())) != isa<BlockType>(element(weight)))
-      return op.emitOpError("expected !dq.act8 rows for block formats and f32 rows for floats (M6), got ")
+    if (isa<Act8Type>(element(op.getX())) != isa<BlockType>(element(weight)) ||
+        element(op.getX()).isBF16() != element(weight).isBF16())
+      return op.emitOpError(
+                 "expected !dq.act8 rows for block formats, bf16 rows for bf16 and f32 rows for other floats (M6), got ")
              << element(op.getX()) << " for weight " << index << " of " << element(weight);
     if (Value out = op.getOuts()[gated ? 0 : index]; width(out) != height(weight))
       return op.emitOpError("expected result ") << index << " of width " << height(weight) << " (M5), got "

@@ -121,14 +121,16 @@ def DQ_DequantizeOp : DQ_Op<"dequantize", [Pure]> {
 }
 
 def DQ_QuantizeOp : DQ_Op<"quantize", [Pure]> {
-  let summary = "quantize activations at run time, to int8 by group";
+  let summary = "quantize activations at run time, to int8 by group or to bf16";
   let description = [{
     For each row and each group of 32 elements, in f32: `d = max|x| / 127`, `q = round_half_even(x * (1/d))` as signed
     bytes (all zero where d is zero), stored with d and the sums of q. A last group that is not whole is filled up with
-    zeros. Constraint (Q1): the result has the operand's shape, and elements `!dq.act8`.
+    zeros. With bf16 elements each number is rounded to the nearest, ties to even. Constraint (Q1): the result has the
+    operand's shape, and elements `!dq.act8` or bf16.
 
     ```mlir
     %x8 = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
+    %xb = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896xbf16>
     ```
   }];
   let arguments = (ins DQ_FloatRows:$x);
@@ -152,12 +154,13 @@ def DQ_MatmulOp : DQ_Op<"matmul", [Pure, AttrSizedOperandSegments]> {
   let description = [{
     For each segment i: `y_i[t, n] = sum_k x[t, k] * w_i[n, k]`, then the epilogue: plus bias_i[n]; plus
     residual[t, n]; or, with `swiglu` and two segments, the one result `silu(y_0) * y_1`. Quantized weights take
-    `!dq.act8` rows and fold over k in one fixed order (docs/numerics.md); f32, f16 and bf16 weights take f32 rows.
+    `!dq.act8` rows and fold over k in one fixed order (docs/numerics.md); bf16 weights take bf16 rows, f32 and f16
+    weights f32 rows.
 
     Constraints: (M1) every weight is `[N_i, K]` with K the width of x; (M2) none or one bias a segment, of N_i
     elements; (M3) a residual only with one segment, of the result's type; (M4) `swiglu` takes two segments of equal N,
     no residual and no bias; (M5) one result a segment, `[T, N_i]` of f32, one in all with `swiglu`; (M6) rows are
-    `!dq.act8` exactly where the weights are of block formats.
+    `!dq.act8` exactly where the weights are of block formats, and bf16 exactly where these are bf16.
 
     ```mlir
     %q, %k, %v = dq.matmul %x8, [%wq, %wk, %wv] bias(%bq, %bk, %bv)
@@ -202,6 +205,23 @@ def DQ_DotOp : DQ_Op<"dot", [Pure, AllTypesMatch<["acc", "out"]>, AllTypesMatch<
     $acc `,` $u `,` $s (`signed` $codesSigned^)? (`largest` $largest^)? attr-dict `:` type($acc) `,` type($u)
   }];
   let hasVerifier = 1;
+}
+
+def DQ_DotPairsOp : DQ_Op<"dot_pairs", [Pure, AllTypesMatch<["acc", "out"]>, AllTypesMatch<["w", "x"]>]> {
+  let summary = "add the products of two bf16 pairs to each lane";
+  let description = [{
+    `out[i] = fma(w[2i], x[2i], fma(w[2i + 1], x[2i + 1], acc[i]))` in f32, rounded to nearest even: the odd product
+    first. A product of two bf16 numbers is exact in f32, so that a multiply and an add give the same. Numbers and
+    results below 2^-126 may count as zero. Becomes `vdpbf16ps`, or shifts, masks and two fused multiply-adds.
+
+    ```mlir
+    %1 = dq.dot_pairs %0, %w, %x : vector<16xf32>, vector<32xbf16>
+    ```
+  }];
+  let arguments = (ins VectorOfLengthAndType<[16], [F32]>:$acc, VectorOfLengthAndType<[32], [BF16]>:$w,
+                       VectorOfLengthAndType<[32], [BF16]>:$x);
+  let results = (outs VectorOfLengthAndType<[16], [F32]>:$out);
+  let assemblyFormat = "$acc `,` $w `,` $x attr-dict `:` type($acc) `,` type($w)";
 }
 
 def DQ_LookupOp : DQ_Op<"lookup", [Pure, AllTypesMatch<["codes", "out"]>]> {

@@ -68,7 +68,9 @@ LogicalResult LinearOp::verify() {
 
 static bool isPositive(const APFloat &value) { return value.isFinite() && !value.isNegative() && !value.isZero(); }
 
-static bool isRowElement(Type type) { return type.isF32() || type.getDialect().getNamespace() == "dq"; }
+static bool isRowElement(Type type) {
+  return type.isF32() || type.isBF16() || type.getDialect().getNamespace() == "dq";
+}
 
 LogicalResult RmsNormOp::verify() {
   if (failed(expectSize(*this, "a gain length (R1)", width(getX()), height(getGain()))) ||
@@ -77,7 +79,7 @@ LogicalResult RmsNormOp::verify() {
   if (!isPositive(getEps()))
     return emitOpError("expected a positive eps (R3)");
   if (!isRowElement(getOut().getType().getElementType()))
-    return emitOpError("expected result elements f32 or !dq.act8 (R4), got ") << getOut().getType().getElementType();
+    return emitOpError("expected result elements f32, bf16 or !dq.act8 (R4), got ") << getOut().getType().getElementType();
   return success();
 }
 
@@ -124,7 +126,7 @@ LogicalResult SwigluOp::verify() {
   if (failed(expectSize(*this, "a width of up (S1)", width(getGate()), width(getUp()))))
     return failure();
   if (!isRowElement(getOut().getType().getElementType()))
-    return emitOpError("expected result elements f32 or !dq.act8, got ") << getOut().getType().getElementType();
+    return emitOpError("expected result elements f32, bf16 or !dq.act8, got ") << getOut().getType().getElementType();
   return expectSize(*this, "a result width (S1)", width(getGate()), width(getOut()));
 }
 

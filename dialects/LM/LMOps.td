@@ -4,7 +4,7 @@
 include "LM/LM.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 
-// Activations: f32, or quantized at run time (`!dq.act8`) where a later pass fused the quantization.
+// Activations: f32, or quantized at run time (`!dq.act8`, bf16) where a later pass fused the quantization.
 def LM_Rows : 2DTensorOf<[AnyType]>;
 def LM_FloatRows : 2DTensorOf<[F32]>;
 def LM_Vector : 1DTensorOf<[F32]>;
@@ -51,11 +51,11 @@ def LM_LinearOp : LM_Op<"linear", [Pure]> {
 def LM_RmsNormOp : LM_Op<"rms_norm", [Pure]> {
   let summary = "scale each row to unit root mean square, times a gain";
   let description = [{
-    `out[t, i] = x[t, i] / sqrt(mean_i(x[t, i]^2) + eps) * gain[i]`. With a result of `!dq.act8` elements the
+    `out[t, i] = x[t, i] / sqrt(mean_i(x[t, i]^2) + eps) * gain[i]`. With a result of `!dq.act8` or bf16 elements the
     normalized row is also quantized (see `dq.quantize`).
 
     Constraints: (R1) gain has as many elements as a row; (R2) result and x have the same shape; (R3) eps is positive;
-    (R4) the result's elements are f32 or `!dq.act8`.
+    (R4) the result's elements are f32, bf16 or `!dq.act8`.
 
     ```mlir
     %h = lm.rms_norm %x, %gain {eps = 1.0e-6 : f32} : tensor<?x896xf32>, tensor<896xf32> -> tensor<?x896xf32>
@@ -150,7 +150,7 @@ def LM_SwigluOp : LM_Op<"swiglu", [Pure, AllTypesMatch<["gate", "up"]>]> {
   let description = [{
     `out[t, i] = gate[t, i] / (1 + exp(-gate[t, i])) * up[t, i]`. Constraint (S1): all three have the same
     shape. With a
-    result of `!dq.act8` elements the product is also quantized (see `dq.quantize`).
+    result of `!dq.act8` or bf16 elements the product is also quantized (see `dq.quantize`).
 
     ```mlir
     %h = lm.swiglu %gate, %up : tensor<?x4864xf32> -> tensor<?x4864xf32>

@@ -52,7 +52,7 @@ def LowerToKernels : Pass<"cpu-lower-to-kernels", "::mlir::ModuleOp"> {
     kernel call: `kernel`, `op`, `name` (of the source), `size` (index of the dynamic size that its rows are), and what it
     has to do: `weight_bytes` read once, `weight_bytes_per_row`, `activation_bytes_per_row` read and written,
     `cache_bytes_per_key` for each position that any row looks at, `operations_per_row`, `operations_per_pair` of a row
-    and a key, and the `unit` that these run on, `dot` or `fma`.
+    and a key, and the `unit` that these run on, `dot`, `pairs` (of bf16) or `fma`.
 
     ```mlir
     %y = dq.matmul %x8, [%w] : ...
@@ -73,7 +73,7 @@ def AddProbes : Pass<"cpu-add-probes", "::mlir::ModuleOp"> {
   let description = [{
     Adds public functions of one argument, the QuernCall, out of the same vector operations as the kernels, so that each
     target is measured by what it can do: `probe_read_plain`, `probe_read_prefetch` and `probe_read_streams` (four places
-    at once, with prefetches) add up this thread's share of the weights; `probe_dot` and `probe_fma` keep as many
+    at once, with prefetches) add up this thread's share of the weights; `probe_dot`, `probe_pairs` and `probe_fma` keep as many
     accumulators in registers as the target says. Of the call they read `thread`, `threads`, `weights`, two `sizes` (the
     number of rounds, and the bytes of the weights) and one buffer of 128 bytes for each thread, where they store the
     bytes read or the operations done as i64, and at byte 64 a sum that nobody needs. A round is one pass over the
@@ -93,7 +93,8 @@ def LowerTargetOps : Pass<"cpu-lower-target-ops"> {
   let summary = "turn dot products, lookups, half conversions and fused multiply-adds into what the target has";
   let description = [{
     `dq.dot` becomes `vpdpbusd`, or `pmaddubsw` and `pmaddwd` where pairs of products fit 16 bits (products of small codes
-    are added up in 16 bits over several dots of a chain), or `pmaddwd` on widened bytes; `dq.lookup` becomes `pshufb`; `math.exp` a polynomial;
+    are added up in 16 bits over several dots of a chain), or `pmaddwd` on widened bytes; `dq.dot_pairs` becomes `vdpbf16ps`, or two `math.fma`;
+    `dq.lookup` becomes `pshufb`; `math.exp` a polynomial;
     on targets without them, f16 conversions become integer operations and `math.fma` a multiply and an add. Afterwards
     no `dq` op is left, and nothing that LLVM would turn into a library call.
 

@@ -141,10 +141,22 @@ Result<bool> Compilation::emitTarget(const codegen::Target &target) {
   return true;
 }
 
+/// True if a matmul reads bf16 weights.
+static bool multipliesBfloats(mlir::ModuleOp module) {
+  return module
+      .walk([](dq::MatmulOp op) {
+        auto rows = mlir::cast<mlir::RankedTensorType>(op.getX().getType());
+        return rows.getElementType().isBF16() ? mlir::WalkResult::interrupt() : mlir::WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
 Result<bool> Compilation::emitTargets() {
+  bool bfloats = multipliesBfloats(*module);
   std::vector<const codegen::Target *> targets;
   for (const codegen::Target &target : codegen::cpuTargets())
-    if (options.targets.empty() || std::ranges::find(options.targets, target.name) != options.targets.end())
+    if (options.targets.empty() ? !target.bfloatDot || bfloats
+                                : std::ranges::find(options.targets, target.name) != options.targets.end())
       targets.push_back(&target);
   for (size_t i = 0; i < targets.size(); ++i) {
     report("generating code", double(i) / double(targets.size()));

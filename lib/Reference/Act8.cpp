@@ -1,5 +1,6 @@
-// Activations quantized in f32, step by step as the contract of `dq.quantize` says.
+// Activations quantized in f32, or rounded to bf16, step by step as the contract of `dq.quantize` says.
 #include "quern/Reference/Rows.h"
+#include "quern/Support/Half.h"
 
 #include <algorithm>
 #include <cmath>
@@ -35,6 +36,13 @@ Act8Rows quern::reference::quantize(const Rows &rows) {
     for (int64_t k = 0; k < rows.width; ++k)
       out.sums[t * out.sumsOfRow() + k / kAct8Sum] += codes[k];
   }
+  return out;
+}
+
+Rows quern::reference::roundToBfloat(const Rows &rows) {
+  Rows out = rows;
+  for (double &value : out.values)
+    value = bfloatToFloat(floatToBfloat(float(value)));
   return out;
 }
 

@@ -21,6 +21,8 @@ public:
 
   /// x times the transpose of weights [n, x.width]: [T, n].
   virtual Rows multiply(const Rows &x, std::span<const float> weights, int64_t n) const = 0;
+  /// The same on rows and weights that hold bf16 numbers.
+  virtual Rows multiplyPairs(const Rows &x, std::span<const float> weights, int64_t n) const = 0;
   /// The same on quantized rows and weights: dot products exact, then the fold over pieces.
   virtual Rows multiply(const Act8Rows &x, const SplitWeight &weights, int64_t n) const = 0;
 

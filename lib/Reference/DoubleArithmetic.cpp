@@ -53,6 +53,9 @@ public:
       return dot(x.row(t).data(), weights.data() + row * x.width, x.width);
     });
   }
+  Rows multiplyPairs(const Rows &x, std::span<const float> weights, int64_t n) const override {
+    return multiply(x, weights, n);
+  }
   Rows multiply(const Act8Rows &x, const SplitWeight &weights, int64_t n) const override {
     return forElements(x, n, threads, [&](int64_t t, int64_t row) {
       return weights.piece == kAct8Sum ? foldRow<kAct8Sum>(x.row(t), weights, row)

@@ -16,8 +16,8 @@ namespace {
 /// A value of the function: an argument, rows, or a weight, which is read in the way its user asks for.
 using Tensor = std::variant<std::monostate, Ids, Rows, Act8Rows, dq::SourceOp>;
 
-/// Quantized rows by the value they belong to; of keys and values, as the cache keeps them.
-using Codes = llvm::DenseMap<Value, Act8Rows>;
+/// Quantized rows by the value they belong to, of `!dq.act8` or bf16; of keys and values, as the cache keeps them.
+using Codes = llvm::DenseMap<Value, Tensor>;
 
 /// One evaluation of one function.
 class Evaluation {
@@ -94,14 +94,15 @@ static int64_t width(Value tensor) { return cast<RankedTensorType>(tensor.getTyp
 static int64_t height(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getDimSize(0); }
 
 Status Evaluation::setRows(Value value, Rows rows) {
-  auto quantized = dyn_cast<dq::Act8Type>(cast<RankedTensorType>(value.getType()).getElementType());
-  if (!quantized)
+  Type element = cast<RankedTensorType>(value.getType()).getElementType();
+  auto quantized = dyn_cast<dq::Act8Type>(element);
+  if (!quantized && !element.isBF16())
     return set(value, std::move(rows));
-  if (quantized.getGroup() != kAct8Group)
+  if (quantized && quantized.getGroup() != kAct8Group)
     return fail("activations are quantized in groups of 32 only");
   if (taken)
     return set(value, taken->at(value));
-  Act8Rows codes = quantize(rows);
+  Tensor codes = quantized ? Tensor(quantize(rows)) : Tensor(roundToBfloat(rows));
   if (noted)
     (*noted)[value] = codes;
   return set(value, std::move(codes));
@@ -141,7 +142,8 @@ Result<Rows> Evaluation::segment(dq::MatmulOp op, unsigned index) {
   }
   QUERN_ASSIGN(std::span<const float> decoded, floats(weight));
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));
-  return arithmetic.multiply(*x, decoded, n);
+  bool pairs = cast<RankedTensorType>(weight.getType()).getElementType().isBF16();
+  return pairs ? arithmetic.multiplyPairs(*x, decoded, n) : arithmetic.multiply(*x, decoded, n);
 }
 
 Status Evaluation::evaluate(dq::MatmulOp op) {
@@ -226,7 +228,7 @@ Status Evaluation::evaluate(lm::SwigluOp op) {
 
 Act8Rows Evaluation::cacheCodes(Value value, const Rows &rows, int64_t headDim) {
   if (taken)
-    return taken->at(value);
+    return std::get<Act8Rows>(taken->at(value));
   Act8Rows codes = quantizeForCache(rows, headDim);
   if (noted)
     (*noted)[value] = codes;

@@ -61,6 +61,14 @@ Rows ExactArithmetic::multiply(const Rows &x, std::span<const float> weights, in
   });
 }
 
+Rows ExactArithmetic::multiplyPairs(const Rows &x, std::span<const float> weights, int64_t n) const {
+  std::vector<float> activations(x.values.begin(), x.values.end());
+  return forElements(x, n, threads, [&](int64_t t, int64_t row) {
+    return foldExactPairs(weights.subspan(row * x.width, x.width),
+                          std::span(activations).subspan(t * x.width, x.width));
+  });
+}
+
 void ExactArithmetic::addBias(Rows &rows, std::span<const float> bias) const {
   for (int64_t t = 0; t < rows.count; ++t)
     for (int64_t i = 0; i < rows.width; ++i)

@@ -14,6 +14,7 @@ public:
   ExactArithmetic(MultiplyAdd kind, unsigned threads) : Arithmetic(threads), kind(kind) {}
 
   Rows multiply(const Rows &x, std::span<const float> weights, int64_t n) const override;
+  Rows multiplyPairs(const Rows &x, std::span<const float> weights, int64_t n) const override;
   Rows multiply(const Act8Rows &x, const SplitWeight &weights, int64_t n) const override;
   void addBias(Rows &rows, std::span<const float> bias) const override;
   void addRows(Rows &rows, const Rows &other) const override;

@@ -36,6 +36,19 @@ float quern::reference::foldExact(const formats::FormatSpec &spec, std::span<con
   return acc;
 }
 
+/// Without subnormals.
+static float flushed(float value) { return std::fabs(value) < 0x1p-126f ? std::copysign(0.0f, value) : value; }
+
+float quern::reference::foldExactPairs(std::span<const float> weights, std::span<const float> x) {
+  std::array<float, 2> partial{};
+  for (size_t k = 0; k < weights.size(); k += 2) {
+    float &sum = partial[k / 2 % 2];
+    for (size_t i : {k + 1, k})
+      sum = flushed(std::fmaf(flushed(weights[i]), flushed(x[i]), sum));
+  }
+  return partial[0] + partial[1];
+}
+
 float quern::reference::foldExact(std::span<const float> weights, std::span<const float> x, MultiplyAdd kind) {
   std::array<float, 4> partial{};
   for (size_t k = 0; k < weights.size(); ++k)

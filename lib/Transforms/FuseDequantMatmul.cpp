@@ -14,8 +14,11 @@ using namespace quern;
 /// Group of activations that share a scale, for every block format.
 static constexpr int64_t kActivationGroup = 32;
 
-static bool isBlock(Value weight) {
-  return isa<dq::BlockType>(cast<RankedTensorType>(weight.getType()).getElementType());
+/// Elements of the rows that weights of `element` take.
+static Type rowElement(Type element) {
+  if (isa<dq::BlockType>(element))
+    return dq::Act8Type::get(element.getContext(), kActivationGroup);
+  return element.isBF16() ? element : Float32Type::get(element.getContext());
 }
 
 /// The weight as stored: what `weight` is dequantized from, or itself.
@@ -31,11 +34,10 @@ struct LinearToMatmul : OpRewritePattern<lm::LinearOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(lm::LinearOp op, PatternRewriter &rewriter) const override {
     Value weight = storedWeight(op.getWeight()), x = op.getX();
-    if (isBlock(weight)) {
-      auto rows = cast<RankedTensorType>(x.getType());
-      auto quantized = rows.clone(dq::Act8Type::get(getContext(), kActivationGroup));
-      x = dq::QuantizeOp::create(rewriter, op.getLoc(), quantized, x);
-    }
+    auto rows = cast<RankedTensorType>(x.getType());
+    Type element = rowElement(cast<RankedTensorType>(weight.getType()).getElementType());
+    if (element != rows.getElementType())
+      x = dq::QuantizeOp::create(rewriter, op.getLoc(), rows.clone(element), x);
     SmallVector<Value> biases;
     if (op.getBias())
       biases.push_back(op.getBias());

@@ -1,4 +1,6 @@
 """Compiled code against the slow reference, whole models: every format, odd shapes, every kind of target that runs here."""
+import json
+
 import pytest
 from compare_logits import divergence
 from tiny_model import FORMATS, write_model
@@ -35,6 +37,29 @@ def test_formats_mixed_inside_fused_matmuls(quern, tmp_path, prompts):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *flags), prompts)
 
 
+def test_floats_mixed_inside_fused_matmuls(quern, tmp_path, prompts):
+    mix = {"attn_q.weight": "F16", "attn_v.weight": "F32", "ffn_gate": "F16", "ffn_down": "Q8_0"}
+    flags = [f"--tensor-type={name}={kind}" for name, kind in mix.items()]
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", "BF16", *flags), prompts)
+
+
+def test_bf16_gives_the_same_bits_on_every_target_with_fma(quern, tmp_path, prompts):
+    package = quern.compile(write_model(tmp_path / "m.gguf", "--type", "BF16"), tmp_path / "m.quern")
+    targets = [code["target"] for code in json.loads(quern.run("inspect", package, "--json"))["manifest"]["code"]]
+    assert targets[0] == "x86-64-avx512bf16"
+    logits = quern.run("logits", package, "--prompts", prompts, "-n", "4")
+    for masked in ("avx512bf16", "avx512f,avxvnni"):
+        assert quern.run("logits", package, "--prompts", prompts, "-n", "4", "--mask-features", masked) == logits
+
+
+def test_code_for_bf16_is_left_out_where_it_is_not_needed(quern, tiny, tiny_package, tmp_path):
+    def targets(package):
+        return [code["target"] for code in json.loads(quern.run("inspect", package, "--json"))["manifest"]["code"]]
+    assert targets(tiny_package)[0] == "x86-64-avx512vnni"
+    asked = quern.compile(tiny, tmp_path / "asked.quern", "--target", "x86-64-avx512bf16")
+    assert targets(asked) == ["x86-64-avx512bf16"]
+
+
 SHAPES = {
     "one key-value head, odd feed-forward": "--hidden 192 --heads 3 --kv-heads 1 --ffn 352 --vocab 301 --tied",
     "heads wider than hidden": "--hidden 128 --heads 7 --kv-heads 1 --head-size 64 --ffn 96",
@@ -45,7 +70,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("format", ["Q8_0", "Q4_0", "F16"])
+@pytest.mark.parametrize("format", ["Q8_0", "Q4_0", "F16", "BF16"])
 def test_odd_shapes(quern, tmp_path, prompts, shape, format):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", format, *SHAPES[shape].split()), prompts)
 

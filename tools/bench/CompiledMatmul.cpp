@@ -58,8 +58,12 @@ static std::string graphText(mlir::MLIRContext &context, const std::string &elem
   std::string y = "tensor<?x" + std::to_string(n) + "xf32>", x = "%x", quantize;
   if (element.starts_with("!dq.block")) {
     xRows = "tensor<?" + width + "!dq.act8<32>>";
-    x = "%x8";
-    quantize = "  %x8 = dq.quantize %x : " + rows + " -> " + xRows + "\n";
+  } else if (element == "bf16") {
+    xRows = "tensor<?" + width + "bf16>";
+  }
+  if (xRows != rows) {
+    x = "%xq";
+    quantize = "  %xq = dq.quantize %x : " + rows + " -> " + xRows + "\n";
   }
   int64_t tableBytes = tokens * k * 4;
   return "dq.source @x : " + table + " in 0 at 0 bytes " + std::to_string(tableBytes) + "\n" + //
@@ -96,6 +100,7 @@ Status CompiledMatmul::emit(mlir::ModuleOp module) {
   kernel = record.getAs<mlir::StringAttr>("kernel").getValue().str();
   weightBytes = record.getAs<mlir::IntegerAttr>("weight_bytes").getInt();
   operationsPerRow = record.getAs<mlir::IntegerAttr>("operations_per_row").getInt();
+  unit = record.getAs<mlir::StringAttr>("unit").str();
   QUERN_TRY(runPasses(module, [&](mlir::OpPassManager &pm) { pipelines::buildLLVMPipeline(pm, *target); }));
   QUERN_ASSIGN(std::vector<char> object, codegen::emitObject(module, *target));
   QUERN_ASSIGN(image, codegen::linkImage(object));

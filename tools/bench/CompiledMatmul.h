@@ -28,6 +28,7 @@ public:
   double probe(const char *name);
 
   std::string kernel;           ///< name of the matmul's kernel
+  std::string unit;             ///< what it computes on, as in the op table
   int64_t weightBytes = 0;      ///< read for any number of rows
   int64_t operationsPerRow = 0; ///< multiplications and additions
 

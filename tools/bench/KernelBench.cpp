@@ -22,7 +22,7 @@ constexpr int64_t kFewTokens = 16;        // up to here reading may be what take
 constexpr int64_t kManyTokens = 256;
 
 /// Seconds of the kernel, and how near it comes to what its bytes and its operations allow.
-static void measure(benchmark::State &state, mlir::MLIRContext &context, const std::string &element, bool isFloat) {
+static void measure(benchmark::State &state, mlir::MLIRContext &context, const std::string &element) {
   int64_t tokens = state.range(0);
   auto matmul = CompiledMatmul::make(context, element, tokens <= kFewTokens ? kRowsStreamed : kRowsTiled, kColumns, tokens);
   if (!matmul)
@@ -32,7 +32,7 @@ static void measure(benchmark::State &state, mlir::MLIRContext &context, const s
   double read = 0, seconds = 0;
   for (const char *name : {"probe_read_plain", "probe_read_prefetch", "probe_read_streams"})
     read = std::max(read, m.probe(name));
-  double peak = m.probe(isFloat ? "probe_fma" : "probe_dot");
+  double peak = m.probe(("probe_" + m.unit).c_str());
   for (auto _ : state) {
     double once = m.run(tokens);
     seconds += once;
@@ -49,15 +49,15 @@ static void measure(benchmark::State &state, mlir::MLIRContext &context, const s
 int main(int argc, char **argv) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<dq::DQDialect, lm::LMDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect>();
-  auto add = [&](const std::string &name, const std::string &element, bool isFloat) {
-    benchmark::RegisterBenchmark(name.c_str(), [&context, element, isFloat](benchmark::State &state) {
-      measure(state, context, element, isFloat);
+  auto add = [&](const std::string &name, const std::string &element) {
+    benchmark::RegisterBenchmark(name.c_str(), [&context, element](benchmark::State &state) {
+      measure(state, context, element);
     })->Arg(1)->Arg(4)->Arg(kFewTokens)->Arg(kManyTokens)->UseManualTime()->Unit(benchmark::kMillisecond);
   };
   for (dq::FormatAttr format : context.getLoadedDialect<dq::DQDialect>()->getFormats().list())
-    add(format.getName().str(), "!dq.block<" + format.getName().str() + ">", false);
+    add(format.getName().str(), "!dq.block<" + format.getName().str() + ">");
   for (const char *type : {"f16", "bf16", "f32"})
-    add(type, type, true);
+    add(type, type);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv))
     return 1;

@@ -22,7 +22,7 @@ double cli::median(std::vector<double> values) {
 
 Limits cli::median(const std::vector<Limits> &taken) {
   Limits out;
-  for (double Limits::*limit : {&Limits::read, &Limits::dot, &Limits::fma}) {
+  for (double Limits::*limit : {&Limits::read, &Limits::dot, &Limits::pairs, &Limits::fma}) {
     std::vector<double> values;
     for (const Limits &one : taken)
       values.push_back(one.*limit);
@@ -43,6 +43,7 @@ Status MachineLimits::prepare(api::Model &model) {
                               {"probe_read_prefetch", &Limits::read, 1},
                               {"probe_read_streams", &Limits::read, 1},
                               {"probe_dot", &Limits::dot, 1},
+                              {"probe_pairs", &Limits::pairs, 1},
                               {"probe_fma", &Limits::fma, 1}};
   for (Probe &probe : found)
     for (;;) {

@@ -30,7 +30,7 @@ struct StepShape {
 
 /// What a machine can do: bytes a second, operations a second.
 struct Limits {
-  double read = 0, dot = 0, fma = 0;
+  double read = 0, dot = 0, pairs = 0, fma = 0;
 
   /// Operations a second of a unit of the op table; 0 of one that is not known.
   double peak(std::string_view unit) const;
@@ -41,7 +41,9 @@ struct Unit {
   const char *name, *what;
   double Limits::*limit;
 };
-inline constexpr Unit kUnits[] = {{"dot", "byte products", &Limits::dot}, {"fma", "f32", &Limits::fma}};
+inline constexpr Unit kUnits[] = {{"dot", "byte products", &Limits::dot},
+                                  {"pairs", "bf16", &Limits::pairs},
+                                  {"fma", "f32", &Limits::fma}};
 
 /// A record of the op table; see docs/package-format.md.
 struct OpRecord {

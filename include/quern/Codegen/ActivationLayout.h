@@ -22,6 +22,9 @@ inline int64_t actRowBytes(int64_t k) {
   return (bytes + 63) / 64 * 64;
 }
 
+/// Bytes of a row of k bf16 activations: room for whole units of 64, filled up with zeros to a multiple of 16.
+inline int64_t bfloatRowBytes(int64_t k) { return (k + kActUnit - 1) / kActUnit * kActUnit * 2; }
+
 /// Bytes of a row of n f32 values: room for whole units of 64.
 inline int64_t floatRowBytes(int64_t n) { return (n + kActUnit - 1) / kActUnit * kActUnit * 4; }
 

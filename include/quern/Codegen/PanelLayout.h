@@ -6,6 +6,7 @@
 //   code lines, group q of 32 k:  8 bits: line 8q+j holds k-line j (k = 32q + 4j + byte);
 //                                 4 bits: line 4q+j holds k-line j in the low nibbles, k-line j+4 in the high ones;
 //                                 2 bits: line a (16 k each), bits 2f: k-line f of the line's 16 k
+//   (floats have no sub-units: for each k, or each two k of bf16, 16 rows side by side)
 //   high bits:                    1 bit: line q, bit j of each byte belongs to k-line j; 2 bits: as 2-bit code lines
 #ifndef QUERN_CODEGEN_PANELLAYOUT_H
 #define QUERN_CODEGEN_PANELLAYOUT_H
@@ -52,6 +53,12 @@ struct PanelLayout {
   static PanelLayout getFloat(unsigned bytes, bool bfloat);
 
   bool isFloat() const { return floatBytes != 0; }
+  /// bf16 lies in pairs: a line is 16 rows x 2 consecutive k. Other floats lie one k after the other, 16 rows each.
+  bool inPairs() const { return bfloat; }
+  /// Byte in its panel of the float element at row r, k.
+  int64_t floatOffset(int64_t r, int64_t k) const {
+    return inPairs() ? k / 2 * kLineBytes + r * 4 + k % 2 * 2 : (k * kPanelRows + r) * floatBytes;
+  }
   bool hasMinimum() const {
     return scale == ScaleLayout::HalfAndMinimum || scale == ScaleLayout::SixBits || scale == ScaleLayout::Nibbles;
   }

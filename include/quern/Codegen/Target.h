@@ -25,6 +25,7 @@ struct Target {
   DotKind dot;
   unsigned vectorBits; ///< of a register: 512, 256 or 128
   bool signedCodes;    ///< whole bytes are given to `dq.dot` as signed ones; otherwise with 128 added
+  bool bfloatDot = false; ///< `dq.dot_pairs` is vdpbf16ps; a model without bf16 weights needs no code for the target
   bool fusedMultiplyAdd; ///< the fold uses fma; otherwise a multiply and an add
   bool halfConversions;  ///< f16 <-> f32 in hardware; otherwise expanded to integer operations
   unsigned tilePanels;   ///< panels of a tile for many tokens

@@ -50,6 +50,9 @@ struct Act8Rows {
 /// and q = x * (1 / d) rounded half to even (all zero where d is zero).
 Act8Rows quantize(const Rows &rows);
 
+/// Rows of bf16: each value rounded to f32, then to the nearest bf16, ties to even.
+Rows roundToBfloat(const Rows &rows);
+
 /// The numbers that quantized rows stand for, rounded to f32.
 Rows dequantize(const Act8Rows &rows);
 

@@ -33,6 +33,7 @@ public:
 
   void read(int64_t streams, bool prefetches);
   void dot();
+  void pairs();
   void fma();
 
 private:
@@ -97,6 +98,27 @@ void ProbeEmitter::dot() {
   finish(e.mul(turns(), 2 * 64 * int64_t(target.probeAccumulators)), sum);
 }
 
+/// The same with pairs of bf16, all near one.
+void ProbeEmitter::pairs() {
+  VectorType bfloats = e.vec(32, e.getBF16Type());
+  Emitter::Values init(target.probeAccumulators, e.real(e.f32s(), 0));
+  Value round = e.splat(arith::TruncIOp::create(e, e.getI32Type(), rounds), e.i32s());
+  Value ones = e.bitOr(e.bitAnd(round, 1), e.number(e.i32s(), 0x3f803f80)), weights = e.bitcast(ones, bfloats);
+  init.push_back(ones);
+  Emitter::Values sums = e.loop(e.i64(0), turns(), e.i64(1), init, [&](Value, ValueRange carried) {
+    Emitter::Values next;
+    Value activations = e.bitcast(carried.back(), bfloats);
+    for (Value sum : carried.drop_back())
+      next.push_back(dq::DotPairsOp::create(e, sum.getType(), sum, weights, activations));
+    next.push_back(e.bitXor(carried.back(), 0x00010002));
+    return next;
+  });
+  Value sum = sums.front();
+  for (Value other : ArrayRef<Value>(sums).drop_back().drop_front())
+    sum = e.addf(sum, other);
+  finish(e.mul(turns(), 2 * 32 * int64_t(target.probeAccumulators)), sum);
+}
+
 /// The same with fused multiply-adds of f32.
 void ProbeEmitter::fma() {
   Emitter::Values init(target.probeAccumulators, e.real(e.f32s(), 0));
@@ -137,6 +159,7 @@ struct AddProbes : codegen::impl::AddProbesBase<AddProbes> {
     add("probe_read_prefetch", [](ProbeEmitter &probe) { probe.read(1, true); });
     add("probe_read_streams", [](ProbeEmitter &probe) { probe.read(4, true); });
     add("probe_dot", [](ProbeEmitter &probe) { probe.dot(); });
+    add("probe_pairs", [](ProbeEmitter &probe) { probe.pairs(); });
     add("probe_fma", [](ProbeEmitter &probe) { probe.fma(); });
   }
 };

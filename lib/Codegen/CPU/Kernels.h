@@ -26,11 +26,14 @@ mlir::func::FuncOp emitMatmul(mlir::ModuleOp module, llvm::StringRef name, const
 /// room for it. Split by rows.
 mlir::func::FuncOp emitEmbedding(mlir::ModuleOp module, llvm::StringRef name, const PanelLayout &layout);
 
-/// (call, x, xStride, gain, y, yStride, T, H): root-mean-square norm; `quantized` writes act8 rows. Split by rows.
-mlir::func::FuncOp emitRmsNorm(mlir::ModuleOp module, llvm::StringRef name, double eps, bool quantized);
+/// What rows of activations hold.
+enum class RowKind { Float, Act8, BFloat };
 
-/// (call, x, xStride, y, yStride, T, K): act8 rows of f32 rows. Split by rows.
-mlir::func::FuncOp emitQuantize(mlir::ModuleOp module, llvm::StringRef name);
+/// (call, x, xStride, gain, y, yStride, T, H): root-mean-square norm into rows of `kind`. Split by rows.
+mlir::func::FuncOp emitRmsNorm(mlir::ModuleOp module, llvm::StringRef name, double eps, RowKind kind);
+
+/// (call, x, xStride, y, yStride, T, K): rows of `kind` of f32 rows. Split by rows.
+mlir::func::FuncOp emitQuantize(mlir::ModuleOp module, llvm::StringRef name, RowKind kind);
 
 /// (call, gate, gateStride, up, upStride, y, yStride, T, F): silu(gate) * up. Split by rows.
 mlir::func::FuncOp emitSwiglu(mlir::ModuleOp module, llvm::StringRef name);

@@ -48,7 +48,7 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
   }
   Work work{.weightBytes = layout->bytes(n, k) + (epilogue == Epilogue::Bias ? n * 4 : 0),
             .operationsPerRow = 2 * n * k,
-            .unit = layout->isFloat() ? "fma" : "dot"};
+            .unit = layout->inPairs() ? "pairs" : layout->isFloat() ? "fma" : "dot"};
   emitCall(library.matmul(*layout, epilogue),
            {address(x), e.i64(stride(x)), address(weight), e.i64(layout->panelBytes(k)), aux, e.i64(auxStride), y,
             e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k))},
@@ -85,11 +85,21 @@ static std::string nameOf(double value) {
   return text;
 }
 
+static RowKind rowKind(Value rows) {
+  Type element = cast<RankedTensorType>(rows.getType()).getElementType();
+  return isa<dq::Act8Type>(element) ? RowKind::Act8 : element.isBF16() ? RowKind::BFloat : RowKind::Float;
+}
+
+/// What a kernel's name says of the rows that it writes.
+static std::string suffixOf(RowKind kind) {
+  return kind == RowKind::Act8 ? "quantize_" : kind == RowKind::BFloat ? "bf16_" : "";
+}
+
 LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
   double eps = op.getEps().convertToFloat();
-  bool quantized = isa<dq::Act8Type>(cast<RankedTensorType>(op.getOut().getType()).getElementType());
-  auto kernel = library.get((quantized ? "rms_norm_quantize_" : "rms_norm_") + nameOf(eps), [&](StringRef name) {
-    return emitRmsNorm(library.module, name, eps, quantized);
+  RowKind kind = rowKind(op.getOut());
+  auto kernel = library.get("rms_norm_" + suffixOf(kind) + nameOf(eps), [&](StringRef name) {
+    return emitRmsNorm(library.module, name, eps, kind);
   });
   emitCall(kernel,
            {address(op.getX()), e.i64(stride(op.getX())), address(op.getGain()), address(op.getOut()),
@@ -99,7 +109,9 @@ LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
 }
 
 void EntryLowering::lowerQuantize(dq::QuantizeOp op) {
-  auto kernel = library.get("quantize", [&](StringRef name) { return emitQuantize(library.module, name); });
+  RowKind kind = rowKind(op.getOut());
+  auto kernel = library.get(kind == RowKind::BFloat ? "round_to_bf16" : "quantize",
+                            [&](StringRef name) { return emitQuantize(library.module, name, kind); });
   emitCall(kernel,
            {address(op.getX()), e.i64(stride(op.getX())), address(op.getOut()), e.i64(stride(op.getOut())),
             rowsOf(op.getX()), e.i64(width(op.getX()))},

@@ -54,6 +54,40 @@ struct LookupToShuffle : OpRewritePattern<dq::LookupOp> {
   int64_t vectorBytes;
 };
 
+/// dq.dot_pairs -> vdpbf16ps.
+struct PairsToDot : OpRewritePattern<dq::DotPairsOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(dq::DotPairsOp op, PatternRewriter &b) const override {
+    b.replaceOp(op, callIntrinsic(b, op.getLoc(), "llvm.x86.avx512bf16.dpbf16ps.512", op.getType(),
+                                  {op.getAcc(), op.getW(), op.getX()}));
+    return success();
+  }
+};
+
+/// dq.dot_pairs -> two math.fma. A bf16 number is the upper half of the f32 one.
+struct PairsToFma : OpRewritePattern<dq::DotPairsOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(dq::DotPairsOp op, PatternRewriter &b) const override {
+    Location loc = op.getLoc();
+    VectorType floats = op.getType(), words = floats.clone(b.getI32Type());
+    auto constant = [&](int32_t value) {
+      return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(words, b.getI32IntegerAttr(value)));
+    };
+    Value upper = constant(int32_t(0xffff0000)), half = constant(16);
+    auto odd = [&](Value pairs) -> Value {
+      Value bits = vector::BitCastOp::create(b, loc, words, pairs);
+      return vector::BitCastOp::create(b, loc, floats, arith::AndIOp::create(b, loc, bits, upper));
+    };
+    auto even = [&](Value pairs) -> Value {
+      Value bits = vector::BitCastOp::create(b, loc, words, pairs);
+      return vector::BitCastOp::create(b, loc, floats, arith::ShLIOp::create(b, loc, bits, half));
+    };
+    Value sum = math::FmaOp::create(b, loc, odd(op.getW()), odd(op.getX()), op.getAcc());
+    b.replaceOpWithNewOp<math::FmaOp>(op, even(op.getW()), even(op.getX()), sum);
+    return success();
+  }
+};
+
 /// math.fma -> multiply, add.
 struct SplitFma : OpRewritePattern<math::FmaOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -174,6 +208,10 @@ void quern::codegen::populateLowerTargetOpsPatterns(RewritePatternSet &patterns,
   MLIRContext *context = patterns.getContext();
   populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) { return name == "math.exp"; });
   patterns.add<LookupToShuffle>(context, target.vectorBits);
+  if (target.bfloatDot)
+    patterns.add<PairsToDot>(context);
+  else
+    patterns.add<PairsToFma>(context);
   if (!target.fusedMultiplyAdd)
     patterns.add<SplitFma>(context);
   if (!target.halfConversions)

@@ -59,8 +59,8 @@ private:
 void MatmulEmitter::emit() {
   Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
   auto [first, last] = e.share(call, panels);
-  // A float tile of one panel fills the registers: an element has four sums.
-  if (layout.isFloat() || target.tilePanels == 1)
+  // A tile of one panel of f32 or f16 fills the registers: an element has four sums.
+  if ((layout.isFloat() && !layout.inPairs()) || target.tilePanels == 1)
     return emitSingly(first, last, 1);
   if (target.twoStreams && !layout.hasSuperBlocks())
     return emitFarPairs(first, last);
@@ -119,7 +119,9 @@ void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count
     tile.panels.push_back(e.at(w, e.mul(panel, panelBytes)));
   for (unsigned t = 0; t < count; ++t)
     tile.activations.push_back(e.at(x, e.mul(e.add(token, t), xStride)));
-  Emitter::Values sums = layout.isFloat() ? foldFloats(e, tile) : foldBlocks(e, tile);
+  Emitter::Values sums = layout.inPairs()   ? foldPairs(e, tile)
+                         : layout.isFloat() ? foldFloats(e, tile)
+                                            : foldBlocks(e, tile);
   for (unsigned t = 0; t < count; ++t)
     for (unsigned r = 0; r < panels.size(); ++r)
       finish(sums[t * panels.size() + r], panels[r], e.add(token, t));

@@ -10,7 +10,7 @@ namespace quern::codegen {
 struct MatmulTile {
   const PanelLayout &layout;
   llvm::SmallVector<mlir::Value> panels;      ///< first byte of each panel
-  llvm::SmallVector<mlir::Value> activations; ///< first byte of each token's row: act8, or f32 for float weights
+  llvm::SmallVector<mlir::Value> activations; ///< first byte of each token's row: act8, or f32 or bf16 for float weights
   mlir::Value k;                              ///< padded
   mlir::Value headerBytes;                    ///< of a panel
   bool signedCodes;                           ///< dots take signed bytes where the layout has them
@@ -22,7 +22,10 @@ struct MatmulTile {
 /// Sums of a tile of block weights, [token * panels + panel], each 16 rows (docs/numerics.md, "The fold").
 Emitter::Values foldBlocks(Emitter &e, const MatmulTile &tile);
 
-/// Sums of a tile of float weights, likewise ("Float weights").
+/// Sums of a tile of bf16 weights, likewise ("Float weights"); activations are rows of bf16.
+Emitter::Values foldPairs(Emitter &e, const MatmulTile &tile);
+
+/// Sums of a tile of f32 or f16 weights, likewise.
 Emitter::Values foldFloats(Emitter &e, const MatmulTile &tile);
 
 } // namespace quern::codegen

@@ -70,17 +70,40 @@ static void quantizeRow(KernelBody &k, Value n, Value out, llvm::function_ref<Va
   });
 }
 
-func::FuncOp quern::codegen::emitQuantize(ModuleOp module, StringRef name) {
+/// 16 f32 as the bits of bf16, nearest even; a NaN stays one. In integers, as conversions of processors flush subnormals.
+static Value roundToBfloat(Emitter &e, Value x) {
+  Value bits = e.bitcast(x, e.i32s()), odd = e.bitAnd(e.shiftRight(bits, 16), 1);
+  Value rounded = e.add(e.add(bits, odd), e.number(e.i32s(), 0x7fff));
+  Value isNan = arith::CmpFOp::create(e, arith::CmpFPredicate::UNO, x, x);
+  Value quiet = e.bitOr(bits, e.number(e.i32s(), 0x400000));
+  Value chosen = arith::SelectOp::create(e, isNan, quiet, rounded);
+  return arith::TruncIOp::create(e, e.vec(16, e.getI16Type()), e.shiftRight(chosen, 16));
+}
+
+/// Stores a row of n elements at `y`; `value(byte offset in f32)` gives 16 of them.
+static void storeRow(KernelBody &k, RowKind kind, Value n, Value y, llvm::function_ref<Value(Value)> value) {
+  Emitter &e = k.e;
+  switch (kind) {
+  case RowKind::Float:
+    return k.forVectors(n, [&](Value at) { e.store(value(at), e.at(y, at), 64); });
+  case RowKind::BFloat:
+    return k.forVectors(n, [&](Value at) { e.store(roundToBfloat(e, value(at)), e.at(y, e.div(at, 2)), 32); });
+  case RowKind::Act8:
+    return quantizeRow(k, n, y, value);
+  }
+}
+
+func::FuncOp quern::codegen::emitQuantize(ModuleOp module, StringRef name, RowKind kind) {
   KernelBody k(module, name, "ppipiii"); // call, x, xStride, y, yStride, T, K
   k.forRows(k.args[5], [&](Value t) {
     Value x = k.row(k.args[1], t, k.args[2]);
-    quantizeRow(k, k.args[6], k.row(k.args[3], t, k.args[4]),
-                [&](Value offset) { return k.e.load(k.e.f32s(), k.e.at(x, offset), 64); });
+    storeRow(k, kind, k.args[6], k.row(k.args[3], t, k.args[4]),
+             [&](Value offset) { return k.e.load(k.e.f32s(), k.e.at(x, offset), 64); });
   });
   return k.finish();
 }
 
-func::FuncOp quern::codegen::emitRmsNorm(ModuleOp module, StringRef name, double eps, bool quantized) {
+func::FuncOp quern::codegen::emitRmsNorm(ModuleOp module, StringRef name, double eps, RowKind kind) {
   KernelBody k(module, name, "ppippiii"); // call, x, xStride, gain, y, yStride, T, H
   Emitter &e = k.e;
   Value n = k.args[7];
@@ -99,10 +122,7 @@ func::FuncOp quern::codegen::emitRmsNorm(ModuleOp module, StringRef name, double
       Value v = e.mulf(e.load(e.f32s(), e.at(x, at), 64), factor);
       return e.mulf(v, e.load(e.f32s(), e.at(k.args[3], at), 64));
     };
-    if (quantized)
-      quantizeRow(k, n, y, normalized);
-    else
-      k.forVectors(n, [&](Value at) { e.store(normalized(at), e.at(y, at), 64); });
+    storeRow(k, kind, n, y, normalized);
   });
   return k.finish();
 }
@@ -196,7 +216,8 @@ static void widenPanelRow(Emitter &e, const PanelLayout &layout, Value panel, Va
                  : layout.bfloat       ? Type(e.getBF16Type())
                                        : Type(e.getF16Type());
   e.loop(e.i64(0), k, e.i64(1), [&](Value at) {
-    Value offset = e.mul(e.add(e.mul(at, kPanelRows), lane), layout.floatBytes);
+    Value offset = layout.inPairs() ? e.add(e.mul(e.div(at, 2), kLineBytes), e.add(e.mul(lane, 4), e.mul(e.rem(at, e.i64(2)), 2)))
+                                    : e.mul(e.add(e.mul(at, kPanelRows), lane), layout.floatBytes);
     Value weight = e.load(e.vec(1, element), e.at(panel, offset), layout.floatBytes);
     e.store(layout.floatBytes == 4 ? weight : e.widen(weight), e.at(out, e.mul(at, 4)), 4);
   });

@@ -4,6 +4,37 @@
 using namespace quern;
 using namespace quern::codegen;
 
+// 32 zmm registers hold 12 f32 and 12 i32 accumulators of a 2 x 6 tile beside codes and activations.
+static const Target avx512vnni = {
+    .name = "x86-64-avx512vnni",
+    .triple = "x86_64-unknown-linux-gnu",
+    .cpu = "x86-64-v3",
+    .features = "+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512vnni,+gfni,-prefer-256-bit",
+    .required = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "avx512f", "avx512bw", "avx512vl", "avx512dq",
+                 "avx512vnni", "gfni"},
+    .dot = DotKind::Vnni,
+    .vectorBits = 512,
+    .signedCodes = false,
+    .fusedMultiplyAdd = true,
+    .halfConversions = true,
+    .tilePanels = 2,
+    .tileTokens = 6,
+    .fewTokens = 12,
+    .twoStreams = true,
+    .attentionHeads = 8,
+    .prefetchBytes = 8192,
+    .probeAccumulators = 12,
+};
+
+/// The same processor with vdpbf16ps.
+static Target withBfloatDot(Target target) {
+  target.name = "x86-64-avx512bf16";
+  target.features += ",+avx512bf16";
+  target.required.push_back("avx512bf16");
+  target.bfloatDot = true;
+  return target;
+}
+
 // 16 ymm registers: the sums of a panel and four tokens are twice as many halves of 8 rows.
 static const Target avx2 = {
     .name = "x86-64-avx2",
@@ -37,25 +68,8 @@ static Target withAvxVnni(Target target) {
 
 const std::vector<Target> &codegen::cpuTargets() {
   static const std::vector<Target> targets = {
-      // 32 zmm registers hold 12 f32 and 12 i32 accumulators of a 2 x 6 tile beside codes and activations.
-      {.name = "x86-64-avx512vnni",
-       .triple = "x86_64-unknown-linux-gnu",
-       .cpu = "x86-64-v3",
-       .features = "+avx512f,+avx512bw,+avx512vl,+avx512dq,+avx512vnni,+gfni,-prefer-256-bit",
-       .required = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "avx512f", "avx512bw", "avx512vl", "avx512dq",
-                    "avx512vnni", "gfni"},
-       .dot = DotKind::Vnni,
-       .vectorBits = 512,
-       .signedCodes = false,
-       .fusedMultiplyAdd = true,
-       .halfConversions = true,
-       .tilePanels = 2,
-       .tileTokens = 6,
-       .fewTokens = 12,
-       .twoStreams = true,
-       .attentionHeads = 8,
-       .prefetchBytes = 8192,
-       .probeAccumulators = 12},
+      withBfloatDot(avx512vnni),
+      avx512vnni,
       withAvxVnni(avx2),
       avx2,
       {.name = "x86-64-v2",

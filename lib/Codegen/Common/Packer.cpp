@@ -181,7 +181,7 @@ static void packFloatPanel(const PanelLayout &layout, int64_t k, const uint8_t *
   std::memset(out, 0, layout.panelBytes(k));
   for (int64_t r = 0; r < rowCount; ++r)
     for (int64_t i = 0; i < k; ++i)
-      std::memcpy(out + (i * kPanelRows + r) * layout.floatBytes, rows[r] + i * layout.floatBytes, layout.floatBytes);
+      std::memcpy(out + layout.floatOffset(r, i), rows[r] + i * layout.floatBytes, layout.floatBytes);
 }
 
 void codegen::packPanel(const PanelLayout &layout, const FormatSpec *spec, int64_t k, const uint8_t *const *rows,

@@ -18,6 +18,8 @@ using namespace quern::codegen;
 
 int64_t codegen::rowBytes(RankedTensorType type) {
   int64_t width = type.getDimSize(1);
+  if (type.getElementType().isBF16())
+    return bfloatRowBytes(width);
   return isa<dq::Act8Type>(type.getElementType()) ? actRowBytes(width) : floatRowBytes(width);
 }
 

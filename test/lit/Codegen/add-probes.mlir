@@ -15,9 +15,14 @@ module {
 // CHECK-LABEL: func.func @probe_dot
 // CHECK-COUNT-12: dq.dot
 // CHECK-NOT: dq.dot
+// CHECK-LABEL: func.func @probe_pairs
+// CHECK-COUNT-12: dq.dot_pairs
+// CHECK-NOT: dq.dot_pairs
 // CHECK-LABEL: func.func @probe_fma
 // CHECK-COUNT-12: math.fma
 // NARROW-LABEL: func.func @probe_dot
 // NARROW-COUNT-2: dq.dot
 // NARROW-NOT: dq.dot
+// NARROW-LABEL: func.func @probe_pairs
+// NARROW-COUNT-2: dq.dot_pairs
 // UNKNOWN: there is no target 'pdp-11'

@@ -1,4 +1,5 @@
 // RUN: quern-opt %s --cpu-lower-target-ops=target=x86-64-avx512vnni | FileCheck %s --check-prefixes=CHECK,VNNI
+// RUN: quern-opt %s --cpu-lower-target-ops=target=x86-64-avx512bf16 | FileCheck %s --check-prefix=BF16
 // RUN: quern-opt %s --cpu-lower-target-ops=target=x86-64-v2 | FileCheck %s --check-prefixes=CHECK,V2
 
 // CHECK-LABEL: func.func @dot
@@ -77,5 +78,23 @@ func.func @exp(%x: vector<16xf32>) -> vector<16xf32> {
   // V2-NOT: math.fma
   // CHECK: return
   %0 = math.exp %x : vector<16xf32>
+  return %0 : vector<16xf32>
+}
+
+// A bf16 number is the upper half of the f32 one: of a pair the odd one is masked, the even one shifted. The odd product
+// is added first.
+// CHECK-LABEL: func.func @pairs
+// BF16-LABEL: func.func @pairs
+func.func @pairs(%acc: vector<16xf32>, %w: vector<32xbf16>, %x: vector<32xbf16>) -> vector<16xf32> {
+  // BF16: llvm.call_intrinsic "llvm.x86.avx512bf16.dpbf16ps.512"(%{{.*}}, %{{.*}}, %{{.*}}) : (vector<16xf32>, vector<32xbf16>, vector<32xbf16>) -> vector<16xf32>
+  // BF16-NEXT: return
+  // VNNI: %[[ODD:.*]] = math.fma %{{.*}}, %{{.*}}, %arg0 : vector<16xf32>
+  // VNNI: math.fma %{{.*}}, %{{.*}}, %[[ODD]] : vector<16xf32>
+  // V2: %[[PRODUCT:.*]] = arith.mulf
+  // V2: %[[ODD:.*]] = arith.addf %[[PRODUCT]], %arg0
+  // V2: arith.mulf
+  // V2: arith.addf %{{.*}}, %[[ODD]]
+  // CHECK-NOT: dq.dot_pairs
+  %0 = dq.dot_pairs %acc, %w, %x : vector<16xf32>, vector<32xbf16>
   return %0 : vector<16xf32>
 }

@@ -100,3 +100,25 @@ func.func @attention(%ids: tensor<?xi32> {lm.size = "tokens"}, %p: tensor<?xi32>
 // CHECK-NOT: func.func private @attention
 // CHECK: func.func private @attention_q8_0_2x1x32_0.5
 // CHECK-NOT: func.func private @attention
+
+// -----
+
+// bf16 weights take rows that are rounded to bf16, by the norm or by a kernel of its own; two bytes an element.
+dq.source @w : tensor<64x64xbf16> in 0 at 0 bytes 8192
+// CHECK-LABEL: func.func @bfloats
+func.func @bfloats(%ids: tensor<?xi32> {lm.size = "tokens"}, %g: tensor<64xf32>) {
+  %w = dq.weight @w : tensor<64x64xbf16>
+  // CHECK: call @embedding_bf16
+  // CHECK: call @"rms_norm_bf16_
+  // CHECK: call @matmul_bf16_store
+  // CHECK: call @round_to_bf16
+  // CHECK: call @matmul_bf16_store
+  %0 = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x64xbf16> -> tensor<?x64xf32>
+  %1 = lm.rms_norm %0, %g {eps = 1.0e-6 : f32} : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xbf16>
+  %2 = dq.matmul %1, [%w] : tensor<?x64xbf16>, [tensor<64x64xbf16>] -> tensor<?x64xf32>
+  %3 = dq.quantize %2 : tensor<?x64xf32> -> tensor<?x64xbf16>
+  %4 = dq.matmul %3, [%w] : tensor<?x64xbf16>, [tensor<64x64xbf16>] -> tensor<?x64xf32>
+  return
+}
+// CHECK: func.func private @matmul_bf16_store
+// CHECK: dq.dot_pairs

@@ -92,7 +92,7 @@ func.func @quantize_shape(%x: tensor<?x32xf32>) {
 
 // Q1
 func.func @quantize_elements(%x: tensor<?x32xf32>) {
-  // expected-error @+1 {{expected result elements !dq.act8 (Q1), got 'i8'}}
+  // expected-error @+1 {{expected result elements !dq.act8 or bf16 (Q1), got 'i8'}}
   %0 = dq.quantize %x : tensor<?x32xf32> -> tensor<?x32xi8>
   return
 }
@@ -191,7 +191,7 @@ func.func @matmul_result_width(%x: tensor<?x32xf32>, %w: tensor<8x32xf16>) {
 
 // M6
 func.func @matmul_float_rows(%x: tensor<?x32xf32>, %w: tensor<8x32x!dq.block<q5_0>>) {
-  // expected-error @+1 {{expected !dq.act8 rows for block formats and f32 rows for floats (M6), got 'f32' for weight 0}}
+  // expected-error @+1 {{expected !dq.act8 rows for block formats, bf16 rows for bf16 and f32 rows for other floats (M6), got 'f32' for weight 0}}
   %0 = dq.matmul %x, [%w] : tensor<?x32xf32>, [tensor<8x32x!dq.block<q5_0>>] -> tensor<?x8xf32>
   return
 }
@@ -262,3 +262,19 @@ dq.source @w : tensor<8xf32> data dense_resource<none> : tensor<4x8xi8>
 
 // expected-error@+1 {{expected 32 bytes for 'tensor<8xf32>' (S2), got 31}}
 dq.source @w : tensor<8xf32> data dense_resource<none> : tensor<31xi8>
+
+// -----
+
+func.func @rows_of_bf16(%x: tensor<?x64xf32>, %w: tensor<8x64xbf16>) {
+  // expected-error @+1 {{bf16 rows for bf16 and f32 rows for other floats (M6), got 'f32' for weight 0}}
+  %0 = dq.matmul %x, [%w] : tensor<?x64xf32>, [tensor<8x64xbf16>] -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @bf16_rows_of_f16(%x: tensor<?x64xbf16>, %w: tensor<8x64xf16>) {
+  // expected-error @+1 {{bf16 rows for bf16 and f32 rows for other floats (M6), got 'bf16' for weight 0}}
+  %0 = dq.matmul %x, [%w] : tensor<?x64xbf16>, [tensor<8x64xf16>] -> tensor<?x8xf32>
+  return
+}

@@ -69,9 +69,9 @@ func.func @residual(%x: tensor<?x896xf32>, %w: tensor<128x896xf16>, %r: tensor<?
 // -----
 
 // CHECK-LABEL: func.func @swiglu
-func.func @swiglu(%x: tensor<?x896xf32>, %g: tensor<128x896xf16>, %u: tensor<128x896xbf16>) -> tensor<?x128xf32> {
-  // CHECK: dq.matmul swiglu %{{.*}}, [%{{.*}}, %{{.*}}] : tensor<?x896xf32>, [tensor<128x896xf16>, tensor<128x896xbf16>] -> tensor<?x128xf32>
-  %0 = dq.matmul swiglu %x, [%g, %u] : tensor<?x896xf32>, [tensor<128x896xf16>, tensor<128x896xbf16>] -> tensor<?x128xf32>
+func.func @swiglu(%x: tensor<?x896xf32>, %g: tensor<128x896xf16>, %u: tensor<128x896xf16>) -> tensor<?x128xf32> {
+  // CHECK: dq.matmul swiglu %{{.*}}, [%{{.*}}, %{{.*}}] : tensor<?x896xf32>, [tensor<128x896xf16>, tensor<128x896xf16>] -> tensor<?x128xf32>
+  %0 = dq.matmul swiglu %x, [%g, %u] : tensor<?x896xf32>, [tensor<128x896xf16>, tensor<128x896xf16>] -> tensor<?x128xf32>
   return %0 : tensor<?x128xf32>
 }
 
@@ -88,4 +88,24 @@ func.func @kernel_ops(%acc: vector<16xi32>, %u: vector<64xi8>) -> vector<16xi32>
   // CHECK: dq.dot %{{.*}}, %[[U]], %[[T]] signed largest 128 : vector<16xi32>, vector<64xi8>
   %2 = dq.dot %1, %u, %t signed largest 128 : vector<16xi32>, vector<64xi8>
   return %2 : vector<16xi32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @pairs
+func.func @pairs(%acc: vector<16xf32>, %w: vector<32xbf16>, %x: vector<32xbf16>) -> vector<16xf32> {
+  // CHECK: dq.dot_pairs %{{.*}}, %{{.*}}, %{{.*}} : vector<16xf32>, vector<32xbf16>
+  %0 = dq.dot_pairs %acc, %w, %x : vector<16xf32>, vector<32xbf16>
+  return %0 : vector<16xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @bfloats
+func.func @bfloats(%x: tensor<?x64xf32>, %w: tensor<8x64xbf16>) -> tensor<?x8xf32> {
+  // CHECK: dq.quantize %{{.*}} : tensor<?x64xf32> -> tensor<?x64xbf16>
+  %0 = dq.quantize %x : tensor<?x64xf32> -> tensor<?x64xbf16>
+  // CHECK: dq.matmul %{{.*}}, [%{{.*}}] : tensor<?x64xbf16>, [tensor<8x64xbf16>] -> tensor<?x8xf32>
+  %1 = dq.matmul %0, [%w] : tensor<?x64xbf16>, [tensor<8x64xbf16>] -> tensor<?x8xf32>
+  return %1 : tensor<?x8xf32>
 }

@@ -84,7 +84,7 @@ func.func @norm_eps(%x: tensor<?x8xf32>, %g: tensor<8xf32>) {
 
 // R4
 func.func @norm_elements(%x: tensor<?x8xf32>, %g: tensor<8xf32>) {
-  // expected-error @+1 {{expected result elements f32 or !dq.act8 (R4), got 'f16'}}
+  // expected-error @+1 {{expected result elements f32, bf16 or !dq.act8 (R4), got 'f16'}}
   %0 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x8xf32>, tensor<8xf32> -> tensor<?x8xf16>
   return
 }

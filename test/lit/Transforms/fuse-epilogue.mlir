@@ -35,13 +35,13 @@ func.func @no_residual(%x: tensor<?x64xf32>, %w: tensor<8x64xf16>, %r: tensor<?x
 
 // The gate comes first, in whichever order the segments stood.
 // CHECK-LABEL: func.func @swiglu
-// CHECK-SAME: %[[X:.*]]: tensor<?x64xf32>, %[[G:.*]]: tensor<8x64xf16>, %[[U:.*]]: tensor<8x64xbf16>
-func.func @swiglu(%x: tensor<?x64xf32>, %g: tensor<8x64xf16>, %u: tensor<8x64xbf16>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+// CHECK-SAME: %[[X:.*]]: tensor<?x64xf32>, %[[G:.*]]: tensor<8x64xf16>, %[[U:.*]]: tensor<8x64xf32>
+func.func @swiglu(%x: tensor<?x64xf32>, %g: tensor<8x64xf16>, %u: tensor<8x64xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
   // CHECK: dq.matmul swiglu %[[X]], [%[[G]], %[[U]]]
-  %0:2 = dq.matmul %x, [%g, %u] : tensor<?x64xf32>, [tensor<8x64xf16>, tensor<8x64xbf16>] -> tensor<?x8xf32>, tensor<?x8xf32>
+  %0:2 = dq.matmul %x, [%g, %u] : tensor<?x64xf32>, [tensor<8x64xf16>, tensor<8x64xf32>] -> tensor<?x8xf32>, tensor<?x8xf32>
   %1 = lm.swiglu %0#0, %0#1 : tensor<?x8xf32> -> tensor<?x8xf32>
   // CHECK: dq.matmul swiglu %[[X]], [%[[G]], %[[U]]]
-  %2:2 = dq.matmul %x, [%u, %g] : tensor<?x64xf32>, [tensor<8x64xbf16>, tensor<8x64xf16>] -> tensor<?x8xf32>, tensor<?x8xf32>
+  %2:2 = dq.matmul %x, [%u, %g] : tensor<?x64xf32>, [tensor<8x64xf32>, tensor<8x64xf16>] -> tensor<?x8xf32>, tensor<?x8xf32>
   %3 = lm.swiglu %2#1, %2#0 : tensor<?x8xf32> -> tensor<?x8xf32>
   // CHECK-NOT: lm.swiglu
   return %1, %3 : tensor<?x8xf32>, tensor<?x8xf32>

@@ -53,7 +53,13 @@ struct Weight {
     size_t rowBytes = bytes.size() / size_t(n);
     if (spec)
       return reference::foldExact(*spec, std::span(bytes).subspan(size_t(row) * rowBytes, rowBytes), x8, kind);
-    return reference::foldExact(std::span(widened).subspan(size_t(row * k), size_t(k)), x, kind);
+    std::span<const float> weights = std::span(widened).subspan(size_t(row * k), size_t(k));
+    if (element != "bf16")
+      return reference::foldExact(weights, x, kind);
+    std::vector<float> rounded;
+    for (float value : x)
+      rounded.push_back(bfloatToFloat(floatToBfloat(value)));
+    return reference::foldExactPairs(weights, rounded);
   }
 };
 
@@ -141,6 +147,10 @@ std::string KernelTest::matmul(const std::vector<std::string> &names, const Weig
     text += "  %x8 = dq.quantize %x : " + rows + " -> tensor<?x" + k + "x!dq.act8<32>>\n";
     rows = "tensor<?x" + k + "x!dq.act8<32>>", operand = "%x8";
   }
+  if (like.element == "bf16") {
+    text += "  %xb = dq.quantize %x : " + rows + " -> tensor<?x" + k + "xbf16>\n";
+    rows = "tensor<?x" + k + "xbf16>", operand = "%xb";
+  }
   for (const std::string &name : names) {
     text += "  %" + name + " = dq.weight @" + name + " : " + like.type() + "\n";
     list += (list.empty() ? "%" : ", %") + name;
@@ -169,7 +179,7 @@ void KernelTest::compileAll() {
     if (auto made = CompiledModule::make(context, module, vnniIn256Bits()))
       compiled.emplace_back(&vnniIn256Bits(), std::move(made));
   for (const codegen::Target &target : codegen::cpuTargets())
-    if (runsHere(target))
+    if (runsHere(target) && (!target.bfloatDot || GetParam() == std::string("bf16")))
       if (auto made = CompiledModule::make(context, module, target))
         compiled.emplace_back(&target, std::move(made));
   ASSERT_FALSE(compiled.empty());

@@ -141,6 +141,23 @@ TEST(ExactFold, StaysNearTheDoubleFold) {
   EXPECT_NE(fused, separate) << "over 56 steps, rounding products once more should show";
 }
 
+TEST(ExactFold, PairsTakeTwoPartialSumsTheOddProductFirst) {
+  // 2^24 + 1 is lost in f32 unless the one meets it in another partial sum; k 4 and 5 are of the first again.
+  std::vector<float> ones(8, 1.0f);
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0x1p24f, 0, 1, 1, 0, 0, 0, 0}, ones), 0x1p24f + 2);
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0x1p24f, 0, 0, 0, 1, 1, 0, 0}, ones), 0x1p24f);
+  // In one pair: 2^24 - 2^24 + 1 keeps the one, 2^24 + 1 - 2^24 loses it.
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0, 0x1p24f, 0, 0, 1, -0x1p24f, 0, 0}, ones), 1.0f);
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0, 0x1p24f, 0, 0, -0x1p24f, 1, 0, 0}, ones), 0.0f);
+}
+
+TEST(ExactFold, PairsCountSubnormalsAsZero) {
+  std::vector<float> one(2, 1.0f), small(2, 0x1p-70f);
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0x1p-127f, 0x1p-130f}, std::vector<float>(2, 0x1p20f)), 0.0f);
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0x1p-70f, 0}, small), 0.0f);
+  EXPECT_EQ(foldExactPairs(std::vector<float>{0x1p-126f, 0}, one), 0x1p-126f);
+}
+
 TEST(ExactFold, FloatWeightsTakeFourPartialSums) {
   // 2^24 + 1 is lost in f32 unless the ones meet in a partial sum of their own.
   std::vector<float> w = {16777216.0f, 1, 0, 0, 0, 1, 0, 0}, x(8, 1.0f);
