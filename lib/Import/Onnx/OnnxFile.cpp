@@ -10,8 +10,8 @@ using namespace quern;
 using namespace quern::import;
 
 /// The oldest and newest form of the file that we know. Versions 1 and 2 had other rules for initializers.
-static constexpr int64_t kOldestIr = 3, kNewestIr = 13;
-static constexpr int64_t kNewestOpset = 27;
+static constexpr int64_t kOldestIr = 3, kNewestIr = 14;
+static constexpr int64_t kNewestOpset = 28;
 
 const OnnxType *import::onnxType(int32_t id) {
   static constexpr OnnxType kTypes[] = {

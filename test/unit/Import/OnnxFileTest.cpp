@@ -64,11 +64,11 @@ TEST(OnnxFile, RefusesATruncatedMessageAtEveryLength) {
 TEST(OnnxFile, RefusesVersionsItDoesNotKnow) {
   OnnxModel model = addition();
   model.message.set_ir_version(99);
-  EXPECT_EQ(refusal(model), "'folder/test.onnx': has IR version 99; versions 3 to 13 can be read");
+  EXPECT_EQ(refusal(model), "'folder/test.onnx': has IR version 99; versions 3 to 14 can be read");
   model = addition();
   model.message.mutable_opset_import(0)->set_version(99);
   EXPECT_EQ(refusal(model),
-            "'folder/test.onnx': uses version 99 of the standard operators; versions 1 to 27 are known");
+            "'folder/test.onnx': uses version 99 of the standard operators; versions 1 to 28 are known");
 }
 
 TEST(OnnxFile, RefusesDanglingAndCyclicEdges) {
