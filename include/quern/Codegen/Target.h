@@ -28,10 +28,10 @@ struct Target {
   bool bfloatDot = false; ///< `dq.dot_pairs` is vdpbf16ps; a model without bf16 weights needs no code for the target
   bool fusedMultiplyAdd; ///< the fold uses fma; otherwise a multiply and an add
   bool halfConversions;  ///< f16 <-> f32 in hardware; otherwise expanded to integer operations
-  unsigned tilePanels;   ///< panels of a tile for many tokens
-  unsigned tileTokens;   ///< tokens of a tile at the most
-  unsigned fewTokens;    ///< up to so many tokens, panels of super-blocks are streamed one by one
-  bool twoStreams;       ///< plain formats are read as two far streams
+  unsigned tileTokens;   ///< tokens of a tile of one panel at the most
+  unsigned floatTokens;  ///< the same for float weights
+  unsigned pairTokens;   ///< tokens of a tile of two panels at the most; 0: there are no such tiles
+  int64_t cacheBytes;    ///< of activations that are meant to stay in the cache while panels pass by
   unsigned attentionHeads; ///< query heads that share a pass over keys
   int64_t prefetchBytes; ///< how far ahead of a streamed panel to prefetch; 0: not at all
   unsigned probeAccumulators = 2; ///< sums of 16 numbers that fill the registers, for `cpu-add-probes`

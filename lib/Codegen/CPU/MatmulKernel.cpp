@@ -36,10 +36,21 @@ public:
   void emit();
 
 private:
-  void emitSingly(Value first, Value last, unsigned least);
-  void emitFarPairs(Value first, Value last);
-  void emitTogether(Value first, Value last);
-  void emitTokens(ArrayRef<Value> panels, unsigned least, int64_t prefetch);
+  /// Rows of x that are multiplied by every panel before others come: the first, and how many.
+  struct Rows {
+    Value first, count;
+  };
+  /// How many rows that may be, and how many of them a tile takes at the most.
+  struct Cut {
+    unsigned least, most, tile;
+  };
+  static constexpr unsigned kAny = ~0u; ///< `Cut::most` without a limit
+
+  void emitInChunks(Value first, Value last, unsigned tile);
+  void emitSingly(Value first, Value last, Rows rows, Cut cut);
+  void emitFarPairs(Value first, Value last, Cut cut);
+  void emitTiles(ArrayRef<Value> panels, Rows rows, Cut cut, int64_t prefetch);
+  void emitTileOf(ArrayRef<Value> panels, Value from, Value size, Cut cut, int64_t prefetch);
   void emitTile(ArrayRef<Value> panels, Value token, unsigned tokens, int64_t prefetch);
   Value headerBytes();
   void finish(Value sum, Value panel, Value token);
@@ -53,64 +64,79 @@ private:
 
 } // namespace
 
-/// Plain formats take two panels far from each other, line by line in turn, which memory serves faster than one stream.
-/// Formats of super-blocks stream panel by panel with prefetches while memory is the limit, and take tiles of several
-/// panels for many tokens (docs/performance.md). All ways give the same bits.
+/// Tiles of one panel and many tokens unpack a code once for all of them; tiles of two panels share the activations.
+/// Codes in one piece, which are cheap to unpack, take the latter, and so do all plain formats while few tokens fit one:
+/// two panels far from each other, line by line in turn, are what memory serves best. The rest take the former
+/// (docs/performance.md). All ways give the same bits.
 void MatmulEmitter::emit() {
   Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
   auto [first, last] = e.share(call, panels);
-  // A tile of one panel of f32 or f16 fills the registers: an element has four sums.
-  if ((layout.isFloat() && !layout.inPairs()) || target.tilePanels == 1)
-    return emitSingly(first, last, 1);
-  if (target.twoStreams && !layout.hasSuperBlocks())
-    return emitFarPairs(first, last);
-  Value few = e.less(tokens, e.i64(target.fewTokens + 1));
+  // A tile of one panel of f32 or f16 fills the registers sooner: an element has four sums.
+  unsigned tile = layout.isFloat() ? target.floatTokens : target.tileTokens;
+  if ((layout.isFloat() && !layout.inPairs()) || layout.hasSuperBlocks() || target.pairTokens == 0)
+    return emitInChunks(first, last, tile);
+  if (layout.isFloat() || layout.lowBits == 8)
+    return emitFarPairs(first, last, {1, kAny, target.pairTokens});
+  Value pairs = e.less(tokens, e.i64(target.pairTokens + 1));
+  if (layout.highBits == 0)
+    pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
   e.ifThenElse(
-      few, [&] { emitSingly(first, last, 1); }, [&] { emitTogether(first, last); });
+      pairs, [&] { emitFarPairs(first, last, {1, layout.highBits ? target.pairTokens : kAny, target.pairTokens}); },
+      [&] { emitInChunks(first, last, tile); });
 }
 
-void MatmulEmitter::emitSingly(Value first, Value last, unsigned least) {
-  e.loop(first, last, e.i64(1), [&](Value panel) { emitTokens({panel}, least, target.prefetchBytes); });
-}
-
-void MatmulEmitter::emitFarPairs(Value first, Value last) {
-  Value half = e.div(e.sub(last, first), 2), second = e.add(first, half);
-  e.loop(first, second, e.i64(1), [&](Value panel) { emitTokens({panel, e.add(panel, half)}, 1, 0); });
-  emitSingly(e.add(second, half), last, 1);
-}
-
-void MatmulEmitter::emitTogether(Value first, Value last) {
-  unsigned step = target.tilePanels, least = target.fewTokens + 1;
-  Value whole = e.add(first, e.mul(e.div(e.sub(last, first), step), step));
-  e.loop(first, whole, e.i64(step), [&](Value panel) {
-    llvm::SmallVector<Value> panels;
-    for (unsigned r = 0; r < step; ++r)
-      panels.push_back(e.add(panel, r));
-    emitTokens(panels, least, 0);
+/// Cuts the tokens into nearly equal chunks whose rows stay in the cache while all panels pass by.
+void MatmulEmitter::emitInChunks(Value first, Value last, unsigned tile) {
+  Value fit = e.div(e.div(e.i64(target.cacheBytes), xStride), tile);
+  Value most = e.mul(arith::MaxSIOp::create(e, fit, e.i64(2)), tile);
+  Value chunks = e.div(e.add(tokens, e.sub(most, e.i64(1))), most);
+  e.loop(e.i64(0), chunks, e.i64(1), [&](Value chunk) {
+    Value from = e.div(e.mul(tokens, chunk), chunks), to = e.div(e.mul(tokens, e.add(chunk, 1)), chunks);
+    emitSingly(first, last, {from, e.sub(to, from)}, {1, kAny, tile});
   });
-  emitSingly(whole, last, least);
 }
 
-/// The fewest tokens of a tile when at least `least` tokens are cut into as few nearly equal tiles of `most` as can be.
-static unsigned smallestTile(unsigned least, unsigned most) {
-  unsigned smallest = most;
-  for (unsigned tokens = least; tokens <= least + most * most; ++tokens)
-    smallest = std::min(smallest, tokens / ((tokens + most - 1) / most));
+void MatmulEmitter::emitSingly(Value first, Value last, Rows rows, Cut cut) {
+  e.loop(first, last, e.i64(1), [&](Value panel) { emitTiles({panel}, rows, cut, target.prefetchBytes); });
+}
+
+void MatmulEmitter::emitFarPairs(Value first, Value last, Cut cut) {
+  Rows all{e.i64(0), tokens};
+  Value half = e.div(e.sub(last, first), 2), second = e.add(first, half);
+  e.loop(first, second, e.i64(1), [&](Value panel) { emitTiles({panel, e.add(panel, half)}, all, cut, 0); });
+  emitSingly(e.add(second, half), last, all, cut);
+}
+
+/// The fewest rows of a tile when `cut.least` to `cut.most` rows are cut into as few nearly equal tiles as can be.
+static unsigned smallestTile(unsigned least, unsigned most, unsigned tile) {
+  unsigned smallest = tile;
+  for (unsigned rows = least; rows <= std::min(most, least + tile * tile); ++rows)
+    smallest = std::min(smallest, rows / ((rows + tile - 1) / tile));
   return smallest;
 }
 
-/// All tokens, at least `least`, of these panels, in tiles of nearly equal size.
-void MatmulEmitter::emitTokens(ArrayRef<Value> panels, unsigned least, int64_t prefetch) {
-  unsigned most = target.tileTokens;
-  Value tiles = e.div(e.add(tokens, most - 1), most), small = e.div(tokens, tiles), larger = e.rem(tokens, tiles);
-  e.loop(e.i64(0), tiles, e.i64(1), [&](Value tile) {
-    Value from = e.add(e.mul(tile, small), e.min(tile, larger));
+/// The products of rows with these panels, in tiles of nearly equal size. The first tile prefetches, since it is the one
+/// that meets the panels in memory.
+void MatmulEmitter::emitTiles(ArrayRef<Value> panels, Rows rows, Cut cut, int64_t prefetch) {
+  Value tiles = e.div(e.add(rows.count, cut.tile - 1), cut.tile);
+  Value small = e.div(rows.count, tiles), larger = e.rem(rows.count, tiles);
+  auto emitAt = [&](Value tile, Cut part, int64_t distance) {
+    Value from = e.add(rows.first, e.add(e.mul(tile, small), e.min(tile, larger)));
     Value size = arith::SelectOp::create(e, e.less(tile, larger), e.add(small, 1), small);
-    for (unsigned count = smallestTile(least, most); count <= most; ++count) {
-      Value fits = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, size, e.i64(count));
-      e.ifThen(fits, [&] { emitTile(panels, from, count, prefetch); });
-    }
-  });
+    emitTileOf(panels, from, size, part, distance);
+  };
+  if (prefetch)
+    emitAt(e.i64(0), cut, prefetch);
+  Cut rest = prefetch ? Cut{cut.tile + 1, cut.most, cut.tile} : cut;
+  e.loop(e.i64(prefetch ? 1 : 0), tiles, e.i64(1), [&](Value tile) { emitAt(tile, rest, 0); });
+}
+
+/// One tile of `size` rows, a number that `cut` allows.
+void MatmulEmitter::emitTileOf(ArrayRef<Value> panels, Value from, Value size, Cut cut, int64_t prefetch) {
+  for (unsigned count = smallestTile(cut.least, cut.most, cut.tile); count <= cut.tile; ++count) {
+    Value fits = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, size, e.i64(count));
+    e.ifThen(fits, [&] { emitTile(panels, from, count, prefetch); });
+  }
 }
 
 void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count, int64_t prefetch) {

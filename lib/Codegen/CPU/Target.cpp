@@ -4,7 +4,7 @@
 using namespace quern;
 using namespace quern::codegen;
 
-// 32 zmm registers hold 12 f32 and 12 i32 accumulators of a 2 x 6 tile beside codes and activations.
+// 32 zmm registers hold 12 f32 and 12 i32 accumulators of a tile beside codes and activations.
 static const Target avx512vnni = {
     .name = "x86-64-avx512vnni",
     .triple = "x86_64-unknown-linux-gnu",
@@ -17,10 +17,10 @@ static const Target avx512vnni = {
     .signedCodes = false,
     .fusedMultiplyAdd = true,
     .halfConversions = true,
-    .tilePanels = 2,
-    .tileTokens = 6,
-    .fewTokens = 12,
-    .twoStreams = true,
+    .tileTokens = 12,
+    .floatTokens = 6,
+    .pairTokens = 6,
+    .cacheBytes = 128 << 10,
     .attentionHeads = 8,
     .prefetchBytes = 8192,
     .probeAccumulators = 12,
@@ -47,10 +47,10 @@ static const Target avx2 = {
     .signedCodes = true,
     .fusedMultiplyAdd = true,
     .halfConversions = true,
-    .tilePanels = 1,
     .tileTokens = 4,
-    .fewTokens = 1,
-    .twoStreams = false,
+    .floatTokens = 4,
+    .pairTokens = 0,
+    .cacheBytes = 128 << 10,
     .attentionHeads = 2,
     .prefetchBytes = 8192,
     .probeAccumulators = 4,
@@ -82,10 +82,10 @@ const std::vector<Target> &codegen::cpuTargets() {
        .signedCodes = true,
        .fusedMultiplyAdd = false,
        .halfConversions = false,
-       .tilePanels = 1,
        .tileTokens = 1,
-       .fewTokens = 1,
-       .twoStreams = false,
+       .floatTokens = 1,
+       .pairTokens = 0,
+       .cacheBytes = 128 << 10,
        .attentionHeads = 1,
        .prefetchBytes = 2048},
   };

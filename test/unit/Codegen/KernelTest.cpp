@@ -20,11 +20,11 @@ using reference::MultiplyAdd;
 
 namespace {
 
-constexpr int64_t kTokens = 14, kN = 37, kSwigluN = 32;
-/// Tokens and threads: none, tiles of each size, more than are streamed panel by panel (Target::fewTokens), each thread
-/// with and without work.
+constexpr int64_t kTokens = 25, kN = 37, kSwigluN = 32;
+/// Tokens and threads: none, tiles of each size, several tiles of one size and of two, each thread with and without work.
 constexpr std::pair<int64_t, int64_t> kCalls[] = {{0, 1}, {1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1},
-                                                   {5, 3}, {6, 1}, {7, 3}, {9, 1}, {9, 3}, {13, 3}, {14, 1}};
+                                                   {5, 3}, {6, 1}, {7, 3}, {8, 1}, {9, 1}, {9, 3},
+                                                   {10, 1}, {11, 3}, {12, 1}, {13, 3}, {25, 1}};
 /// `q3_plain` is a user's: known from its file alone.
 constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",  "q2_K", "q3_K", "q4_K",    "q5_K",
                                     "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16",  "bf16", "q3_plain"};
@@ -162,10 +162,12 @@ std::string KernelTest::matmul(const std::vector<std::string> &names, const Weig
 }
 
 /// The AVX-VNNI target's kernels with vpdpbusd in its older encoding: the same dot products of 256 bits, on processors
-/// that have AVX512-VNNI alone. The passes see the target's own name and row.
+/// that have AVX512-VNNI alone. The passes see the target's own name and row, but for a cache so small that tokens are
+/// taken in chunks of two tiles.
 const codegen::Target &vnniIn256Bits() {
   static const codegen::Target target = [] {
     codegen::Target out = **codegen::findTarget("x86-64-avxvnni");
+    out.cacheBytes = 1;
     out.features = "+avx512f,+avx512vl,+avx512vnni";
     std::replace(out.required.begin(), out.required.end(), std::string("avxvnni"), std::string("avx512vnni"));
     out.required.insert(out.required.end(), {"avx512f", "avx512vl"});
@@ -237,13 +239,14 @@ TEST_P(KernelTest, MatmulIsTheExactFold) {
   declareFloats("x" + std::to_string(odd), kTokens, odd, xOdd);
   module.source("b", "tensor<37xf32>", bias);
   declareFloats("r", kTokens, kN, residual);
+  std::string residuals = "tensor<" + std::to_string(kTokens) + "x37xf32>";
   declare("w", w), declare("w_odd", wOdd);
   addEntry("plain", k, kN, matmul({"w"}, w, ""));
   addEntry("odd", odd, kN, matmul({"w_odd"}, wOdd, ""));
   addEntry("bias", k, kN, "  %b = dq.weight @b : tensor<37xf32>\n" + matmul({"w"}, w, "bias(%b)"));
   addEntry("residual", k, kN,
-           "  %rs = dq.weight @r : tensor<14x37xf32>\n"
-           "  %r = lm.embedding %ids, %rs : tensor<?xi32>, tensor<14x37xf32> -> tensor<?x37xf32>\n" +
+           "  %rs = dq.weight @r : " + residuals + "\n" +
+           "  %r = lm.embedding %ids, %rs : tensor<?xi32>, " + residuals + " -> tensor<?x37xf32>\n" +
                matmul({"w"}, w, "residual(%r : tensor<?x37xf32>)"));
   compileAll();
   reference::Act8Rows x8 = quantized(x, k), x8Odd = quantized(xOdd, odd);
