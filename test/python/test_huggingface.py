@@ -26,8 +26,10 @@ def test_same_logits_as_gguf(quern, tmp_path, prompts, shape):
               for i, model in enumerate([gguf, tmp_path / "converted.gguf", folder])]
     ours, converted, from_folder = (quern.logits(m, prompts, "-n", "4", "--top", "100") for m in models)
     assert converted == ours
-    # Of llama, rows of Q and K lie in another order, so that dot products of heads add up in another order.
-    assert divergence(ours, from_folder) < (1e-9 if "--arch" in flags else 1e-15)
+    # Of llama, rows of Q and K lie in another order, so that dot products of heads add up in another order. Where they
+    # meet bf16 weights, a last bit decides now and then which bf16 number an activation becomes.
+    limit = 1e-15 if "--arch" not in flags else 1e-6 if kind == "BF16" else 1e-9
+    assert divergence(ours, from_folder) < limit
 
 
 @pytest.mark.parametrize("arch", ["qwen2", "llama"])
