@@ -40,6 +40,7 @@ typedef struct quern_model quern_model;
 typedef struct quern_session quern_session;
 typedef struct quern_decoder quern_decoder;
 typedef struct quern_sampler quern_sampler;
+typedef struct quern_request quern_request;
 
 /* Called between pieces of long work with how much of it is done. Returns 0 to go on, else the work stops. */
 typedef int (*quern_progress)(void *user, uint64_t done, uint64_t total);
@@ -96,10 +97,11 @@ QUERN_API const char *quern_model_manifest(const quern_model *model, size_t *siz
 /* Reads all weights and compares their hash with the package's. */
 QUERN_API quern_status quern_model_verify_weights(const quern_model *model, quern_progress progress, void *user);
 
-/* The named tensors of the compiled graph. A dynamic dimension is -1; its name is then that of a dynamic size. */
+/* The named tensors of the compiled graph. A dynamic dimension is -1; its name is then that of a dynamic size, or NULL
+ * in an output whose size only running can tell. */
 typedef struct quern_tensor_info {
   const char *name;
-  const char *type; /* "i32", "i64", "f32", "ptr" */
+  const char *type; /* "i32", "i64", "f32", "ptr"; of graphs also "f64", "f16", "bf16", "bool", "i8", "u8", ... */
   size_t rank;
   const int64_t *shape;            /* [rank] */
   const char *const *dimension_names; /* [rank], NULL where the dimension is a number */
@@ -109,6 +111,30 @@ QUERN_API size_t quern_model_input_count(const quern_model *model);
 QUERN_API size_t quern_model_output_count(const quern_model *model);
 QUERN_API quern_status quern_model_input(const quern_model *model, size_t index, quern_tensor_info *info);
 QUERN_API quern_status quern_model_output(const quern_model *model, size_t index, quern_tensor_info *info);
+
+/* ---- Graphs ---------------------------------------------------------------------------------------------------- */
+
+/* 1 for a model that is a graph of named tensors; sessions, text and sampling are for language models (0). */
+QUERN_API int quern_model_is_graph(const quern_model *model);
+
+/* One computation of a graph at a time: set the inputs, run, read the outputs; then again with others. Numbers of inputs
+ * and outputs are those of quern_model_input and quern_model_output. */
+QUERN_API quern_status quern_request_create(quern_model *model, quern_request **request);
+QUERN_API void quern_request_close(quern_request *request);
+
+/* `data` is row-major in the input's type and must stay as it is until quern_request_run returns. */
+QUERN_API quern_status quern_request_set_input(quern_request *request, size_t index, const void *data,
+                                               const int64_t *shape, size_t rank);
+/* The caller's buffer for an output, of `bytes` bytes; NULL (as at first): the request keeps the output itself. */
+QUERN_API quern_status quern_request_set_output(quern_request *request, size_t index, void *data, uint64_t bytes);
+/* The shape that an output will have with the inputs set so far; -1 where only running can tell. */
+QUERN_API quern_status quern_request_expected_shape(const quern_request *request, size_t index, int64_t *shape,
+                                                    size_t rank);
+/* QUERN_BUFFER_TOO_SMALL: it has run, all shapes are told, and outputs that had room are there. */
+QUERN_API quern_status quern_request_run(quern_request *request);
+/* The last run's output; valid until the next one. */
+QUERN_API quern_status quern_request_output(const quern_request *request, size_t index, const void **data,
+                                            const int64_t **shape, size_t *rank);
 
 /* ---- Measuring ------------------------------------------------------------------------------------------------- */
 

@@ -109,4 +109,39 @@ def LowerTargetOps : Pass<"cpu-lower-target-ops"> {
                            "::mlir::vector::VectorDialect", "::mlir::math::MathDialect"];
 }
 
+def GraphEntry : Pass<"cpu-graph-entry", "::mlir::ModuleOp"> {
+  let summary = "give a function on buffers the interface of the kernel ABI";
+  let description = [{
+    For graphs that are no language models. Each public function of memrefs becomes an entry of one argument, the
+    QuernCall: arguments come from the call's buffers or the package's weights, as their attributes `graph.buffer`,
+    `graph.weight` and `graph.sizes` say; results are stored as address and shape in the call's records; buffers are released after their last use; `memref.alloc`,
+    `memref.dealloc` and `cf.assert` call the functions `allocate`, `release` and `fail` of the call.
+
+    ```mlir
+    func.func @graph(%x: memref<?x4xf32> {graph.buffer = 0 : i64, graph.sizes = array<i64: 0, -1>}) -> memref<?xf32>
+    // becomes
+    func.func @graph(%call: !llvm.ptr)
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+}
+
+def CopiesToLoops : Pass<"cpu-copies-to-loops"> {
+  let summary = "turn copies of buffers into linalg ops";
+  let description = [{
+    `memref.copy` becomes an elementwise `linalg.generic`, since its lowering calls a library where a buffer is strided.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+def ExpandMath : Pass<"cpu-expand-math"> {
+  let summary = "expand mathematical functions of f32 into arithmetic";
+  let description = [{
+    `math.exp`, `math.log`, `math.tanh`, `math.erf` and the other functions that are no single instruction become
+    upstream's polynomial approximations, or are expressed by such functions, so that the image calls no library.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
 #endif // QUERN_CODEGEN_PASSES_TD

@@ -14,7 +14,9 @@ static ordered_json printTensors(const std::vector<Manifest::Tensor> &tensors) {
   for (const Manifest::Tensor &tensor : tensors) {
     ordered_json shape = ordered_json::array();
     for (const Manifest::Dimension &dimension : tensor.shape) {
-      if (dimension.value < 0)
+      if (dimension.value < 0 && dimension.size.empty())
+        shape.push_back(nullptr);
+      else if (dimension.value < 0)
         shape.push_back(dimension.size);
       else
         shape.push_back(dimension.value);
@@ -25,6 +27,8 @@ static ordered_json printTensors(const std::vector<Manifest::Tensor> &tensors) {
 }
 
 static ordered_json printModel(const Manifest::Model &model) {
+  if (model.kind == "graph")
+    return {{"kind", model.kind}, {"name", model.name}, {"parameters", model.parameters}};
   return {{"kind", model.kind},
           {"architecture", model.architecture},
           {"name", model.name},
@@ -61,15 +65,19 @@ std::string printManifest(const Manifest &manifest) {
   root["arena"] = {{"constant", manifest.arena.constant},
                    {"per_thread", manifest.arena.perThread},
                    {"sizes", manifest.arena.sizes}};
-  root["cache"] = {{"bytes_per_position", manifest.cache.bytesPerPosition}, {"granule", manifest.cache.granule}};
+  bool isGraph = manifest.model.kind == "graph";
+  if (!isGraph)
+    root["cache"] = {{"bytes_per_position", manifest.cache.bytesPerPosition}, {"granule", manifest.cache.granule}};
   if (!manifest.cache.types.empty())
     root["cache"]["types"] = manifest.cache.types;
   root["code"] = printCode(manifest.code);
-  root["tokenizer"] = {{"bos", manifest.tokenizer.bos},
-                       {"eos", manifest.tokenizer.eos},
-                       {"add_bos", manifest.tokenizer.addBos},
-                       {"vocabulary", manifest.tokenizer.vocabulary}};
-  root["template"] = manifest.chatTemplate;
+  if (!isGraph) {
+    root["tokenizer"] = {{"bos", manifest.tokenizer.bos},
+                         {"eos", manifest.tokenizer.eos},
+                         {"add_bos", manifest.tokenizer.addBos},
+                         {"vocabulary", manifest.tokenizer.vocabulary}};
+    root["template"] = manifest.chatTemplate;
+  }
   if (!manifest.generation.empty())
     root["generation"] = manifest.generation;
   // A name that is not UTF-8 is shown with U+FFFD rather than refused.

@@ -25,7 +25,7 @@ std::vector<quern_tensor_view> viewsOf(const std::vector<Manifest::Tensor> &tens
     quern_tensor_view view;
     for (const Manifest::Dimension &dimension : tensor.shape) {
       view.shape.push_back(dimension.value);
-      view.names.push_back(dimension.value < 0 ? dimension.size.c_str() : nullptr);
+      view.names.push_back(dimension.value < 0 && !dimension.size.empty() ? dimension.size.c_str() : nullptr);
     }
     out.push_back(std::move(view));
   }
@@ -116,7 +116,7 @@ quern_status quern_model_get_info(const quern_model *model, quern_model_info *in
     info->head_dim = m.headDim;
     info->feed_forward = m.feedForward;
     info->vocabulary = m.vocabulary;
-    info->tokens = impl.tokenizer().realTokens();
+    info->tokens = impl.isGraph() ? 0 : impl.tokenizer().realTokens();
     info->context_length = m.contextLength;
     info->threads = impl.threads();
     info->chunk_tokens = int32_t(impl.chunkTokens());
@@ -153,6 +153,7 @@ quern_status quern_session_create(quern_model *model, int64_t context_length, qu
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && session, "model or session"));
     *session = nullptr;
+    QUERN_CHECK(needText(*model));
     auto created = Session::create(*model->impl, context_length);
     QUERN_CHECK(created);
     *session = new quern_session{*std::move(created)};

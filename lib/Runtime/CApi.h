@@ -62,6 +62,13 @@ inline Outcome<void> need(bool present, const char *what) {
   return fault(QUERN_INVALID_ARGUMENT, std::string(what) + " is a null pointer");
 }
 
+/// Text, tokens and sampling are for language models.
+inline Outcome<void> needText(const quern_model &model) {
+  if (!model.impl->isGraph())
+    return {};
+  return fault(QUERN_UNSUPPORTED, "the model is a graph of tensors, no language model; use quern_request_create");
+}
+
 /// The error of a Result under a status.
 template <typename T> tl::unexpected<Fault> as(quern_status status, Result<T> &result) {
   return fault(status, std::move(result.error().message));

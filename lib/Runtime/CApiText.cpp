@@ -51,6 +51,7 @@ quern_status quern_tokenize(const quern_model *model, const char *text, size_t s
                             size_t capacity, size_t *count) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && count && (text || size == 0) && (tokens || capacity == 0), "an argument"));
+    QUERN_CHECK(needText(*model));
     auto ids = model->impl->tokenizer().encode({text, size},
                                                flags & QUERN_PARSE_SPECIAL ? Specials::All : Specials::UserDefined,
                                                flags & QUERN_ADD_BOS);
@@ -64,6 +65,7 @@ quern_status quern_detokenize(const quern_model *model, const int32_t *tokens, s
                               size_t capacity, size_t *size) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && size && (tokens || count == 0) && (text || capacity == 0), "an argument"));
+    QUERN_CHECK(needText(*model));
     const Tokenizer &tokenizer = model->impl->tokenizer();
     TextStream stream;
     std::string out;
@@ -78,6 +80,7 @@ quern_status quern_detokenize(const quern_model *model, const int32_t *tokens, s
 quern_status quern_token_bytes(const quern_model *model, int32_t token, const char **bytes, size_t *size) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && bytes && size, "an argument"));
+    QUERN_CHECK(needText(*model));
     const Tokenizer &tokenizer = model->impl->tokenizer();
     if (token < 0 || token >= tokenizer.size())
       return fault(QUERN_INVALID_ARGUMENT, "token " + std::to_string(token) + " is not one of the " +
@@ -89,18 +92,21 @@ quern_status quern_token_bytes(const quern_model *model, int32_t token, const ch
 }
 
 int quern_token_ends_generation(const quern_model *model, int32_t token) {
-  return model->impl->tokenizer().endsGeneration(token) ? 1 : 0;
+  return !model->impl->isGraph() && model->impl->tokenizer().endsGeneration(token) ? 1 : 0;
 }
 
 int32_t quern_token_find(const quern_model *model, const char *text, size_t size) {
-  return model->impl->tokenizer().find({text, size});
+  return model->impl->isGraph() ? -1 : model->impl->tokenizer().find({text, size});
 }
 
-int32_t quern_bos_token(const quern_model *model) { return model->impl->tokenizer().bos(); }
+int32_t quern_bos_token(const quern_model *model) {
+  return model->impl->isGraph() ? -1 : model->impl->tokenizer().bos();
+}
 
 quern_status quern_decoder_create(const quern_model *model, uint32_t flags, quern_decoder **decoder) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && decoder, "model or decoder"));
+    QUERN_CHECK(needText(*model));
     *decoder = new quern_decoder{&model->impl->tokenizer(), (flags & QUERN_SKIP_SPECIAL) != 0, {}, {}};
     return {};
   });
@@ -136,6 +142,7 @@ quern_status quern_chat_tokenize(const quern_model *model, const char *chat_temp
                                  int32_t *tokens, size_t capacity, size_t *count) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && count && (messages || message_count == 0) && (tokens || capacity == 0), "an argument"));
+    QUERN_CHECK(needText(*model));
     auto segments = render(model, chat_template, messages, message_count, flags);
     QUERN_CHECK(segments);
     for (const ChatSegment &segment : *segments)
@@ -152,6 +159,7 @@ quern_status quern_chat_render(const quern_model *model, const char *chat_templa
                                size_t message_count, uint32_t flags, char *text, size_t capacity, size_t *size) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && size && (messages || message_count == 0) && (text || capacity == 0), "an argument"));
+    QUERN_CHECK(needText(*model));
     auto segments = render(model, chat_template, messages, message_count, flags);
     QUERN_CHECK(segments);
     std::string out;
@@ -171,6 +179,7 @@ quern_status quern_sampler_create(const quern_model *model, const quern_sampler_
                                   quern_sampler **sampler) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && sampler, "model or sampler"));
+    QUERN_CHECK(needText(*model));
     SamplerSettings settings;
     if (options) {
       if (options->struct_size != sizeof *options)

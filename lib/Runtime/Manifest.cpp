@@ -82,6 +82,11 @@ void readModel(Fields &fields, const json &root, Manifest::Model &out) {
   if (!model)
     return;
   out.kind = fields.text(*model, "kind");
+  if (out.kind == "graph") {
+    out.name = fields.text(*model, "name");
+    out.parameters = fields.number(*model, "parameters", 0, kMaxBytes);
+    return;
+  }
   out.architecture = fields.text(*model, "architecture");
   out.name = fields.text(*model, "name");
   out.layers = fields.number(*model, "layers", 1, kMaxCount);
@@ -94,11 +99,11 @@ void readModel(Fields &fields, const json &root, Manifest::Model &out) {
   out.contextLength = fields.number(*model, "context_length", 1, kMaxCount);
   out.parameters = fields.number(*model, "parameters", 0, kMaxBytes);
   if (out.kind != "language_model")
-    fields.complain("model kind '" + out.kind + "' is unknown to this runtime, which runs 'language_model'");
+    fields.complain("model kind '" + out.kind + "' is unknown to this runtime, which runs 'language_model' and 'graph'");
 }
 
 std::vector<Manifest::Tensor> readTensors(Fields &fields, const json &root, const char *key,
-                                          const std::vector<std::string> &sizes) {
+                                          const std::vector<std::string> &sizes, bool isGraph) {
   std::vector<Manifest::Tensor> out;
   const json *list = fields.array(root, key);
   if (!list)
@@ -109,8 +114,10 @@ std::vector<Manifest::Tensor> readTensors(Fields &fields, const json &root, cons
     tensor.type = fields.text(item, "type");
     const json *shape = fields.array(item, "shape");
     for (const json &dimension : shape ? *shape : json::array()) {
-      if (!dimension.is_string())
-        tensor.shape.push_back({fields.whole(dimension, "shape of " + tensor.name, 1, kMaxCount), ""});
+      if (isGraph && dimension.is_null())
+        tensor.shape.push_back({-1, ""});
+      else if (!dimension.is_string())
+        tensor.shape.push_back({fields.whole(dimension, "shape of " + tensor.name, isGraph ? 0 : 1, kMaxCount), ""});
       else if (std::find(sizes.begin(), sizes.end(), dimension.get<std::string>()) == sizes.end())
         fields.complain("tensor '" + tensor.name + "' uses the unknown size '" + dimension.get<std::string>() + "'");
       else
@@ -131,6 +138,8 @@ void readMemory(Fields &fields, const json &root, Manifest &out) {
     if (out.arena.sizes.size() != out.sizes.size())
       fields.complain("'arena' should give one number for each of the " + std::to_string(out.sizes.size()) + " sizes");
   }
+  if (out.model.kind == "graph")
+    return; // neither cache nor text
   if (const json *cache = fields.object(root, "cache")) {
     out.cache.bytesPerPosition = fields.number(*cache, "bytes_per_position", 0, kMaxBytes);
     out.cache.granule = fields.number(*cache, "granule", 1, 1 << 20);
@@ -159,6 +168,8 @@ void readCode(Fields &fields, const json &root, Manifest &out) {
 }
 
 void readText(Fields &fields, const json &root, Manifest &out) {
+  if (out.model.kind == "graph")
+    return;
   if (const json *tokenizer = fields.object(root, "tokenizer")) {
     out.tokenizer.bos = fields.number(*tokenizer, "bos", -1, kMaxCount);
     out.tokenizer.addBos = fields.flag(*tokenizer, "add_bos");
@@ -198,8 +209,9 @@ Result<Manifest> parseManifest(std::string_view text, const std::string &source)
   out.producer = fields.text(root, "producer");
   readModel(fields, root, out.model);
   out.sizes = fields.texts(root, "sizes");
-  out.inputs = readTensors(fields, root, "inputs", out.sizes);
-  out.outputs = readTensors(fields, root, "outputs", out.sizes);
+  bool isGraph = out.model.kind == "graph";
+  out.inputs = readTensors(fields, root, "inputs", out.sizes, isGraph);
+  out.outputs = readTensors(fields, root, "outputs", out.sizes, isGraph);
   readMemory(fields, root, out);
   readCode(fields, root, out);
   readText(fields, root, out);

@@ -1,4 +1,5 @@
 #include "Model.h"
+#include "GraphCall.h"
 
 namespace quern::runtime {
 
@@ -49,6 +50,23 @@ Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> ou
     buffers.push_back(bufferOf(role));
   program->run(stepEntry, buffers, sizes, profiling ? &profile : nullptr);
   return {};
+}
+
+Outcome<void> Model::compute(std::span<void *const> buffers, std::span<const int64_t> sizes,
+                             std::span<QuernResult> results, const std::function<Outcome<void>()> &then) {
+  std::lock_guard<std::mutex> lock(turn);
+  GraphCall memory;
+  QuernCall call{};
+  call.abiVersion = QUERN_KERNEL_ABI_VERSION;
+  call.threads = 1;
+  call.weights = parts.weights.data();
+  call.buffers = buffers.data();
+  call.sizes = sizes.data();
+  call.capacities = sizes.data();
+  call.results = results.data();
+  if (auto done = memory.run(parts.step, call); !done)
+    return done;
+  return then();
 }
 
 } // namespace quern::runtime

@@ -10,6 +10,7 @@
 #include "quern/Runtime/PackageReader.h"
 #include "quern/Runtime/Tokenizer.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -37,7 +38,7 @@ struct ModelParts {
   std::string manifestText, templateText, source;
   std::span<const uint8_t> tokenizerTables; ///< outlives the model
   std::span<const uint8_t> weights;         ///< outlives the model
-  QuernEntry step = nullptr;
+  QuernEntry step = nullptr; ///< or the entry of a graph
   std::string stepName = "step"; ///< of `step` among the entries
   std::map<std::string, QuernEntry> entries; ///< all by name, for measuring; may be empty
   std::string target;
@@ -56,6 +57,8 @@ public:
   static Outcome<std::unique_ptr<Model>> open(const std::string &path, const ModelOptions &options);
   static Outcome<std::unique_ptr<Model>> assemble(ModelParts parts, const ModelOptions &options);
 
+  /// A graph of named tensors, see Request; else a language model, see step.
+  bool isGraph() const { return parts.manifest.model.kind == "graph"; }
   const Manifest &manifest() const { return parts.manifest; }
   const std::string &manifestText() const { return parts.manifestText; }
   const std::string &target() const { return parts.target; }
@@ -71,6 +74,10 @@ public:
   /// are in `outputRows`, ascending. Takes turns with other callers.
   Outcome<void> step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits);
 
+  /// Runs a graph on this thread, and `then` while its results are still there. Takes turns with other callers.
+  Outcome<void> compute(std::span<void *const> buffers, std::span<const int64_t> sizes, std::span<QuernResult> results,
+                        const std::function<Outcome<void>()> &then);
+
   /// From now on steps run the profiled code; fails if the package has none.
   Outcome<void> startProfile();
   /// Back to the usual code. Nanoseconds of each kernel call since startProfile, by its number in the op table.
@@ -85,6 +92,7 @@ private:
   Outcome<void> bindCache(const std::string &type);
   Outcome<void> bindTensors();
   Outcome<void> bindText();
+  Outcome<void> checkGraph() const;
   Outcome<void> start(const ModelOptions &options);
   void populate(const package::Progress &progress);
   tl::unexpected<Fault> broken(const std::string &what) const;

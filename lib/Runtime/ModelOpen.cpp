@@ -1,5 +1,6 @@
 // Opening: everything that can be wrong with a package is found here, before any of its code runs.
 #include "Model.h"
+#include "Request.h"
 
 #include <algorithm>
 #include <system_error>
@@ -38,15 +39,21 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
   TRY_OR_FAULT(opened);
   ModelParts parts;
   parts.source = path;
-  for (const char *name : {package::kManifest, package::kTokenizer, package::kWeights})
+  for (const char *name : {package::kManifest, package::kWeights})
     TRY_OR_FAULT(opened->require(name));
   parts.manifestText = textOf(opened->find(package::kManifest));
   parts.templateText = textOf(opened->find(package::kTemplate));
-  parts.tokenizerTables = opened->find(package::kTokenizer)->bytes;
   parts.weights = opened->find(package::kWeights)->bytes;
   auto manifest = parseManifest(parts.manifestText, path);
   TRY_OR_FAULT(manifest);
   parts.manifest = *std::move(manifest);
+  bool isGraph = parts.manifest.model.kind == "graph";
+  if (isGraph) {
+    parts.stepName = "graph";
+  } else {
+    TRY_OR_FAULT(opened->require(package::kTokenizer));
+    parts.tokenizerTables = opened->find(package::kTokenizer)->bytes;
+  }
 
   CpuFeatures cpu = CpuFeatures::detect();
   cpu.mask(options.masked);
@@ -71,9 +78,14 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
 Outcome<std::unique_ptr<Model>> Model::assemble(ModelParts parts, const ModelOptions &options) {
   std::unique_ptr<Model> model(new Model);
   model->parts = std::move(parts);
-  TRY_OR_FAULT(model->bindCache(options.cacheType));
-  TRY_OR_FAULT(model->bindTensors());
-  TRY_OR_FAULT(model->bindText());
+  if (model->isGraph()) {
+    TRY_OR_FAULT(model->bindCache(""));
+    TRY_OR_FAULT(model->checkGraph());
+  } else {
+    TRY_OR_FAULT(model->bindCache(options.cacheType));
+    TRY_OR_FAULT(model->bindTensors());
+    TRY_OR_FAULT(model->bindText());
+  }
   TRY_OR_FAULT(model->start(options));
   return model;
 }
@@ -148,6 +160,19 @@ Outcome<void> Model::bindTensors() {
   return {};
 }
 
+/// Types that have a size, and a source for each dynamic size.
+Outcome<void> Model::checkGraph() const {
+  for (const std::vector<Manifest::Tensor> *list : {&parts.manifest.inputs, &parts.manifest.outputs})
+    for (const Manifest::Tensor &tensor : *list) {
+      if (elementBytes(tensor.type) == 0)
+        return broken("tensor '" + tensor.name + "' has the unknown type " + tensor.type);
+      for (const Manifest::Dimension &dimension : tensor.shape)
+        if (list == &parts.manifest.inputs && dimension.value < 0 && dimension.size.empty())
+          return broken("input '" + tensor.name + "' has a size without a name");
+    }
+  return {};
+}
+
 Outcome<void> Model::bindText() {
   auto opened = Tokenizer::open(parts.tokenizerTables, parts.source);
   TRY_OR_FAULT(opened);
@@ -160,7 +185,7 @@ Outcome<void> Model::bindText() {
 }
 
 Outcome<void> Model::start(const ModelOptions &options) {
-  int64_t threads = options.threads == 0 ? availableProcessors() : options.threads;
+  int64_t threads = isGraph() ? 1 : options.threads == 0 ? availableProcessors() : options.threads;
   chunk = options.chunkTokens == 0 ? kDefaultChunk : options.chunkTokens;
   if (threads < 1 || threads > kMostThreads)
     return fault(QUERN_INVALID_ARGUMENT, "the number of threads is " + std::to_string(threads) +
@@ -178,6 +203,8 @@ Outcome<void> Model::start(const ModelOptions &options) {
     populate(options.progress);
   else
     ::madvise(const_cast<uint8_t *>(parts.weights.data()), parts.weights.size(), MADV_WILLNEED);
+  if (isGraph())
+    return {};
   int64_t capacities[2];
   capacities[tokensSize] = chunk;
   capacities[outputsSize] = 1;

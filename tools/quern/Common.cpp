@@ -41,9 +41,14 @@ bool cli::isGguf(const std::string &path) {
   return file.read(magic, sizeof magic) && std::memcmp(magic, "GGUF", 4) == 0;
 }
 
+bool cli::isOnnx(const std::string &path) { return path.ends_with(".onnx"); }
+
 Result<api::Model> cli::openModel(const ModelFlags &flags, int chunkTokens) {
   if (isGguf(flags.path))
     return fail("'" + flags.path + "' is a GGUF model, not a package; compile it first: quern compile " + flags.path +
+                " -o " + std::filesystem::path(flags.path).stem().string() + ".quern");
+  if (isOnnx(flags.path))
+    return fail("'" + flags.path + "' is an ONNX model, not a package; compile it first: quern compile " + flags.path +
                 " -o " + std::filesystem::path(flags.path).stem().string() + ".quern");
   QUERN_ASSIGN(std::string cache, cacheType(flags.keyType, flags.valueType));
   quern_model_options options = api::modelOptions();

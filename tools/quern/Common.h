@@ -45,6 +45,8 @@ void bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads = true);
 Result<api::Model> openModel(const ModelFlags &flags, int chunkTokens = 0);
 
 bool isGguf(const std::string &path);
+/// ONNX files have no magic number; the name ends in .onnx.
+bool isOnnx(const std::string &path);
 
 /// The whole file; fails on directories and on what cannot be read.
 Result<std::string> readFile(const std::string &path);

@@ -12,7 +12,7 @@ static cli::Command handOver(CLI::App &root, char **argv, const char *name, cons
 }
 
 cli::Command cli::addCompile(CLI::App &root, char **argv) {
-  return handOver(root, argv, "compile", "Compile a GGUF file or a Hugging Face folder into a package");
+  return handOver(root, argv, "compile", "Compile a GGUF file, a Hugging Face folder or an ONNX file into a package");
 }
 
 cli::Command cli::addConvert(CLI::App &root, char **argv) {

@@ -1,5 +1,6 @@
-// `quern compile`: from a GGUF file or a Hugging Face folder to a package.
+// `quern compile`: from a GGUF file, a Hugging Face folder or an ONNX file to a package.
 #include "CompilerCommands.h"
+#include "Common.h"
 #include "Progress.h"
 #include "QuantizeFlags.h"
 
@@ -24,7 +25,7 @@ static Status compile(pipelines::CompileOptions options) {
     bar.update(fraction);
   };
   options.warning = [](const std::string &text) { std::fprintf(stderr, "\nwarning: %s\n", text.c_str()); };
-  return pipelines::compileModel(options);
+  return isOnnx(options.input) ? pipelines::compileGraph(options) : pipelines::compileModel(options);
 }
 
 namespace {
@@ -42,6 +43,8 @@ struct Temporary {
 static Status quantizeAndCompile(pipelines::CompileOptions options, const QuantizeFlags &flags) {
   if (!flags.given())
     return flags.importance.empty() ? compile(options) : fail("--imatrix needs --quant or --recipe");
+  if (isOnnx(options.input))
+    return fail("--quant and --recipe are for GGUF files and Hugging Face folders, not for ONNX files");
   if (options.output.empty())
     return fail("say where the package goes: -o OUT.quern; the quantized model lies beside it for a while");
   Temporary quantized{options.output + ".tmp." + std::to_string(getpid()) + ".gguf"};
@@ -63,10 +66,10 @@ static std::string phaseHelp() {
 }
 
 Command cli::addCompileModel(CLI::App &root) {
-  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF file or a Hugging Face folder into a package");
+  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF file, a Hugging Face folder or an ONNX file into a package");
   auto options = std::make_shared<pipelines::CompileOptions>();
   options->threads = 0;
-  app->add_option("model", options->input, "GGUF file, the first part of a split one, or a Hugging Face folder")
+  app->add_option("model", options->input, "GGUF file, the first part of a split one, a Hugging Face folder, or an ONNX file (.onnx)")
       ->required();
   app->add_option("-o,--output", options->output, "The package to write");
   auto flags = std::make_shared<QuantizeFlags>();
@@ -86,6 +89,7 @@ Command cli::addCompileModel(CLI::App &root) {
               "  quern compile model.gguf -o model.quern\n"
               "  quern compile ./Qwen2.5-0.5B-Instruct -o model.quern\n"
               "  quern compile ./hf-folder --quant Q5_K_M -o model.quern\n"
+              "  quern compile model.onnx -o model.quern\n"
               "  quern compile model.gguf -o model.quern --target x86-64-v2\n"
               "  quern compile model.gguf --dump-phases=ir --stop-after=quantize");
   return {app, [options, flags] { return quantizeAndCompile(*options, *flags); }};

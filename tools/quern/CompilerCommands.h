@@ -12,6 +12,7 @@ Command addInspectGguf(CLI::App &root);
 Command addReferenceLogits(CLI::App &root);
 Command addEncodeBlocks(CLI::App &root);
 Command addQuantizeFile(CLI::App &root);
+Command addOnnxOperators(CLI::App &root);
 
 } // namespace quern::cli
 

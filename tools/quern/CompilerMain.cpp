@@ -9,6 +9,7 @@ int main(int argc, char **argv) {
   root.get_formatter()->column_width(36);
   return cli::runCommands(root,
                           {cli::addCompileModel(root), cli::addConvertModel(root), cli::addQuantizeFile(root),
-                           cli::addInspectGguf(root), cli::addReferenceLogits(root), cli::addEncodeBlocks(root)},
+                           cli::addInspectGguf(root), cli::addReferenceLogits(root), cli::addEncodeBlocks(root),
+                           cli::addOnnxOperators(root)},
                           argc, argv);
 }

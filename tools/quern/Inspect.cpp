@@ -40,6 +40,24 @@ static ordered_json sectionsJson(const package::PackageReader &reader) {
   return all;
 }
 
+static void printTensors(const char *kind, const std::vector<Manifest::Tensor> &tensors) {
+  for (const Manifest::Tensor &tensor : tensors) {
+    std::string shape;
+    for (const Manifest::Dimension &dimension : tensor.shape)
+      shape += (shape.empty() ? "" : ", ") + (dimension.value >= 0    ? std::to_string(dimension.value)
+                                              : dimension.size.empty() ? "?"
+                                                                       : dimension.size);
+    std::printf("%-10s %s: %s [%s]\n", kind, tensor.name.c_str(), tensor.type.c_str(), shape.c_str());
+  }
+}
+
+static void printGraph(const Manifest &manifest) {
+  std::printf("graph      %s, %.1f M parameters\n", manifest.model.name.c_str(), double(manifest.model.parameters) / 1e6);
+  std::printf("producer   %s\n", manifest.producer.c_str());
+  printTensors("input", manifest.inputs);
+  printTensors("output", manifest.outputs);
+}
+
 static void printModel(const Manifest &manifest) {
   const Manifest::Model &model = manifest.model;
   std::printf("model      %s (%s), %.1f M parameters\n", model.name.c_str(), model.architecture.c_str(),
@@ -165,7 +183,7 @@ static Status inspect(const InspectOptions &options) {
   }
   std::printf("package    %s, format %u, %s\n", options.path.c_str(), package::kFormatVersion,
               formatBytes(double(reader.fileSize())).c_str());
-  printModel(manifest);
+  manifest.model.kind == "graph" ? printGraph(manifest) : printModel(manifest);
   printCode(manifest, reader);
   std::printf("\nsections\n");
   printRecords(sectionsJson(reader));

@@ -2,6 +2,7 @@
 #include "Command.h"
 #include "Common.h"
 #include "Generate.h"
+#include "RunGraph.h"
 
 #include <nlohmann/json.hpp>
 
@@ -25,6 +26,7 @@ struct RunOptions {
   int repeatLastN = 64;
   int64_t seed = -1;
   bool raw = false, verbose = false;
+  GraphFiles files; ///< of a model that is a graph
 };
 
 /// A conversation and the model it is held with.
@@ -123,6 +125,10 @@ static Result<std::optional<std::string>> findPrompt(const RunOptions &options) 
 }
 
 static Status run(const RunOptions &options) {
+  if (!options.files.inputs.empty() || !options.files.outputs.empty()) {
+    QUERN_ASSIGN(api::Model graph, openModel(options.model));
+    return runGraph(graph, options.files);
+  }
   QUERN_ASSIGN(std::optional<std::string> prompt, findPrompt(options));
   if (!prompt && options.raw)
     return fail("--raw needs a prompt: give one with -p or --file");
@@ -183,11 +189,15 @@ Command cli::addRun(CLI::App &root) {
   app->add_flag("--raw", options->raw, "Give the prompt to the model as it is, without chat template");
   app->add_option("--template", options->chatTemplate, "Chat template instead of the package's: deepseek-r1 or chatml");
   app->add_flag("--verbose", options->verbose, "Print code version, threads, seed and speeds to standard error");
+  app->add_option("--inputs", options->files.inputs, "Of a graph: NAME=FILE.npy for each input")->expected(1, -1);
+  app->add_option("--outputs", options->files.outputs, "Of a graph: NAME=FILE.npy for outputs to be written")
+      ->expected(1, -1);
   bindModelFlags(*app, options->model);
   bindSampling(*app, *options);
   app->footer("\nExamples:\n"
               "  quern run model.quern -p \"Why is the sky blue?\" -n 128\n"
               "  quern run model.quern --temp 0 --raw -p \"Once upon a time\" -n 64\n"
-              "  quern run model.quern -c 8192                  # chat");
+              "  quern run model.quern -c 8192                  # chat\n"
+              "  quern run graph.quern --inputs x=x.npy --outputs y=y.npy");
   return {app, [options] { return run(*options); }};
 }

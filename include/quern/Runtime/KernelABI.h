@@ -11,9 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define QUERN_KERNEL_ABI_VERSION 2u
+#define QUERN_KERNEL_ABI_VERSION 3u
 /// Fields are only ever appended to QuernCall, so a runtime runs code of its own and of every earlier version from here.
 #define QUERN_KERNEL_ABI_OLDEST 1u
+
+/// An output of a graph, told by its code.
+typedef struct QuernResult {
+  const void *data; ///< row-major; in the call's memory, an input, or the weights
+  int64_t *shape;   ///< the runtime's, room for the output's rank
+} QuernResult;
 
 /// One call of one entry by one thread. All pointers are owned by the caller and outlive the call.
 typedef struct QuernCall {
@@ -34,6 +40,14 @@ typedef struct QuernCall {
   /// finished it. Other entries never call it.
   void (*mark)(const struct QuernCall *call, int64_t op);
   void *markContext; ///< for `mark`
+  /// Version 3, for the entry "graph", which one thread calls. Memory aligned to 64 bytes, which lives until it is
+  /// released or the results have been read; never null.
+  void *(*allocate)(void *context, int64_t bytes);
+  void (*release)(void *context, void *memory);
+  /// Ends the call with an error; does not return.
+  void (*fail)(void *context, const char *message);
+  void *graphContext;   ///< for these three
+  QuernResult *results; ///< one for each output, in the manifest's order
 } QuernCall;
 
 typedef void (*QuernEntry)(const QuernCall *call);
@@ -49,6 +63,11 @@ typedef void (*QuernEntry)(const QuernCall *call);
 #define QUERN_CALL_BARRIER 64
 #define QUERN_CALL_BARRIER_CONTEXT 72
 #define QUERN_CALL_MARK 80
+#define QUERN_CALL_ALLOCATE 96
+#define QUERN_CALL_RELEASE 104
+#define QUERN_CALL_FAIL 112
+#define QUERN_CALL_GRAPH_CONTEXT 120
+#define QUERN_CALL_RESULTS 128
 
 #ifdef __cplusplus
 static_assert(offsetof(QuernCall, thread) == QUERN_CALL_THREAD);
@@ -61,7 +80,12 @@ static_assert(offsetof(QuernCall, capacities) == QUERN_CALL_CAPACITIES);
 static_assert(offsetof(QuernCall, barrier) == QUERN_CALL_BARRIER);
 static_assert(offsetof(QuernCall, barrierContext) == QUERN_CALL_BARRIER_CONTEXT);
 static_assert(offsetof(QuernCall, mark) == QUERN_CALL_MARK);
-static_assert(sizeof(QuernCall) == 96);
+static_assert(offsetof(QuernCall, allocate) == QUERN_CALL_ALLOCATE);
+static_assert(offsetof(QuernCall, release) == QUERN_CALL_RELEASE);
+static_assert(offsetof(QuernCall, fail) == QUERN_CALL_FAIL);
+static_assert(offsetof(QuernCall, graphContext) == QUERN_CALL_GRAPH_CONTEXT);
+static_assert(offsetof(QuernCall, results) == QUERN_CALL_RESULTS);
+static_assert(sizeof(QuernCall) == 136);
 #endif
 
 #endif // QUERN_RUNTIME_KERNELABI_H

@@ -53,12 +53,16 @@ static void initializeX86() {
   (void)once;
 }
 
-/// The usual scalar clean-up, but no vectorizers: the kernels are vectors already.
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+/// The usual scalar clean-up; vectorizers only where the code is not vectors already. No loop may become a call of
+/// memset or memcpy.
+static void optimize(llvm::Module &module, llvm::TargetMachine &machine, bool vectorize) {
   llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = false;
+  tuning.LoopVectorization = vectorize;
   tuning.SLPVectorization = false;
   tuning.LoopUnrolling = false;
+  if (vectorize)
+    for (llvm::Function &function : module)
+      function.addFnAttr("no-builtins");
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager sccs;
@@ -94,7 +98,7 @@ static Status generate(llvm::Module &module, llvm::TargetMachine &machine, llvm:
   return {};
 }
 
-Result<std::vector<char>> codegen::emitObject(mlir::ModuleOp module, const Target &target) {
+Result<std::vector<char>> codegen::emitObject(mlir::ModuleOp module, const Target &target, bool vectorize) {
   initializeX86();
   mlir::registerBuiltinDialectTranslation(*module.getContext());
   mlir::registerLLVMDialectTranslation(*module.getContext());
@@ -115,7 +119,7 @@ Result<std::vector<char>> codegen::emitObject(mlir::ModuleOp module, const Targe
     return fail("LLVM cannot make code for " + target.name);
   code->setTargetTriple(triple);
   code->setDataLayout(machine->createDataLayout());
-  optimize(*code, *machine);
+  optimize(*code, *machine, vectorize);
 
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream out(object);

@@ -9,6 +9,7 @@
 #include <onnx/onnx_pb.h>
 
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <span>
@@ -48,6 +49,9 @@ public:
   /// file.
   Result<std::span<const std::byte>> data(const onnx::TensorProto &tensor);
 
+  /// Holds a tensor that was made while importing, so that its data can be asked for like that of the file's own.
+  const onnx::TensorProto &keep(onnx::TensorProto tensor) { return kept.emplace_back(std::move(tensor)); }
+
   /// "'model.onnx': tensor 'name': what".
   tl::unexpected<Error> wrong(const std::string &what, const std::string &thing) const {
     return fail("'" + where + "': " + what + ": " + thing);
@@ -61,6 +65,7 @@ private:
   std::string where;
   std::unique_ptr<onnx::ModelProto> message;
   std::map<std::string, MappedFile> files;                ///< of external data, by location
+  std::list<onnx::TensorProto> kept;
   std::map<const onnx::TensorProto *, std::string> owned; ///< tensors stored in typed fields, as raw bytes
 };
 

@@ -1,0 +1,251 @@
+// Operators of two or more inputs that work element by element, with broadcasting.
+#include "Node.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::import;
+
+using ScalarBody = Value (*)(const Scalars &, ValueRange);
+using TypeTest = bool (*)(int32_t);
+
+static bool isNumber(int32_t type) { return isFloat(type) || isInteger(type); }
+static bool isBool(int32_t type) { return type == kBool; }
+
+/// Checks that all inputs have one type that `fits`.
+static Result<std::vector<Tensor>> sameInputs(Node &node, TypeTest fits) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, node.allInputs());
+  for (const Tensor &input : inputs) {
+    if (!fits(input.type))
+      return node.wrongType(input.type);
+    if (input.type != inputs[0].type)
+      return node.wrong("its inputs have different types");
+  }
+  return inputs;
+}
+
+template <TypeTest fits, ScalarBody body> static Status importBinary(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, fits));
+  if (inputs.size() != 2)
+    return node.wrong("needs two inputs");
+  return node.finish(node.e.elementwise(inputs, inputs[0].type, body));
+}
+
+template <TypeTest fits, ScalarBody body> static Status importComparison(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, fits));
+  if (inputs.size() != 2)
+    return node.wrong("needs two inputs");
+  return node.finish(node.e.elementwise(inputs, kBool, body));
+}
+
+/// Folds all inputs from the left.
+template <ScalarBody body> static Status importVariadic(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  return node.finish(node.e.elementwise(inputs, inputs[0].type, [](const Scalars &s, ValueRange v) {
+    Value all = v[0];
+    for (Value next : v.drop_front())
+      all = body(s, {all, next});
+    return all;
+  }));
+}
+
+static Value addBody(const Scalars &s, ValueRange v) { return s.add(v[0], v[1]); }
+static Value minBody(const Scalars &s, ValueRange v) { return s.min(v[0], v[1]); }
+static Value maxBody(const Scalars &s, ValueRange v) { return s.max(v[0], v[1]); }
+
+static Status importMean(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isFloat));
+  return node.finish(node.e.elementwise(inputs, inputs[0].type, [](const Scalars &s, ValueRange v) {
+    Value all = v[0];
+    for (Value next : v.drop_front())
+      all = s.add(all, next);
+    return s.div(all, s.constant(all.getType(), double(v.size())));
+  }));
+}
+
+/// Add, Sub, Mul and Div: sizes that are followed through the graph stay followed.
+template <ScalarBody body, OpFoldResult (Emitter::*fold)(OpFoldResult, OpFoldResult)>
+static Status importArithmetic(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  if (inputs.size() != 2)
+    return node.wrong("needs two inputs");
+  Tensor &x = inputs[0], &y = inputs[1];
+  bool followed = x.elements && y.elements && x.type == kI64 && !x.elements->empty() &&
+                  (x.elements->size() == y.elements->size() || y.elements->size() == 1 || x.elements->size() == 1);
+  if (!followed)
+    return node.finish(node.e.elementwise(inputs, x.type, body));
+  Dims out;
+  for (size_t i = 0; i < std::max(x.elements->size(), y.elements->size()); ++i)
+    out.push_back((node.e.*fold)((*x.elements)[x.elements->size() == 1 ? 0 : i],
+                                 (*y.elements)[y.elements->size() == 1 ? 0 : i]));
+  node.set(0, node.e.fromElements(out, kI64, x.rank() == 0 && y.rank() == 0));
+  return {};
+}
+
+/// Sizes are not negative, so rounding down and towards zero are the same; anything else is computed at run time.
+static Status importDiv(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  auto positive = [](const Tensor &tensor) {
+    return tensor.elements && llvm::all_of(*tensor.elements, [](OpFoldResult element) {
+             return getConstantIntValue(element).value_or(0) > 0;
+           });
+  };
+  if (inputs.size() == 2 && positive(inputs[0]) && positive(inputs[1]))
+    return importArithmetic<[](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }, &Emitter::div>(node);
+  return importBinary<isNumber, [](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }>(node);
+}
+
+/// Mod: the divisor's sign; with fmod the dividend's.
+static Status importMod(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  bool likeC = node.integer("fmod", 0) != 0;
+  if (inputs.size() != 2 || inputs[0].type == kF64)
+    return node.wrongType(inputs[0].type);
+  return node.finish(node.e.elementwise(inputs, inputs[0].type, [&](const Scalars &s, ValueRange v) -> Value {
+    Type type = v[0].getType();
+    if (isa<FloatType>(type)) { // in double the quotient's whole part is exact where it fits 53 bits
+      Type wide = s.b.getF64Type();
+      Value x = s.make<arith::ExtFOp>(wide, v[0]), y = s.make<arith::ExtFOp>(wide, v[1]);
+      Value quotient = s.div(x, y);
+      Value whole = likeC ? s.make<math::TruncOp>(quotient) : s.make<math::FloorOp>(quotient);
+      return s.make<arith::TruncFOp>(type, s.sub(x, s.mul(whole, y)));
+    }
+    Value rest = s.rem(v[0], v[1]);
+    if (likeC || s.isUnsigned)
+      return rest;
+    Value zero = s.integer(type, 0);
+    Value differ = s.make<arith::CmpIOp>(arith::CmpIPredicate::slt, s.make<arith::XOrIOp>(rest, v[1]), zero);
+    Value nonzero = s.make<arith::CmpIOp>(arith::CmpIPredicate::ne, rest, zero);
+    return s.select(s.make<arith::AndIOp>(differ, nonzero), s.add(rest, v[1]), rest);
+  }));
+}
+
+/// Shifts of as many bits as the type has, or more, give 0, or the sign where signed numbers go right.
+static Status importBitShift(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isInteger));
+  bool left = node.text("direction", "") == "LEFT";
+  if (inputs.size() != 2 || (!left && node.text("direction", "") != "RIGHT"))
+    return node.wrong("needs two inputs and a direction, LEFT or RIGHT");
+  return node.finish(node.e.elementwise(inputs, inputs[0].type, [&](const Scalars &s, ValueRange v) {
+    Type type = v[0].getType();
+    int64_t bits = type.getIntOrFloatBitWidth();
+    Value fits = s.make<arith::CmpIOp>(arith::CmpIPredicate::ult, v[1], s.integer(type, bits));
+    Value zero = s.integer(type, 0), by = s.select(fits, v[1], zero);
+    Value shifted = left            ? s.make<arith::ShLIOp>(v[0], by)
+                    : s.isUnsigned ? s.make<arith::ShRUIOp>(v[0], by)
+                                   : s.make<arith::ShRSIOp>(v[0], by);
+    Value beyond = left || s.isUnsigned ? zero : s.make<arith::ShRSIOp>(v[0], s.integer(type, bits - 1));
+    return s.select(fits, shifted, beyond);
+  }));
+}
+
+static Status importWhere(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, node.allInputs());
+  if (inputs.size() != 3 || inputs[0].type != kBool || inputs[1].type != inputs[2].type)
+    return node.wrong("needs a condition of type bool and two inputs of one type");
+  if (!isComputable(inputs[1].type))
+    return node.wrongType(inputs[1].type);
+  return node.finish(node.e.elementwise(inputs, inputs[1].type, [](const Scalars &s, ValueRange v) {
+    return s.select(v[0], v[1], v[2]);
+  }));
+}
+
+static Status importClip(Node &node) {
+  QUERN_ASSIGN(Tensor x, node.input(0));
+  if (!isNumber(x.type))
+    return node.wrongType(x.type);
+  std::vector<Tensor> inputs;
+  llvm::SmallVector<bool> isLeast;
+  for (int i : {1, 2}) {
+    if (node.has(i)) {
+      QUERN_ASSIGN(Tensor bound, node.input(i));
+      if (bound.type != x.type || bound.rank() > 0)
+        return node.wrong("its bounds should be scalars of the input's type");
+      inputs.push_back(bound);
+      isLeast.push_back(i == 1);
+    } else if (node.attribute(i == 1 ? "min" : "max")) {
+      inputs.push_back(node.e.scalar(node.real(i == 1 ? "min" : "max", 0), x.type));
+      isLeast.push_back(i == 1);
+    }
+  }
+  inputs.push_back(x);
+  return node.finish(node.e.elementwise(inputs, x.type, [&](const Scalars &s, ValueRange v) {
+    Value out = v.back();
+    for (auto [i, least] : llvm::enumerate(isLeast))
+      out = least ? s.max(out, v[i]) : s.min(out, v[i]);
+    return out;
+  }));
+}
+
+static Status importPRelu(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  return node.finish(node.e.elementwise(inputs, inputs[0].type, [](const Scalars &s, ValueRange v) {
+    return s.select(s.less(v[0], s.constant(v[0].getType(), 0)), s.mul(v[0], v[1]), v[0]);
+  }));
+}
+
+/// Integers to the power of integers, by squaring: six steps reach any exponent that does not overflow.
+static Value integerPower(const Scalars &s, Value x, Value exponent) {
+  Type type = x.getType();
+  Value out = s.integer(type, 1), rest = exponent, one = s.integer(rest.getType(), 1);
+  for (int bit = 0; bit < 6; ++bit) {
+    Value odd = s.equal(s.make<arith::AndIOp>(rest, one), one);
+    out = s.select(odd, s.mul(out, x), out);
+    x = s.mul(x, x);
+    rest = s.make<arith::ShRUIOp>(rest, one);
+  }
+  return out;
+}
+
+static Status importPow(Node &node) {
+  QUERN_ASSIGN(std::vector<Tensor> inputs, node.allInputs());
+  if (inputs.size() != 2)
+    return node.wrong("needs two inputs");
+  int32_t type = inputs[0].type;
+  if (isInteger(type) && isInteger(inputs[1].type))
+    return node.finish(node.e.elementwise(inputs, type, [](const Scalars &s, ValueRange v) {
+      return integerPower(s, v[0], v[1]);
+    }));
+  for (int32_t each : {type, inputs[1].type})
+    if (!isNumber(each) || each == kF64)
+      return node.wrongType(each);
+  std::vector<Tensor> floats = {node.e.convert(inputs[0], kF32), node.e.convert(inputs[1], kF32)};
+  auto power = node.e.elementwise(floats, kF32, [](const Scalars &s, ValueRange v) {
+    return s.make<math::PowFOp>(v[0], v[1]);
+  });
+  return node.finish(power ? Result<Tensor>(node.e.convert(*power, type)) : power);
+}
+
+void import::addElementwise(Operators &operators) {
+  operators["Add"] = importArithmetic<addBody, &Emitter::add>;
+  operators["Sub"] = importArithmetic<[](const Scalars &s, ValueRange v) { return s.sub(v[0], v[1]); }, &Emitter::sub>;
+  operators["Mul"] = importArithmetic<[](const Scalars &s, ValueRange v) { return s.mul(v[0], v[1]); }, &Emitter::mul>;
+  operators["Div"] = importDiv;
+  operators["Sum"] = importVariadic<addBody>;
+  operators["Min"] = importVariadic<minBody>;
+  operators["Max"] = importVariadic<maxBody>;
+  operators["Mean"] = importMean;
+  operators["Mod"] = importMod;
+  operators["Pow"] = importPow;
+  operators["PRelu"] = importPRelu;
+  operators["Clip"] = importClip;
+  operators["Where"] = importWhere;
+  operators["BitShift"] = importBitShift;
+  operators["And"] = importBinary<isBool, [](const Scalars &s, ValueRange v) { return s.make<arith::AndIOp>(v[0], v[1]); }>;
+  operators["Or"] = importBinary<isBool, [](const Scalars &s, ValueRange v) { return s.make<arith::OrIOp>(v[0], v[1]); }>;
+  operators["Xor"] = importBinary<isBool, [](const Scalars &s, ValueRange v) { return s.make<arith::XOrIOp>(v[0], v[1]); }>;
+  operators["BitwiseAnd"] =
+      importBinary<isInteger, [](const Scalars &s, ValueRange v) { return s.make<arith::AndIOp>(v[0], v[1]); }>;
+  operators["BitwiseOr"] =
+      importBinary<isInteger, [](const Scalars &s, ValueRange v) { return s.make<arith::OrIOp>(v[0], v[1]); }>;
+  operators["BitwiseXor"] =
+      importBinary<isInteger, [](const Scalars &s, ValueRange v) { return s.make<arith::XOrIOp>(v[0], v[1]); }>;
+  operators["Equal"] = importComparison<isComputable, [](const Scalars &s, ValueRange v) { return s.equal(v[0], v[1]); }>;
+  operators["Less"] = importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.less(v[0], v[1]); }>;
+  operators["LessOrEqual"] =
+      importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.lessOrEqual(v[0], v[1]); }>;
+  operators["Greater"] = importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.less(v[1], v[0]); }>;
+  operators["GreaterOrEqual"] =
+      importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.lessOrEqual(v[1], v[0]); }>;
+}

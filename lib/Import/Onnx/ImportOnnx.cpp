@@ -1,0 +1,251 @@
+// The graph around the operators: inputs, constants, nodes in order, outputs.
+#include "quern/Import/Onnx/ImportOnnx.h"
+#include "Node.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+#include <algorithm>
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::import;
+
+/// Constants of more bytes are arguments whose data lies in the package's weights, not in the IR.
+static constexpr size_t kInlineBytes = 1024;
+
+static const Operators &operatorTable() {
+  static const Operators table = [] {
+    Operators operators;
+    addElementwise(operators);
+    addUnary(operators);
+    addCasts(operators);
+    addShapes(operators);
+    addIndexing(operators);
+    addReductions(operators);
+    addNormalization(operators);
+    addMatrices(operators);
+    return operators;
+  }();
+  return table;
+}
+
+std::vector<std::string> import::onnxOperators() {
+  std::vector<std::string> names;
+  for (const auto &entry : operatorTable())
+    names.push_back(entry.getKey().str());
+  std::ranges::sort(names);
+  return names;
+}
+
+static std::string qualifiedName(const onnx::NodeProto &node) {
+  bool standard = node.domain().empty() || node.domain() == "ai.onnx";
+  return standard ? node.op_type() : node.domain() + "." + node.op_type();
+}
+
+/// All operators that we lack, in one message.
+static Status checkOperators(const OnnxFile &file) {
+  std::map<std::string, int> missing;
+  for (const onnx::NodeProto &node : file.graph().node())
+    if (!operatorTable().contains(qualifiedName(node)))
+      ++missing[qualifiedName(node)];
+  if (missing.empty())
+    return {};
+  std::string list;
+  for (const auto &[name, count] : missing)
+    list += (list.empty() ? "" : ", ") + name + " (" + std::to_string(count) + ")";
+  return fail("'" + file.path() + "': these operators are not supported, with the number of their nodes: " + list);
+}
+
+namespace {
+class GraphImporter : public Constants {
+public:
+  GraphImporter(MLIRContext &context, OnnxFile &file)
+      : file(file), builder(&context), module(ModuleOp::create(locationOf(file.path()))),
+        emitter(builder, module->getLoc()) {}
+  Result<OnnxGraph> run();
+  Result<Tensor> constant(const onnx::TensorProto &tensor) override;
+
+private:
+  Location locationOf(const std::string &name) { return NameLoc::get(builder.getStringAttr(name)); }
+  Status addInput(const onnx::ValueInfoProto &input);
+  Status importNode(const onnx::NodeProto &proto);
+  Status checkInputs(Node &node);
+  Tensor inlined(const onnx::TensorProto &tensor, std::span<const std::byte> bytes);
+  Status finish();
+
+  OnnxFile &file;
+  OpBuilder builder;
+  OwningOpRef<ModuleOp> module;
+  func::FuncOp function;
+  Emitter emitter;
+  llvm::StringMap<Tensor> values;
+  llvm::StringMap<Value> sizes; ///< of inputs, by name
+  OnnxGraph graph;
+};
+} // namespace
+
+Status GraphImporter::addInput(const onnx::ValueInfoProto &input) {
+  if (values.contains(input.name()))
+    return {}; // an initializer of the same name is the value
+  std::string what = "input '" + input.name() + "'";
+  if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape())
+    return file.wrong(what, "has no shape; inputs need one, whose sizes may be names");
+  const auto &type = input.type().tensor_type();
+  if (!isComputable(type.elem_type()))
+    return file.wrong(what, "compiled code cannot take elements of this type (number " +
+                                std::to_string(type.elem_type()) + ")");
+  Manifest::Tensor described{input.name(), onnxType(type.elem_type())->name, {}};
+  llvm::SmallVector<int64_t> shape;
+  for (const auto &[i, dimension] : llvm::enumerate(type.shape().dim())) {
+    bool isStatic = dimension.has_dim_value();
+    std::string name = dimension.dim_param().empty() ? input.name() + "." + std::to_string(i) : dimension.dim_param();
+    described.shape.push_back({isStatic ? dimension.dim_value() : -1, isStatic ? "" : name});
+    shape.push_back(isStatic ? dimension.dim_value() : ShapedType::kDynamic);
+  }
+  auto tensorType = RankedTensorType::get(shape, emitter.elementType(type.elem_type()));
+  unsigned index = function.getNumArguments();
+  if (failed(function.insertArgument(index, tensorType, {}, locationOf(input.name()))))
+    return file.wrong(what, "cannot become an argument");
+  Tensor tensor{function.getArgument(index), type.elem_type(), {}, {}};
+  for (const auto &[i, dimension] : llvm::enumerate(described.shape)) {
+    if (dimension.value >= 0) {
+      tensor.dims.push_back(emitter.index(dimension.value));
+      continue;
+    }
+    Value &size = sizes[dimension.size];
+    if (!size) {
+      emitter.at(locationOf(input.name()));
+      size = tensor::DimOp::create(emitter.b, emitter.loc, tensor.value, int64_t(i));
+      graph.sizes.push_back(dimension.size);
+    }
+    tensor.dims.push_back(size);
+  }
+  values[input.name()] = tensor;
+  graph.inputs.push_back(std::move(described));
+  return {};
+}
+
+/// Small constants become attributes; those of integers are also followed as sizes.
+Tensor GraphImporter::inlined(const onnx::TensorProto &proto, std::span<const std::byte> bytes) {
+  Tensor tensor{Value(), proto.data_type(), {}, {}};
+  for (int64_t size : proto.dims())
+    tensor.dims.push_back(emitter.index(size));
+  RankedTensorType type = emitter.tensorType(tensor.dims, tensor.type);
+  DenseElementsAttr data;
+  if (tensor.type == kBool) {
+    llvm::SmallVector<bool> bits;
+    for (std::byte byte : bytes)
+      bits.push_back(byte != std::byte(0));
+    data = DenseElementsAttr::get(type, bits);
+  } else {
+    data = DenseElementsAttr::getFromRawBuffer(type, {reinterpret_cast<const char *>(bytes.data()), bytes.size()});
+  }
+  tensor.value = arith::ConstantOp::create(emitter.b, emitter.loc, data);
+  if (tensor.rank() <= 1 && isInteger(tensor.type) && type.getNumElements() <= 64) {
+    tensor.elements.emplace();
+    for (const APInt &element : data.getValues<APInt>())
+      tensor.elements->push_back(
+          emitter.index(isUnsigned(tensor.type) ? int64_t(element.getZExtValue()) : element.getSExtValue()));
+  }
+  return tensor;
+}
+
+Result<Tensor> GraphImporter::constant(const onnx::TensorProto &proto) {
+  if (!isComputable(proto.data_type()))
+    return Tensor{Value(), proto.data_type(), {}, {}}; // refused by the operator that wants it
+  QUERN_ASSIGN(std::span<const std::byte> bytes, file.data(proto));
+  if (bytes.size() <= kInlineBytes)
+    return inlined(proto, bytes);
+  Tensor tensor{Value(), proto.data_type(), {}, {}};
+  for (int64_t size : proto.dims())
+    tensor.dims.push_back(emitter.index(size));
+  unsigned index = function.getNumArguments();
+  if (failed(function.insertArgument(index, emitter.tensorType(tensor.dims, tensor.type), {}, locationOf(proto.name()))))
+    return file.wrong("tensor '" + proto.name() + "'", "cannot become an argument");
+  tensor.value = function.getArgument(index);
+  graph.weights.push_back(&proto);
+  return tensor;
+}
+
+Status GraphImporter::checkInputs(Node &node) {
+  for (int i = 0; i < node.inputs(); ++i) {
+    if (!node.has(i))
+      continue;
+    QUERN_ASSIGN(Tensor tensor, node.input(i));
+    if (!isComputable(tensor.type))
+      return node.wrongType(tensor.type);
+  }
+  return {};
+}
+
+Status GraphImporter::importNode(const onnx::NodeProto &proto) {
+  std::string name = proto.name().empty() && proto.output_size() > 0 ? proto.output(0) : proto.name();
+  emitter.at(locationOf(name));
+  emitter.node = describeNode(proto);
+  Node node(file, proto, emitter, values, *this);
+  QUERN_TRY(checkInputs(node));
+  QUERN_TRY(operatorTable().lookup(qualifiedName(proto))(node));
+  for (const std::string &output : proto.output())
+    if (!output.empty() && !values.contains(output))
+      return node.wrong("its output '" + output + "' is not supported");
+  return {};
+}
+
+Status GraphImporter::finish() {
+  llvm::SmallVector<Value> results;
+  llvm::SmallVector<Type> types;
+  for (const onnx::ValueInfoProto &output : file.graph().output()) {
+    Tensor &tensor = values[output.name()];
+    if (!isComputable(tensor.type))
+      return file.wrong("output '" + output.name() + "'", "has elements of a type that is not supported");
+    emitter.at(locationOf(output.name()));
+    results.push_back(emitter.valueOf(tensor));
+    types.push_back(results.back().getType());
+    Manifest::Tensor described{output.name(), onnxType(tensor.type)->name, {}};
+    for (OpFoldResult size : tensor.dims) {
+      std::string name;
+      for (const auto &known : sizes)
+        if (OpFoldResult(known.getValue()) == size)
+          name = known.getKey().str();
+      described.shape.push_back({getConstantIntValue(size).value_or(-1), name});
+    }
+    graph.outputs.push_back(std::move(described));
+  }
+  func::ReturnOp::create(emitter.b, emitter.loc, results);
+  function.setFunctionType(FunctionType::get(builder.getContext(), function.getArgumentTypes(), types));
+  // Callers keep their inputs, and weights are mapped read-only.
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    function.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName, builder.getBoolAttr(false));
+  return {};
+}
+
+Result<OnnxGraph> GraphImporter::run() {
+  QUERN_TRY(checkOperators(file));
+  builder.setInsertionPointToEnd(module->getBody());
+  function = func::FuncOp::create(builder, module->getLoc(), kGraphName, builder.getFunctionType({}, {}));
+  emitter.b.setInsertionPointToEnd(function.addEntryBlock());
+  for (const onnx::TensorProto &tensor : file.graph().initializer())
+    values[tensor.name()] = Tensor();
+  for (const onnx::ValueInfoProto &input : file.graph().input())
+    QUERN_TRY(addInput(input));
+  for (const onnx::TensorProto &tensor : file.graph().initializer()) {
+    emitter.at(locationOf(tensor.name()));
+    QUERN_ASSIGN(values[tensor.name()], constant(tensor));
+  }
+  for (const onnx::NodeProto &node : file.graph().node())
+    QUERN_TRY(importNode(node));
+  QUERN_TRY(finish());
+  graph.module = std::move(module);
+  return std::move(graph);
+}
+
+Result<OnnxGraph> import::importOnnx(MLIRContext &context, OnnxFile &file) {
+  context.loadDialect<func::FuncDialect, arith::ArithDialect, math::MathDialect, tensor::TensorDialect,
+                      linalg::LinalgDialect, cf::ControlFlowDialect, bufferization::BufferizationDialect>();
+  return GraphImporter(context, file).run();
+}

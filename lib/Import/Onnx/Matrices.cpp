@@ -1,0 +1,84 @@
+// MatMul and Gemm.
+#include "Node.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::import;
+
+static bool multiplies(int32_t type) { return isFloat(type) || isInteger(type); }
+
+/// The tensor with the leading sizes `batch` in front of its last two, copied where it is broadcast.
+static Result<Tensor> withBatch(Emitter &e, Tensor x, const Dims &batch) {
+  Dims wanted(batch);
+  wanted.append(x.dims.end() - 2, x.dims.end());
+  if (x.dims == wanted)
+    return x;
+  Tensor filled = e.compute(wanted, x.type, [&](const Scalars &s, ValueRange) {
+    return s.constant(e.computeType(x.type), 0);
+  });
+  return e.elementwise({filled, x}, x.type, [](const Scalars &, ValueRange v) { return v[1]; });
+}
+
+static Status importMatMul(Node &node) {
+  Emitter &e = node.e;
+  QUERN_ASSIGN(Tensor x, node.input(0));
+  QUERN_ASSIGN(Tensor y, node.input(1));
+  if (!multiplies(x.type) || x.type != y.type)
+    return node.wrongType(x.type);
+  if (x.rank() == 0 || y.rank() == 0)
+    return node.wrong("cannot multiply scalars");
+  bool row = x.rank() == 1, column = y.rank() == 1;
+  if (row)
+    x = e.reshape(x, {e.index(1), x.dims[0]});
+  if (column)
+    y = e.reshape(y, {y.dims[0], e.index(1)});
+  Dims leftBatch(x.dims.begin(), x.dims.end() - 2), rightBatch(y.dims.begin(), y.dims.end() - 2);
+  auto batch = e.broadcast({leftBatch, rightBatch});
+  if (!batch)
+    return node.wrong(batch.error().message);
+  QUERN_ASSIGN(x, withBatch(e, x, *batch));
+  QUERN_ASSIGN(y, withBatch(e, y, *batch));
+  Tensor out = e.matmul(x, y);
+  Dims dims(*batch);
+  if (!row)
+    dims.push_back(x.dims[x.dims.size() - 2]);
+  if (!column)
+    dims.push_back(y.dims.back());
+  node.set(0, e.reshape(out, dims));
+  return {};
+}
+
+/// alpha * A' * B' + beta * C.
+static Status importGemm(Node &node) {
+  Emitter &e = node.e;
+  QUERN_ASSIGN(Tensor x, node.input(0));
+  QUERN_ASSIGN(Tensor y, node.input(1));
+  if (!multiplies(x.type) || x.type != y.type)
+    return node.wrongType(x.type);
+  if (x.rank() != 2 || y.rank() != 2)
+    return node.wrong("needs two matrices");
+  if (node.integer("transA", 0))
+    x = e.transpose(x, {1, 0});
+  if (node.integer("transB", 0))
+    y = e.transpose(y, {1, 0});
+  double alpha = node.real("alpha", 1), beta = node.real("beta", 1);
+  std::vector<Tensor> inputs = {e.matmul(x, y)};
+  if (node.has(2)) {
+    QUERN_ASSIGN(Tensor c, node.input(2));
+    if (c.type != x.type)
+      return node.wrong("its inputs have different types");
+    inputs.push_back(c);
+  }
+  return node.finish(e.elementwise(inputs, x.type, [&](const Scalars &s, ValueRange v) {
+    auto scale = [&](Value value, double by) {
+      return by == 1 ? value : s.mul(value, s.constant(value.getType(), by));
+    };
+    Value product = scale(v[0], alpha);
+    return v.size() == 1 ? product : s.add(product, scale(v[1], beta));
+  }));
+}
+
+void import::addMatrices(Operators &operators) {
+  operators["MatMul"] = importMatMul;
+  operators["Gemm"] = importGemm;
+}
