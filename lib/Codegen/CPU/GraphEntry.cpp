@@ -43,6 +43,7 @@ private:
   }
   Value view(OpBuilder &b, Location loc, Value data, MemRefType type, ArrayRef<Value> sizes);
   Value addressOf(OpBuilder &b, Location loc, Value memref);
+  Value saturatingProduct(OpBuilder &b, Location loc, Value bytes, Value size);
   Value text(OpBuilder &b, Location loc, StringRef text);
 
   ModuleOp module;
@@ -111,17 +112,27 @@ Value CallEmitter::addressOf(OpBuilder &b, Location loc, Value memref) {
   return LLVM::IntToPtrOp::create(b, loc, pointer, word);
 }
 
+/// Sizes that depend on data may multiply beyond 64 bits; then no allocation can succeed, and the call ends.
+Value CallEmitter::saturatingProduct(OpBuilder &b, Location loc, Value bytes, Value size) {
+  Type pair = LLVM::LLVMStructType::getLiteral(b.getContext(), {b.getI64Type(), b.getI1Type()});
+  Value product = LLVM::UMulWithOverflowOp::create(b, loc, pair, bytes, size);
+  Value overflows = LLVM::ExtractValueOp::create(b, loc, product, ArrayRef<int64_t>{1});
+  Value low = LLVM::ExtractValueOp::create(b, loc, product, ArrayRef<int64_t>{0});
+  return LLVM::SelectOp::create(b, loc, overflows, i64(b, loc, -1), low);
+}
+
 void CallEmitter::allocate(memref::AllocOp op) {
   OpBuilder b(op);
   Location loc = op.getLoc();
   MemRefType type = op.getType();
   llvm::SmallVector<Value> sizes;
-  Value bytes = i64(b, loc, (type.getElementTypeBitWidth() + 7) / 8);
+  Type element = type.getElementType();
+  Value bytes = i64(b, loc, element.isIndex() ? 8 : (element.getIntOrFloatBitWidth() + 7) / 8);
   auto dynamic = op.getDynamicSizes().begin();
   for (int64_t size : type.getShape()) {
     sizes.push_back(ShapedType::isDynamic(size) ? arith::IndexCastOp::create(b, loc, b.getI64Type(), *dynamic++)
                                                 : i64(b, loc, size));
-    bytes = LLVM::MulOp::create(b, loc, bytes, sizes.back());
+    bytes = saturatingProduct(b, loc, bytes, sizes.back());
   }
   Value function = loadPointer(b, loc, call, QUERN_CALL_ALLOCATE);
   auto signature = LLVM::LLVMFunctionType::get(pointer, {pointer, b.getI64Type()});
