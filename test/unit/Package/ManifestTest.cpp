@@ -1,4 +1,5 @@
 // The manifest: prints and parses to the same, and refuses what does not hold together.
+#include "quern/Runtime/KernelABI.h"
 #include "quern/Runtime/Manifest.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +7,9 @@
 using namespace quern;
 
 namespace {
+
+/// As printed of this version's code.
+const std::string kAbiVersion = "\"abi_version\": " + std::to_string(QUERN_KERNEL_ABI_VERSION);
 
 Manifest sample() {
   Manifest manifest;
@@ -57,17 +61,20 @@ TEST(Manifest, KnowsHalvesAloneWhereNoCacheTypesAre) {
 }
 
 TEST(Manifest, RefusesOtherVersions) {
-  EXPECT_NE(refusal("\"abi_version\": 2", "\"abi_version\": 3").find("compile the model again"), std::string::npos);
-  EXPECT_NE(refusal("\"abi_version\": 2", "\"abi_version\": 0").find("compile the model again"), std::string::npos);
+  std::string later = "\"abi_version\": " + std::to_string(QUERN_KERNEL_ABI_VERSION + 1);
+  EXPECT_NE(refusal(kAbiVersion, later).find("compile the model again"), std::string::npos);
+  EXPECT_NE(refusal(kAbiVersion, "\"abi_version\": 0").find("compile the model again"), std::string::npos);
   EXPECT_NE(refusal("\"format_version\": 1", "\"format_version\": 9").find("format version 9"), std::string::npos);
 }
 
 TEST(Manifest, TakesEarlierKernelInterfaces) {
-  std::string json = printManifest(sample());
-  size_t at = json.find("\"abi_version\": 2");
-  ASSERT_NE(at, std::string::npos);
-  json.replace(at, 16, "\"abi_version\": 1");
-  EXPECT_TRUE(parseManifest(json, "p"));
+  for (unsigned version = 1; version < QUERN_KERNEL_ABI_VERSION; ++version) {
+    std::string json = printManifest(sample());
+    size_t at = json.find(kAbiVersion);
+    ASSERT_NE(at, std::string::npos);
+    json.replace(at, kAbiVersion.size(), "\"abi_version\": " + std::to_string(version));
+    EXPECT_TRUE(parseManifest(json, "p")) << version;
+  }
 }
 
 TEST(Manifest, RefusesWhatDoesNotHoldTogether) {
