@@ -1,10 +1,6 @@
 #include "quern/Import/GGUFWriter.h"
 #include "GGUFParser.h"
-
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
+#include "quern/Support/AtomicFile.h"
 
 using namespace quern;
 using namespace quern::gguf;
@@ -15,22 +11,12 @@ static constexpr size_t kFlush = size_t(1) << 20;
 static uint64_t padding(uint64_t size) { return (kAlignment - size % kAlignment) % kAlignment; }
 
 struct Writer::State {
-  std::string path, temporary;
-  int fd = -1;
+  AtomicFile file;
   std::string buffer; ///< not yet in the file
   std::vector<TensorInfo> tensors;
   size_t current = 0;   ///< tensor that is being written
   uint64_t written = 0; ///< bytes of it
 
-  ~State() {
-    if (fd < 0)
-      return;
-    ::close(fd);
-    ::unlink(temporary.c_str());
-  }
-  tl::unexpected<Error> failed(const std::string &what) const {
-    return fail(path + ": " + what + " failed: " + std::strerror(errno));
-  }
   template <typename T> void put(T value) { buffer.append(reinterpret_cast<const char *>(&value), sizeof value); }
   void putText(std::string_view text) {
     put<uint64_t>(text.size());
@@ -39,7 +25,6 @@ struct Writer::State {
   void putHeader(std::span<const File::Entry> metadata);
   void putValue(const Value &value);
   Status flush();
-  Status append(const char *data, size_t size);
   void skipFull();
 };
 
@@ -93,21 +78,8 @@ void Writer::State::skipFull() {
   }
 }
 
-Status Writer::State::append(const char *data, size_t size) {
-  while (size > 0) {
-    ssize_t count = ::write(fd, data, size);
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      return failed("writing");
-    data += count;
-    size -= static_cast<size_t>(count);
-  }
-  return {};
-}
-
 Status Writer::State::flush() {
-  QUERN_TRY(append(buffer.data(), buffer.size()));
+  QUERN_TRY(file.append({reinterpret_cast<const uint8_t *>(buffer.data()), buffer.size()}));
   buffer.clear();
   return {};
 }
@@ -118,13 +90,9 @@ Writer::~Writer() = default;
 
 Result<Writer> Writer::create(const std::string &path, std::span<const File::Entry> metadata,
                               std::span<const TensorInfo> tensors) {
-  auto state = std::make_unique<State>();
-  state->path = path;
-  state->temporary = path + ".tmp." + std::to_string(::getpid());
+  QUERN_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  auto state = std::make_unique<State>(std::move(file));
   state->tensors.assign(tensors.begin(), tensors.end());
-  state->fd = ::open(state->temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (state->fd < 0)
-    return state->failed("creating a file beside it");
   state->putHeader(metadata);
   state->skipFull();
   return Writer(std::move(state));
@@ -133,15 +101,14 @@ Result<Writer> Writer::create(const std::string &path, std::span<const File::Ent
 Status Writer::write(std::span<const std::byte> data) {
   while (!data.empty()) {
     if (state->current == state->tensors.size())
-      return fail(state->path + ": more data than the tensors have");
+      return fail(state->file.path() + ": more data than the tensors have");
     const TensorInfo &tensor = state->tensors[state->current];
     auto part = data.first(std::min<uint64_t>(data.size(), tensor.bytes - state->written));
-    auto *bytes = reinterpret_cast<const char *>(part.data());
     if (state->buffer.size() + part.size() <= kFlush) {
-      state->buffer.append(bytes, part.size());
+      state->buffer.append(reinterpret_cast<const char *>(part.data()), part.size());
     } else {
       QUERN_TRY(state->flush());
-      QUERN_TRY(state->append(bytes, part.size()));
+      QUERN_TRY(state->file.append({reinterpret_cast<const uint8_t *>(part.data()), part.size()}));
     }
     state->written += part.size();
     data = data.subspan(part.size());
@@ -152,13 +119,7 @@ Status Writer::write(std::span<const std::byte> data) {
 
 Status Writer::finish() {
   if (state->current < state->tensors.size())
-    return fail(state->path + ": tensor " + gguf::quoted(state->tensors[state->current].name) + " is not complete");
+    return fail(state->file.path() + ": tensor " + gguf::quoted(state->tensors[state->current].name) + " is not complete");
   QUERN_TRY(state->flush());
-  if (::fsync(state->fd) != 0)
-    return state->failed("syncing");
-  if (::rename(state->temporary.c_str(), state->path.c_str()) != 0)
-    return state->failed("renaming the finished file");
-  ::close(state->fd);
-  state->fd = -1; // nothing is left to remove
-  return {};
+  return state->file.finish();
 }

@@ -4,12 +4,10 @@
 
 #include "quern/Package/PackageFormat.h"
 #include "quern/Runtime/Hash.h"
+#include "quern/Support/AtomicFile.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
 #include <vector>
 
 namespace quern::package {
@@ -20,22 +18,12 @@ static constexpr uint64_t roundUp(uint64_t value) {
 static constexpr uint64_t kFirstSection = roundUp(sizeof(Header) + kMaxSections * sizeof(SectionEntry));
 
 struct PackageWriter::State {
-  std::string path;
-  std::string temporary;
-  int fd = -1;
+  AtomicFile file;
   uint64_t start = 0;           ///< of the section being written
   uint64_t end = kFirstSection; ///< of the last section
   std::vector<SectionEntry> entries;
 
-  ~State() {
-    if (fd < 0)
-      return;
-    ::close(fd);
-    ::unlink(temporary.c_str());
-  }
-  tl::unexpected<Error> failed(const std::string &what) const {
-    return fail(path + ": " + what + " failed: " + std::strerror(errno));
-  }
+  const std::string &path() const { return file.path(); }
 };
 
 PackageWriter::PackageWriter(std::unique_ptr<State> state) : state(std::move(state)) {}
@@ -43,37 +31,23 @@ PackageWriter::PackageWriter(PackageWriter &&) noexcept = default;
 PackageWriter::~PackageWriter() = default;
 
 Result<PackageWriter> PackageWriter::create(const std::string &path) {
-  auto state = std::make_unique<State>();
-  state->path = path;
-  state->temporary = path + ".tmp." + std::to_string(::getpid());
-  state->fd = ::open(state->temporary.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (state->fd < 0)
-    return state->failed("creating a file beside it");
-  return PackageWriter(std::move(state));
+  QUERN_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  return PackageWriter(std::make_unique<State>(std::move(file)));
 }
 
 Status PackageWriter::writeAt(uint64_t offset, std::span<const uint8_t> bytes) {
-  while (!bytes.empty()) {
-    ssize_t count = ::pwrite(state->fd, bytes.data(), bytes.size(), off_t(offset));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      return state->failed("writing");
-    bytes = bytes.subspan(size_t(count));
-    offset += uint64_t(count);
-  }
-  return {};
+  return state->file.writeAt(offset, bytes);
 }
 
 Status PackageWriter::begin(std::string_view name) {
   SectionEntry entry{};
   if (name.empty() || name.size() >= sizeof entry.name)
-    return fail(state->path + ": section name '" + std::string(name) + "' must have 1 to 47 characters");
+    return fail(state->path() + ": section name '" + std::string(name) + "' must have 1 to 47 characters");
   if (state->entries.size() == kMaxSections)
-    return fail(state->path + ": more than " + std::to_string(kMaxSections) + " sections");
+    return fail(state->path() + ": more than " + std::to_string(kMaxSections) + " sections");
   for (const SectionEntry &other : state->entries)
     if (name == other.name)
-      return fail(state->path + ": section '" + std::string(name) + "' added twice");
+      return fail(state->path() + ": section '" + std::string(name) + "' added twice");
   std::memcpy(entry.name, name.data(), name.size());
   state->start = entry.offset = roundUp(state->end);
   state->entries.push_back(entry);
@@ -115,7 +89,7 @@ Status PackageWriter::addStream(std::string_view name, const std::function<Statu
 
 Status PackageWriter::Region::writeAt(uint64_t offset, std::span<const uint8_t> bytes) {
   if (offset > size || bytes.size() > size - offset)
-    return fail(writer.state->path + ": write of " + std::to_string(bytes.size()) + " bytes at " +
+    return fail(writer.state->path() + ": write of " + std::to_string(bytes.size()) + " bytes at " +
                 std::to_string(offset) + " is outside its section of " + std::to_string(size) + " bytes");
   return writer.writeAt(writer.state->start + offset, bytes);
 }
@@ -124,21 +98,17 @@ Status PackageWriter::hashBack(uint64_t size, Hasher &hasher) {
   std::vector<uint8_t> buffer(size_t(1) << 20);
   for (uint64_t done = 0; done < size;) {
     size_t want = size_t(std::min<uint64_t>(buffer.size(), size - done));
-    ssize_t count = ::pread(state->fd, buffer.data(), want, off_t(state->start + done));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      return state->failed("reading back");
-    hasher.update({buffer.data(), size_t(count)});
-    done += uint64_t(count);
+    std::span<uint8_t> part(buffer.data(), want);
+    QUERN_TRY(state->file.readAt(state->start + done, part));
+    hasher.update(part);
+    done += want;
   }
   return {};
 }
 
 Status PackageWriter::addRegion(std::string_view name, uint64_t size, const std::function<Status(Region &)> &fill) {
   QUERN_TRY(begin(name));
-  if (::ftruncate(state->fd, off_t(state->start + size)) != 0)
-    return state->failed("reserving room for section '" + std::string(name) + "'");
+  QUERN_TRY(state->file.resize(state->start + size));
   Region region(*this, size);
   QUERN_TRY(fill(region));
   Hasher hasher;
@@ -158,19 +128,8 @@ Status PackageWriter::finish() {
   header.tableHash = hash64(table);
   QUERN_TRY(writeAt(0, {reinterpret_cast<const uint8_t *>(&header), sizeof header}));
   QUERN_TRY(writeAt(sizeof header, table));
-  if (::ftruncate(state->fd, off_t(state->end)) != 0 || ::fsync(state->fd) != 0)
-    return state->failed("syncing");
-  if (::rename(state->temporary.c_str(), state->path.c_str()) != 0)
-    return state->failed("renaming the finished file");
-  ::close(state->fd);
-  state->fd = -1; // nothing is left to remove
-  size_t slash = state->path.rfind('/');
-  std::string folder = slash == std::string::npos ? "." : state->path.substr(0, slash + 1);
-  if (int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
-    ::fsync(fd); // makes the name durable; a file system that cannot do so still has the file
-    ::close(fd);
-  }
-  return {};
+  QUERN_TRY(state->file.resize(state->end));
+  return state->file.finish();
 }
 
 } // namespace quern::package

@@ -2,6 +2,7 @@
 #ifndef QUERN_LIB_PIPELINES_COMPILATION_H
 #define QUERN_LIB_PIPELINES_COMPILATION_H
 
+#include "PhaseRunner.h"
 #include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/Image.h"
 #include "quern/Import/ImportGGUF.h"
@@ -9,7 +10,6 @@
 #include "quern/Runtime/Manifest.h"
 
 #include "mlir/IR/MLIRContext.h"
-#include "mlir/Pass/PassManager.h"
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -30,10 +30,6 @@ private:
   Result<bool> runPhases();
   Result<bool> emitTargets();
   Result<bool> emitTarget(const codegen::Target &target);
-  /// Runs a pipeline on a module; its first error becomes the result.
-  Status run(mlir::ModuleOp module, llvm::function_ref<void(mlir::OpPassManager &)> build);
-  /// Dumps the IR if asked to; true if the phase is the last one wanted.
-  Result<bool> endPhase(const std::string &phase, mlir::ModuleOp module, const std::string &target = "");
   void report(std::string_view stage, double fraction) const {
     if (options.progress)
       options.progress(stage, fraction);
@@ -43,6 +39,7 @@ private:
 
   const CompileOptions &options;
   mlir::MLIRContext context;
+  PhaseRunner phases;
   std::optional<gguf::File> file;
   import::ModelConfig config;
   TokenizerImage tokenizer;
@@ -56,7 +53,6 @@ private:
   std::vector<Emitted> emitted;
   std::vector<int64_t> arenaSizes;
   int64_t arenaPerThread = 0;
-  int phase = 0; ///< number of the next dump
 };
 
 } // namespace quern::pipelines

@@ -5,17 +5,13 @@
 #include "quern/Pipelines/Phases.h"
 #include "quern/Transforms/Passes.h"
 
-#include "mlir/IR/Diagnostics.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
-#include <cstdio>
 
 using namespace quern;
 using namespace quern::pipelines;
 
-Compilation::Compilation(const CompileOptions &options) : options(options) {
+Compilation::Compilation(const CompileOptions &options) : options(options), phases(options, context) {
   context.disableMultithreading();
   context.loadDialect<dq::DQDialect, lm::LMDialect>();
 }
@@ -37,59 +33,21 @@ Status Compilation::open() {
   return {};
 }
 
-/// The message, and where in the model's file it belongs.
-static std::string sentence(mlir::Diagnostic &diagnostic) {
-  auto name = mlir::dyn_cast<mlir::NameLoc>(diagnostic.getLocation());
-  return (name ? "at '" + name.getName().str() + "': " : std::string()) + diagnostic.str();
-}
-
-Status Compilation::run(mlir::ModuleOp target, llvm::function_ref<void(mlir::OpPassManager &)> build) {
-  std::string first;
-  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
-    if (first.empty() && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
-      first = sentence(diagnostic);
-    if (options.warning && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning)
-      options.warning("'" + options.input + "': " + sentence(diagnostic));
-    return mlir::success();
-  });
-  mlir::PassManager passes(&context);
-  build(passes);
-  if (mlir::failed(passes.run(target)))
-    return fail("'" + options.input + "': " + (first.empty() ? "a compiler pass failed" : first));
-  return {};
-}
-
-Result<bool> Compilation::endPhase(const std::string &name, mlir::ModuleOp dumped, const std::string &target) {
-  if (!options.dumpPhases.empty()) {
-    if (std::error_code error = llvm::sys::fs::create_directories(options.dumpPhases))
-      return fail("cannot create the folder '" + options.dumpPhases + "': " + error.message());
-    char number[8];
-    std::snprintf(number, sizeof number, "%02d", ++phase);
-    std::string path = options.dumpPhases + "/" + number + "-" + name + (target.empty() ? "" : "-" + target) + ".mlir";
-    std::error_code error;
-    llvm::raw_fd_ostream out(path, error);
-    if (error)
-      return fail("cannot write '" + path + "': " + error.message());
-    dumped.print(out);
-  }
-  return options.stopAfter == name;
-}
-
 Result<bool> Compilation::runPhases() {
   module = import::importModel(context, *file, config);
-  QUERN_ASSIGN(bool stop, endPhase("import", *module));
+  QUERN_ASSIGN(bool stop, phases.endPhase("import", *module));
   using Build = void (*)(mlir::OpPassManager &);
   for (auto [name, build] : {std::pair<const char *, Build>("quantize", buildQuantizePipeline),
                              std::pair<const char *, Build>("pack", buildPackPipeline),
                              std::pair<const char *, Build>("plan", buildPlanPipeline)}) {
     if (stop)
       return false;
-    QUERN_TRY(run(*module, build));
+    QUERN_TRY(phases.run(*module, build));
     if (build == buildQuantizePipeline)
-      QUERN_TRY(run(*module, [&](mlir::OpPassManager &pm) {
+      QUERN_TRY(phases.run(*module, [&](mlir::OpPassManager &pm) {
         pm.addPass(transforms::createLintMatmuls({.forbid = options.forbidSlowMatmul}));
       }));
-    QUERN_ASSIGN(stop, endPhase(name, *module));
+    QUERN_ASSIGN(stop, phases.endPhase(name, *module));
   }
   return !stop;
 }
@@ -113,8 +71,8 @@ static nlohmann::ordered_json describeOps(mlir::ArrayAttr table) {
 
 Result<bool> Compilation::emitTarget(const codegen::Target &target) {
   mlir::OwningOpRef<mlir::ModuleOp> code(mlir::cast<mlir::ModuleOp>((*module)->clone()));
-  QUERN_TRY(run(*code, [&](mlir::OpPassManager &pm) { buildKernelsPipeline(pm, target); }));
-  QUERN_ASSIGN(bool stop, endPhase("kernels", *code, target.name));
+  QUERN_TRY(phases.run(*code, [&](mlir::OpPassManager &pm) { buildKernelsPipeline(pm, target); }));
+  QUERN_ASSIGN(bool stop, phases.endPhase("kernels", *code, target.name));
   if (stop)
     return false;
   Emitted result{&target, {}, {}};
@@ -131,8 +89,8 @@ Result<bool> Compilation::emitTarget(const codegen::Target &target) {
     int64_t perThread = function->getAttrOfType<mlir::IntegerAttr>(codegen::kArenaPerThread).getInt();
     arenaPerThread = std::max(arenaPerThread, perThread);
   }
-  QUERN_TRY(run(*code, [&](mlir::OpPassManager &pm) { buildLLVMPipeline(pm, target); }));
-  QUERN_ASSIGN(stop, endPhase("llvm", *code, target.name));
+  QUERN_TRY(phases.run(*code, [&](mlir::OpPassManager &pm) { buildLLVMPipeline(pm, target); }));
+  QUERN_ASSIGN(stop, phases.endPhase("llvm", *code, target.name));
   if (stop)
     return false;
   QUERN_ASSIGN(std::vector<char> object, codegen::emitObject(*code, target));

@@ -5,11 +5,15 @@
 #include "quern/Package/PackageFormat.h"
 #include "quern/Package/PackageWriter.h"
 #include "quern/Pipelines/Compile.h"
-#include "GraphContext.h"
+#include "PhaseRunner.h"
 
+#include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/ControlFlow/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/raw_ostream.h"
+#include "mlir/Dialect/Linalg/Transforms/AllInterfaces.h"
+#include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -20,10 +24,23 @@ using namespace quern::pipelines;
 /// Weights begin on multiples of this, as vector loads like it.
 static constexpr int64_t kWeightAlignment = 64;
 
+/// What bufferization of the importer's dialects needs.
+static mlir::DialectRegistry interfaces() {
+  mlir::DialectRegistry registry;
+  mlir::arith::registerBufferizableOpInterfaceExternalModels(registry);
+  mlir::bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
+  mlir::cf::registerBufferizableOpInterfaceExternalModels(registry);
+  mlir::linalg::registerAllDialectInterfaceImplementations(registry);
+  mlir::scf::registerBufferizableOpInterfaceExternalModels(registry);
+  mlir::tensor::registerBufferizableOpInterfaceExternalModels(registry);
+  return registry;
+}
+
 namespace {
 class GraphCompilation {
 public:
-  explicit GraphCompilation(const CompileOptions &options) : options(options), runner(options) {}
+  explicit GraphCompilation(const CompileOptions &options)
+      : options(options), context(interfaces(), mlir::MLIRContext::Threading::DISABLED), runner(options, context) {}
   /// False: stopped where asked to.
   Result<bool> compile();
   Status write();
@@ -33,7 +50,8 @@ private:
   Result<bool> emitTarget(const codegen::Target &target);
 
   const CompileOptions &options;
-  GraphContext runner;
+  mlir::MLIRContext context;
+  PhaseRunner runner;
   std::optional<import::OnnxFile> file;
   import::OnnxGraph graph;
   std::vector<int64_t> offsets; ///< of the weights
@@ -91,7 +109,7 @@ Result<bool> GraphCompilation::compile() {
     return fail("an ONNX graph has no phase '" + options.stopAfter + "'; its phases are import, buffers, loops, llvm");
   QUERN_ASSIGN(import::OnnxFile opened, import::OnnxFile::open(options.input));
   file.emplace(std::move(opened));
-  QUERN_ASSIGN(graph, import::importOnnx(runner.context, *file));
+  QUERN_ASSIGN(graph, import::importOnnx(context, *file));
   QUERN_TRY(runner.verify(*graph.module));
   QUERN_TRY(describeArguments());
   QUERN_ASSIGN(bool stop, runner.endPhase("import", *graph.module));

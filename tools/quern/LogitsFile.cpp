@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <unistd.h>
 
 using namespace quern;
 using namespace quern::cli;
@@ -32,35 +31,20 @@ Record cli::decodeRecord(std::span<const uint16_t> record) {
   return out;
 }
 
+template <typename T> static std::span<const uint8_t> bytesOf(std::span<const T> values) {
+  return {reinterpret_cast<const uint8_t *>(values.data()), values.size_bytes()};
+}
+
 Result<LogitsFileWriter> LogitsFileWriter::create(const std::string &path, const LogitsFileHeader &header) {
-  LogitsFileWriter writer;
-  writer.path = path;
-  writer.temporary = path + ".tmp." + std::to_string(getpid());
-  writer.file.open(writer.temporary, std::ios::binary);
+  QUERN_ASSIGN(AtomicFile file, AtomicFile::create(path));
   int32_t numbers[] = {header.context, header.vocabulary, header.chunks};
-  writer.file.write(magic, sizeof magic);
-  writer.file.write(reinterpret_cast<const char *>(numbers), sizeof numbers);
-  writer.file.write(reinterpret_cast<const char *>(header.tokens.data()), long(4 * header.tokens.size()));
-  if (!writer.file)
-    return fail("cannot write '" + writer.temporary + "'");
-  return writer;
+  QUERN_TRY(file.append(bytesOf(std::span<const char>(magic))));
+  QUERN_TRY(file.append(bytesOf(std::span<const int32_t>(numbers))));
+  QUERN_TRY(file.append(bytesOf(std::span<const int32_t>(header.tokens))));
+  return LogitsFileWriter(std::move(file));
 }
 
-Status LogitsFileWriter::write(std::span<const uint16_t> record) {
-  if (!file.write(reinterpret_cast<const char *>(record.data()), long(record.size_bytes())))
-    return fail("cannot write '" + temporary + "'; is the disk full?");
-  return {};
-}
-
-Status LogitsFileWriter::finish() {
-  file.close();
-  std::error_code error;
-  if (file)
-    std::filesystem::rename(temporary, path, error);
-  if (!file || error)
-    return fail("cannot write '" + path + "'");
-  return {};
-}
+Status LogitsFileWriter::write(std::span<const uint16_t> record) { return file.append(bytesOf(record)); }
 
 Result<LogitsFileReader> LogitsFileReader::open(const std::string &path) {
   LogitsFileReader reader;

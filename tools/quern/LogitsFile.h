@@ -4,7 +4,7 @@
 #ifndef QUERN_TOOLS_LOGITSFILE_H
 #define QUERN_TOOLS_LOGITSFILE_H
 
-#include "quern/Support/Result.h"
+#include "quern/Support/AtomicFile.h"
 
 #include <cstdint>
 #include <fstream>
@@ -32,16 +32,16 @@ struct Record {
 };
 Record decodeRecord(std::span<const uint16_t> record);
 
-/// Writes beside `path` and renames when finished.
+/// The file appears when finished.
 class LogitsFileWriter {
 public:
   static Result<LogitsFileWriter> create(const std::string &path, const LogitsFileHeader &header);
   Status write(std::span<const uint16_t> record);
-  Status finish();
+  Status finish() { return file.finish(); }
 
 private:
-  std::string path, temporary;
-  std::ofstream file;
+  explicit LogitsFileWriter(AtomicFile file) : file(std::move(file)) {}
+  AtomicFile file;
 };
 
 class LogitsFileReader {

@@ -1,10 +1,9 @@
 #include "Npy.h"
 #include "Common.h"
+#include "quern/Support/AtomicFile.h"
 
 #include <cctype>
-#include <cstdio>
 #include <cstring>
-#include <unistd.h>
 
 using namespace quern;
 using namespace quern::cli;
@@ -110,17 +109,9 @@ Status cli::writeNpy(const std::string &path, const std::string &type, const std
   header += '\n';
   std::string front(kMagic, 6);
   front += {char(1), char(0), char(header.size() & 0xff), char(header.size() >> 8)};
-  std::string temporary = path + ".tmp." + std::to_string(::getpid());
-  std::FILE *file = std::fopen(temporary.c_str(), "wb");
-  if (!file)
-    return fail("cannot write '" + path + "': " + std::strerror(errno));
-  std::string begin = front + header;
-  bool whole = std::fwrite(begin.data(), 1, begin.size(), file) == begin.size() &&
-               (bytes == 0 || std::fwrite(data, 1, bytes, file) == bytes);
-  whole &= std::fclose(file) == 0;
-  if (whole && std::rename(temporary.c_str(), path.c_str()) == 0)
-    return {};
-  std::string reason = std::strerror(errno);
-  std::remove(temporary.c_str());
-  return fail("cannot write '" + path + "': " + reason);
+  front += header;
+  QUERN_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  QUERN_TRY(file.append({reinterpret_cast<const uint8_t *>(front.data()), front.size()}));
+  QUERN_TRY(file.append({static_cast<const uint8_t *>(data), bytes}));
+  return file.finish();
 }

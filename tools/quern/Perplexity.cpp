@@ -94,7 +94,8 @@ static Status perplexity(const PerplexityOptions &options, api::Model &model) {
   QUERN_ASSIGN(LogitsFileHeader text, readText(options, model));
   std::optional<LogitsFileWriter> base;
   if (!options.base.empty()) {
-    QUERN_ASSIGN(base, LogitsFileWriter::create(options.base, text));
+    QUERN_ASSIGN(LogitsFileWriter writer, LogitsFileWriter::create(options.base, text));
+    base.emplace(std::move(writer));
   }
   Likelihood likelihood;
   auto score = [&](std::span<const float> logits, int32_t actual) -> Status {

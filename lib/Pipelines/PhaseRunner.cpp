@@ -1,0 +1,57 @@
+#include "PhaseRunner.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdio>
+
+using namespace quern;
+using namespace quern::pipelines;
+
+/// The message, and the node or tensor of the model's file that it is about.
+static std::string sentence(mlir::Diagnostic &diagnostic) {
+  auto name = mlir::dyn_cast<mlir::NameLoc>(diagnostic.getLocation());
+  return (name ? "at '" + name.getName().str() + "': " : std::string()) + diagnostic.str();
+}
+
+Status PhaseRunner::collect(llvm::function_ref<mlir::LogicalResult()> work, const char *otherwise) {
+  std::string first;
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
+    if (first.empty() && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
+      first = sentence(diagnostic);
+    if (options.warning && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Warning)
+      options.warning("'" + options.input + "': " + sentence(diagnostic));
+    return mlir::success();
+  });
+  if (mlir::failed(work()))
+    return fail("'" + options.input + "': " + (first.empty() ? otherwise : first));
+  return {};
+}
+
+Status PhaseRunner::run(mlir::ModuleOp module, llvm::function_ref<void(mlir::OpPassManager &)> build) {
+  mlir::PassManager passes(&context);
+  build(passes);
+  return collect([&] { return passes.run(module); }, "a compiler pass failed");
+}
+
+Status PhaseRunner::verify(mlir::ModuleOp module) {
+  return collect([&] { return mlir::verify(module); }, "the imported graph is not valid IR");
+}
+
+Result<bool> PhaseRunner::endPhase(const std::string &phase, mlir::ModuleOp module, const std::string &target) {
+  if (!options.dumpPhases.empty()) {
+    if (std::error_code error = llvm::sys::fs::create_directories(options.dumpPhases))
+      return fail("cannot create the folder '" + options.dumpPhases + "': " + error.message());
+    char number[8];
+    std::snprintf(number, sizeof number, "%02d", ++dumps);
+    std::string path = options.dumpPhases + "/" + number + "-" + phase + (target.empty() ? "" : "-" + target) + ".mlir";
+    std::error_code error;
+    llvm::raw_fd_ostream out(path, error);
+    if (error)
+      return fail("cannot write '" + path + "': " + error.message());
+    module.print(out);
+  }
+  return options.stopAfter == phase;
+}
