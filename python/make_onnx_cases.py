@@ -14,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 # Inputs by operator and position whose values decide about ranks or which axes are meant.
-AXES = {"Squeeze": 1, "Unsqueeze": 1, "Slice": 3}
+AXES = {"Squeeze": 1, "Unsqueeze": 1, "Slice": 3, "Pad": 3}
 
 
 def axes_inputs(graph):

@@ -114,6 +114,43 @@ def test_an_index_outside_is_an_error_when_it_runs(quern, library, tmp_path):
     graph.close()
 
 
+def test_places_outside_end_the_run(quern, library, tmp_path):
+    model = write_model(tmp_path / "places.onnx",
+                        [("x", "float32", ["n"]), ("k", "int64", [1]), ("i", "int64", [1, 1])],
+                        [("top", "float32", ["k"]), ("at", "int64", ["k"]), ("z", "float32", ["n"])],
+                        [node("TopK", ["x", "k"], ["top", "at"]), node("ScatterND", ["x", "i", "u"], ["z"])],
+                        {"u": np.array([9], np.float32)})
+    graph = Graph(library, quern.compile(model, tmp_path / "places.quern", *TARGET))
+    x = np.array([1, np.nan, 3, 3], np.float32)
+    top, at, z = graph(x, np.array([3]), np.array([[-1]]))
+    assert at.tolist() == [1, 2, 3] and top[1:].tolist() == [3, 3] and z[3] == 9  # NaN comes before all numbers
+    with pytest.raises(Failure, match="node 'the_TopK' .TopK.: asks for more elements than its axis has"):
+        graph(x, np.array([5]), np.array([[0]]))
+    with pytest.raises(Failure, match="node 'the_ScatterND' .ScatterND.: an index lies outside its axis"):
+        graph(x, np.array([1]), np.array([[4]]))
+    graph.close()
+
+
+def test_inspect_shows_what_a_file_holds(quern, tmp_path):
+    weights = {"W": np.ones((3, 2), np.float32), "n": np.array(1)}
+    model = write_model(tmp_path / "m.onnx", [("x", "float32", ["rows", 3])], [("z", "float32", ["rows", 2])],
+                        [node("MatMul", ["x", "W"], ["y"]), node("Foo", ["y"], ["a"]), node("Foo", ["a"], ["z"])],
+                        weights)
+    shown = json.loads(quern.run("inspect", model, "--json"))
+    assert shown["inputs"] == [{"name": "x", "type": "f32", "shape": ["rows", 3]}]
+    assert shown["outputs"] == [{"name": "z", "type": "f32", "shape": ["rows", 2]}]
+    assert shown["operators"] == [{"operator": "Foo", "nodes": 2, "supported": False},
+                                  {"operator": "MatMul", "nodes": 1, "supported": True}]
+    assert shown["initializers"] == [
+        {"type": "f32", "tensors": 1, "elements": 6, "bytes": 24, "bytes_outside": 0},
+        {"type": "i64", "tensors": 1, "elements": 1, "bytes": 8, "bytes_outside": 0}]
+    text = quern.run("inspect", model)
+    assert "supported  all but Foo (2)" in text and "rows" in text
+    assert "a GGUF or ONNX file carries no hashes" in quern.fails("inspect", model, "--verify")
+    model.write_bytes(model.read_bytes()[:40])
+    assert "is no ONNX model, or is cut off" in quern.fails("inspect", model)
+
+
 def test_unsupported_operators_are_one_list(quern, tmp_path):
     model = write_model(tmp_path / "m.onnx", [("x", "float32", [1])], [("d", "float32", [1])],
                         [node("Foo", ["x"], ["a"]), node("Bar", ["a"], ["b"]), node("Foo", ["b"], ["c"]),

@@ -14,6 +14,9 @@ Command addEncodeBlocks(CLI::App &root);
 Command addQuantizeFile(CLI::App &root);
 Command addOnnxOperators(CLI::App &root);
 
+/// `quern inspect` of an ONNX file.
+Status inspectOnnx(const std::string &path, bool json);
+
 } // namespace quern::cli
 
 #endif // QUERN_TOOLS_COMPILERCOMMANDS_H

@@ -1,4 +1,4 @@
-// `quern inspect`: what a package holds. A GGUF file is shown by `quern-compiler`, which knows the block formats.
+// `quern inspect`: what a package holds. Model files are shown by `quern-compiler`, which knows the block formats.
 #include "Command.h"
 #include "Common.h"
 #include "OpTable.h"
@@ -195,13 +195,17 @@ static Status inspect(const InspectOptions &options) {
 }
 
 Command cli::addInspect(CLI::App &root, char **argv) {
-  CLI::App *app = root.add_subcommand("inspect", "Show what a package or a GGUF file holds");
+  CLI::App *app = root.add_subcommand("inspect", "Show what a package, a GGUF or an ONNX file holds");
   auto options = std::make_shared<InspectOptions>();
-  app->add_option("file", options->path, "Package (.quern) or GGUF file")->required();
+  app->add_option("file", options->path, "Package (.quern), GGUF or ONNX file (.onnx)")->required();
   app->add_flag("--verify", options->verify, "Check the hash of the weights too");
   app->add_flag("--json", options->json, "Print JSON");
   app->footer("\nExamples:\n"
               "  quern inspect model.quern --verify\n"
-              "  quern inspect model.gguf --json");
-  return {app, [options, argv] { return isGguf(options->path) ? handOverToCompiler(argv) : inspect(*options); }};
+              "  quern inspect model.gguf --json\n"
+              "  quern inspect model.onnx");
+  return {app, [options, argv] {
+            bool isModel = isGguf(options->path) || isOnnx(options->path);
+            return isModel ? handOverToCompiler(argv) : inspect(*options);
+          }};
 }

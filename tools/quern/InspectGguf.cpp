@@ -1,4 +1,4 @@
-// `quern inspect` of a GGUF file: what it holds, and whether that is a model that can be compiled.
+// `quern inspect` of a model file: what a GGUF file holds, and whether that is a model that can be compiled.
 #include "Common.h"
 #include "CompilerCommands.h"
 #include "Table.h"
@@ -109,7 +109,9 @@ static std::string whyNot(const gguf::File &file) {
 
 static Status inspect(const InspectOptions &options) {
   if (options.verify)
-    return fail("--verify checks packages; a GGUF file carries no hashes");
+    return fail("--verify checks packages; a GGUF or ONNX file carries no hashes");
+  if (isOnnx(options.path))
+    return inspectOnnx(options.path, options.json);
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   for (const std::string &path : options.formatFiles)
     QUERN_TRY(context.getOrLoadDialect<dq::DQDialect>()->getFormats().addFile(path));
@@ -136,9 +138,9 @@ static Status inspect(const InspectOptions &options) {
 }
 
 Command cli::addInspectGguf(CLI::App &root) {
-  CLI::App *app = root.add_subcommand("inspect", "Show what a GGUF file holds");
+  CLI::App *app = root.add_subcommand("inspect", "Show what a GGUF or ONNX file holds");
   auto options = std::make_shared<InspectOptions>();
-  app->add_option("file", options->path, "GGUF file")->required();
+  app->add_option("file", options->path, "GGUF or ONNX file")->required();
   app->add_flag("--verify", options->verify, "Packages only");
   app->add_flag("--json", options->json, "Print JSON");
   app->add_option("--format", options->formatFiles, "File that describes further block formats")

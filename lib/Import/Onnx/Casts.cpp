@@ -21,9 +21,8 @@ static Value floatToInteger(const Scalars &s, Value x, Type type, bool isUnsigne
   return isUnsigned ? s.make<arith::FPToUIOp>(type, clamped) : s.make<arith::FPToSIOp>(type, clamped);
 }
 
-/// From a scalar in the compute type of `from`.
-static Value convertScalar(Emitter &e, const Scalars &s, Value x, int32_t from, int32_t to) {
-  Type type = e.computeType(to);
+Value Emitter::convertScalar(const Scalars &s, Value x, int32_t from, int32_t to) {
+  Type type = computeType(to);
   if (to == kBool) {
     Value zero = s.constant(x.getType(), 0);
     return isFloat(from) ? s.make<arith::CmpFOp>(arith::CmpFPredicate::UNE, x, zero)
@@ -55,7 +54,7 @@ Tensor Emitter::convert(Tensor x, int32_t type) {
   if (x.elements && (type == kI64 || type == kI32))
     return Tensor{Value(), type, x.dims, x.elements};
   int32_t from = x.type;
-  return *elementwise(x, type, [&](const Scalars &s, ValueRange v) { return convertScalar(*this, s, v[0], from, type); });
+  return *elementwise(x, type, [&](const Scalars &s, ValueRange v) { return convertScalar(s, v[0], from, type); });
 }
 
 static Status convertTo(Node &node, int32_t type) {

@@ -1,7 +1,10 @@
 // Operators of two or more inputs that work element by element, with broadcasting.
 #include "Node.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace quern;
@@ -96,27 +99,56 @@ static Status importDiv(Node &node) {
   return importBinary<isNumber, [](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }>(node);
 }
 
+/// x - trunc(x / y) * y without rounding, by long division in binary: y is doubled as far as it goes into |x|, then
+/// halved again and taken away where it fits. Every difference is of numbers within a factor of 2, so it is exact.
+static Value floatRemainder(const Scalars &s, Value x, Value y) {
+  Type type = x.getType();
+  Value infinity = s.constant(type, INFINITY), half = s.constant(type, 0.5);
+  Value dividend = s.make<math::AbsFOp>(x), divisor = s.make<math::AbsFOp>(y);
+  Value isFinite = s.less(dividend, infinity), byInfinity = s.equal(divisor, infinity);
+  Value regular = s.make<arith::AndIOp>(s.less(s.constant(type, 0), divisor), s.less(divisor, infinity));
+  regular = s.make<arith::AndIOp>(regular, isFinite);
+  dividend = s.select(regular, dividend, s.constant(type, 0)); // so that the loops end
+  divisor = s.select(regular, divisor, s.constant(type, 1));
+  auto loop = [&](ValueRange start, llvm::function_ref<Value(const Scalars &, ValueRange)> goesOn,
+                  llvm::function_ref<llvm::SmallVector<Value>(const Scalars &, ValueRange)> next) {
+    return scf::WhileOp::create(
+               s.b, s.loc, start.getTypes(), start,
+               [&](OpBuilder &b, Location loc, ValueRange v) {
+                 scf::ConditionOp::create(b, loc, goesOn(Scalars{b, loc}, v), v);
+               },
+               [&](OpBuilder &b, Location loc, ValueRange v) {
+                 scf::YieldOp::create(b, loc, next(Scalars{b, loc}, v));
+               })
+        .getResults();
+  };
+  Value most = loop(divisor, [&](const Scalars &in, ValueRange v) {
+    return in.lessOrEqual(v[0], in.sub(dividend, v[0]));
+  }, [](const Scalars &in, ValueRange v) { return llvm::SmallVector<Value>{in.add(v[0], v[0])}; })[0];
+  Value rest = loop({dividend, most}, [&](const Scalars &in, ValueRange v) {
+    return in.lessOrEqual(divisor, v[1]);
+  }, [&](const Scalars &in, ValueRange v) {
+    Value less = in.select(in.lessOrEqual(v[1], v[0]), in.sub(v[0], v[1]), v[0]);
+    return llvm::SmallVector<Value>{less, in.mul(v[1], half)};
+  })[0];
+  Value special = s.select(s.make<arith::AndIOp>(isFinite, byInfinity), x, s.constant(type, NAN));
+  return s.select(regular, s.make<math::CopySignOp>(rest, x), special);
+}
+
 /// Mod: the divisor's sign; with fmod the dividend's.
 static Status importMod(Node &node) {
   QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
   bool likeC = node.integer("fmod", 0) != 0;
-  if (inputs.size() != 2 || inputs[0].type == kF64)
-    return node.wrongType(inputs[0].type);
+  if (inputs.size() != 2)
+    return node.wrong("needs two inputs");
   return node.finish(node.e.elementwise(inputs, inputs[0].type, [&](const Scalars &s, ValueRange v) -> Value {
-    Type type = v[0].getType();
-    if (isa<FloatType>(type)) { // in double the quotient's whole part is exact where it fits 53 bits
-      Type wide = s.b.getF64Type();
-      Value x = s.make<arith::ExtFOp>(wide, v[0]), y = s.make<arith::ExtFOp>(wide, v[1]);
-      Value quotient = s.div(x, y);
-      Value whole = likeC ? s.make<math::TruncOp>(quotient) : s.make<math::FloorOp>(quotient);
-      return s.make<arith::TruncFOp>(type, s.sub(x, s.mul(whole, y)));
-    }
-    Value rest = s.rem(v[0], v[1]);
+    bool isReal = isa<FloatType>(v[0].getType());
+    Value rest = isReal ? floatRemainder(s, v[0], v[1]) : s.rem(v[0], v[1]);
     if (likeC || s.isUnsigned)
       return rest;
-    Value zero = s.integer(type, 0);
-    Value differ = s.make<arith::CmpIOp>(arith::CmpIPredicate::slt, s.make<arith::XOrIOp>(rest, v[1]), zero);
-    Value nonzero = s.make<arith::CmpIOp>(arith::CmpIPredicate::ne, rest, zero);
+    Value zero = s.constant(rest.getType(), 0);
+    Value differ = s.make<arith::XOrIOp>(s.less(rest, zero), s.less(v[1], zero));
+    Value nonzero = s.make<arith::XOrIOp>(s.equal(rest, zero), s.integer(s.b.getI1Type(), 1));
     return s.select(s.make<arith::AndIOp>(differ, nonzero), s.add(rest, v[1]), rest);
   }));
 }

@@ -2,6 +2,7 @@
 #include "Emitter.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -198,6 +199,30 @@ Tensor Emitter::compute(const Dims &dims, int32_t type, Body body) {
         linalg::YieldOp::create(inner, where, narrow(s, body(s, indices), elementType(type)));
       });
   return Tensor{op.getResult(0), type, dims, {}};
+}
+
+Tensor Emitter::forEach(ArrayRef<OpFoldResult> dims, Tensor start, Step body) {
+  llvm::SmallVector<Value> low, high, step;
+  for (OpFoldResult size : dims) {
+    low.push_back(toValue(index(0)));
+    high.push_back(toValue(size));
+    step.push_back(toValue(index(1)));
+  }
+  scf::LoopNest nest = scf::buildLoopNest(b, loc, low, high, step, valueOf(start),
+                                          [&](OpBuilder &inner, Location where, ValueRange at, ValueRange tensors) {
+                                            Scalars s{inner, where, isUnsigned(start.type)};
+                                            return scf::ValueVector{body(s, at, tensors.front())};
+                                          });
+  return Tensor{nest.results.front(), start.type, start.dims, {}};
+}
+
+Value Emitter::store(const Scalars &s, Value element, Value tensor, ValueRange indices) {
+  Type type = cast<RankedTensorType>(tensor.getType()).getElementType();
+  return s.make<tensor::InsertOp>(narrow(s, element, type), tensor, indices);
+}
+
+Tensor Emitter::filled(const Dims &dims, int32_t type, double value) {
+  return compute(dims, type, [&](const Scalars &s, ValueRange) { return s.constant(computeType(type), value); });
 }
 
 /// Halves are folded in f32.

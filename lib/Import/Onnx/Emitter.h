@@ -111,6 +111,13 @@ public:
   Result<Tensor> elementwise(llvm::ArrayRef<Tensor> inputs, int32_t type, Body body);
   /// `body` gets the indices of the element that it makes.
   Tensor compute(const Dims &dims, int32_t type, Body body);
+  /// One call of `body` for each index of `dims`, in row-major order; it gets the tensor as it is so far (`tensor`, at
+  /// first `start`) and returns what becomes of it. For results whose elements depend on one another.
+  using Step = llvm::function_ref<mlir::Value(const Scalars &, mlir::ValueRange indices, mlir::Value tensor)>;
+  Tensor forEach(llvm::ArrayRef<mlir::OpFoldResult> dims, Tensor start, Step body);
+  /// The tensor with one more element written, in the tensor's type.
+  mlir::Value store(const Scalars &s, mlir::Value element, mlir::Value tensor, mlir::ValueRange indices);
+  Tensor filled(const Dims &dims, int32_t type, double value);
   /// Folds `combine(element, sum)` over the axes in `reduced`, in row-major order, from `start`, in the compute type.
   /// The reduced axes become 1, or vanish without `keep`.
   Tensor reduce(Tensor x, llvm::ArrayRef<bool> reduced, bool keep, mlir::TypedAttr start, Body combine);
@@ -122,6 +129,12 @@ public:
   Tensor convert(Tensor x, int32_t type);
   /// x[..., m, k] times y[..., k, n] with equal leading sizes, folded in ascending k, halves in f32.
   Tensor matmul(Tensor x, Tensor y);
+  /// numpy's matmul: leading sizes are broadcast, a vector is a row on the left and a column on the right.
+  Result<Tensor> multiply(Tensor x, Tensor y);
+  /// x in the compute type of `from` as one in the compute type of `to`.
+  mlir::Value convertScalar(const Scalars &s, mlir::Value x, int32_t from, int32_t to);
+  /// Softmax over the axes in `reduced`, or its logarithm; x is f32.
+  Tensor softmax(Tensor x, llvm::ArrayRef<bool> reduced, bool logarithm = false);
 
   /// An element of a tensor in a body, in the compute type.
   mlir::Value load(const Scalars &s, mlir::Value tensor, mlir::ValueRange indices);

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -29,6 +30,11 @@ static const Operators &operatorTable() {
     addReductions(operators);
     addNormalization(operators);
     addMatrices(operators);
+    addScatter(operators);
+    addOrder(operators);
+    addFilling(operators);
+    addQuantized(operators);
+    addAttention(operators);
     return operators;
   }();
   return table;
@@ -47,17 +53,36 @@ static std::string qualifiedName(const onnx::NodeProto &node) {
   return standard ? node.op_type() : node.domain() + "." + node.op_type();
 }
 
+/// Adds the nodes of a graph and of the graphs in its nodes' attributes.
+static void countNodes(const onnx::GraphProto &graph, std::map<std::string, int64_t> &counts) {
+  for (const onnx::NodeProto &node : graph.node()) {
+    ++counts[qualifiedName(node)];
+    for (const onnx::AttributeProto &attribute : node.attribute()) {
+      if (attribute.has_g())
+        countNodes(attribute.g(), counts);
+      for (const onnx::GraphProto &inner : attribute.graphs())
+        countNodes(inner, counts);
+    }
+  }
+}
+
+std::vector<OnnxOperatorUse> import::operatorsOf(const OnnxFile &file) {
+  std::map<std::string, int64_t> counts;
+  countNodes(file.graph(), counts);
+  std::vector<OnnxOperatorUse> uses;
+  for (const auto &[name, count] : counts)
+    uses.push_back({name, count, operatorTable().contains(name)});
+  return uses;
+}
+
 /// All operators that we lack, in one message.
 static Status checkOperators(const OnnxFile &file) {
-  std::map<std::string, int> missing;
-  for (const onnx::NodeProto &node : file.graph().node())
-    if (!operatorTable().contains(qualifiedName(node)))
-      ++missing[qualifiedName(node)];
-  if (missing.empty())
-    return {};
   std::string list;
-  for (const auto &[name, count] : missing)
-    list += (list.empty() ? "" : ", ") + name + " (" + std::to_string(count) + ")";
+  for (const OnnxOperatorUse &use : operatorsOf(file))
+    if (!use.supported)
+      list += (list.empty() ? "" : ", ") + use.name + " (" + std::to_string(use.count) + ")";
+  if (list.empty())
+    return {};
   return fail("'" + file.path() + "': these operators are not supported, with the number of their nodes: " + list);
 }
 
@@ -246,6 +271,7 @@ Result<OnnxGraph> GraphImporter::run() {
 
 Result<OnnxGraph> import::importOnnx(MLIRContext &context, OnnxFile &file) {
   context.loadDialect<func::FuncDialect, arith::ArithDialect, math::MathDialect, tensor::TensorDialect,
-                      linalg::LinalgDialect, cf::ControlFlowDialect, bufferization::BufferizationDialect>();
+                      linalg::LinalgDialect, scf::SCFDialect, cf::ControlFlowDialect,
+                      bufferization::BufferizationDialect>();
   return GraphImporter(context, file).run();
 }

@@ -188,18 +188,6 @@ static Status importConcat(Node &node) {
   return {};
 }
 
-/// An index as ONNX has it: negative ones count from the end; others outside are refused when it runs.
-static Value checkedIndex(Node &node, const Scalars &s, Value index, Value size) {
-  Value at = s.make<arith::IndexCastOp>(s.b.getIndexType(), index);
-  Value zero = s.make<arith::ConstantIndexOp>(0);
-  at = s.select(s.less(at, zero), s.add(at, size), at);
-  Value inside = s.make<arith::AndIOp>(s.lessOrEqual(zero, at), s.less(at, size));
-  node.e.check(s.b, inside, "an index lies outside its axis");
-  return at;
-}
-
-static bool isIndex(int32_t type) { return type == kI32 || type == kI64; }
-
 /// Gather on a followed shape with known indices.
 static bool gatherElements(Node &node, Tensor &x, Tensor &indices) {
   if (!x.elements || !indices.elements || x.rank() != 1)
@@ -232,7 +220,7 @@ static Status importGather(Node &node) {
   node.set(0, e.compute(dims, x.type, [&](const Scalars &s, ValueRange at) {
     Value index = s.make<tensor::ExtractOp>(places, at.slice(size_t(axis), size_t(indices.rank())));
     llvm::SmallVector<Value> from(at.take_front(size_t(axis)));
-    from.push_back(checkedIndex(node, s, index, size));
+    from.push_back(node.checkedIndex(s, index, size));
     llvm::append_range(from, at.drop_front(size_t(axis + indices.rank())));
     return e.load(s, source, from);
   }));
@@ -252,7 +240,7 @@ static Status importGatherElements(Node &node) {
   Value source = e.valueOf(x), places = e.valueOf(indices), size = e.toValue(x.dims[axis]);
   node.set(0, e.compute(indices.dims, x.type, [&](const Scalars &s, ValueRange at) {
     llvm::SmallVector<Value> from(at);
-    from[size_t(axis)] = checkedIndex(node, s, s.make<tensor::ExtractOp>(places, at), size);
+    from[size_t(axis)] = node.checkedIndex(s, s.make<tensor::ExtractOp>(places, at), size);
     return e.load(s, source, from);
   }));
   return {};
@@ -285,6 +273,27 @@ static Status importTile(Node &node) {
   return {};
 }
 
+/// Range of known integers: sizes and axes that stay followed.
+static std::optional<Dims> knownRange(Emitter &e, ArrayRef<Tensor> inputs) {
+  int64_t part[3];
+  for (int i = 0; i < 3; ++i) {
+    if (!inputs[i].elements || inputs[i].elements->size() != 1)
+      return std::nullopt;
+    std::optional<int64_t> known = getConstantIntValue(inputs[i].elements->front());
+    constexpr int64_t kLargest = int64_t(1) << 31; // no sum below overflows
+    if (!known || *known > kLargest || *known < -kLargest)
+      return std::nullopt;
+    part[i] = *known;
+  }
+  Dims out;
+  for (int64_t at = part[0]; part[2] > 0 ? at < part[1] : part[2] < 0 && at > part[1]; at += part[2]) {
+    if (out.size() == 64)
+      return std::nullopt;
+    out.push_back(e.index(at));
+  }
+  return out;
+}
+
 /// Range of integers or floats: ceil((limit - start) / delta) elements.
 static Status importRange(Node &node) {
   Emitter &e = node.e;
@@ -294,6 +303,10 @@ static Status importRange(Node &node) {
   int32_t type = inputs[0].type;
   if ((!isFloat(type) && !isInteger(type)) || inputs[1].type != type || inputs[2].type != type)
     return node.wrongType(type);
+  if (std::optional<Dims> known = knownRange(e, inputs)) {
+    node.set(0, e.fromElements(*known, type));
+    return {};
+  }
   Scalars s{e.b, e.loc};
   Value part[3];
   for (int i = 0; i < 3; ++i)

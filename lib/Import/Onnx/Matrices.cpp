@@ -19,33 +19,33 @@ static Result<Tensor> withBatch(Emitter &e, Tensor x, const Dims &batch) {
   return e.elementwise({filled, x}, x.type, [](const Scalars &, ValueRange v) { return v[1]; });
 }
 
-static Status importMatMul(Node &node) {
-  Emitter &e = node.e;
-  QUERN_ASSIGN(Tensor x, node.input(0));
-  QUERN_ASSIGN(Tensor y, node.input(1));
-  if (!multiplies(x.type) || x.type != y.type)
-    return node.wrongType(x.type);
+Result<Tensor> Emitter::multiply(Tensor x, Tensor y) {
   if (x.rank() == 0 || y.rank() == 0)
-    return node.wrong("cannot multiply scalars");
+    return fail("cannot multiply scalars");
   bool row = x.rank() == 1, column = y.rank() == 1;
   if (row)
-    x = e.reshape(x, {e.index(1), x.dims[0]});
+    x = reshape(x, {index(1), x.dims[0]});
   if (column)
-    y = e.reshape(y, {y.dims[0], e.index(1)});
+    y = reshape(y, {y.dims[0], index(1)});
   Dims leftBatch(x.dims.begin(), x.dims.end() - 2), rightBatch(y.dims.begin(), y.dims.end() - 2);
-  auto batch = e.broadcast({leftBatch, rightBatch});
-  if (!batch)
-    return node.wrong(batch.error().message);
-  QUERN_ASSIGN(x, withBatch(e, x, *batch));
-  QUERN_ASSIGN(y, withBatch(e, y, *batch));
-  Tensor out = e.matmul(x, y);
-  Dims dims(*batch);
+  QUERN_ASSIGN(Dims batch, broadcast({leftBatch, rightBatch}));
+  QUERN_ASSIGN(x, withBatch(*this, x, batch));
+  QUERN_ASSIGN(y, withBatch(*this, y, batch));
+  Tensor out = matmul(x, y);
+  Dims dims(batch);
   if (!row)
     dims.push_back(x.dims[x.dims.size() - 2]);
   if (!column)
     dims.push_back(y.dims.back());
-  node.set(0, e.reshape(out, dims));
-  return {};
+  return reshape(out, dims);
+}
+
+static Status importMatMul(Node &node) {
+  QUERN_ASSIGN(Tensor x, node.input(0));
+  QUERN_ASSIGN(Tensor y, node.input(1));
+  if (!multiplies(x.type) || x.type != y.type)
+    return node.wrongType(x.type);
+  return node.finish(node.e.multiply(x, y));
 }
 
 /// alpha * A' * B' + beta * C.

@@ -106,6 +106,16 @@ Result<std::optional<std::vector<int64_t>>> Node::axes() {
   return std::optional(known);
 }
 
+Value Node::checkedIndex(const Scalars &s, Value index, Value size) {
+  Value at = s.make<arith::IndexCastOp>(s.b.getIndexType(), index);
+  Value zero = s.make<arith::ConstantIndexOp>(0);
+  Scalars sign{s.b, s.loc}; // whatever the elements are, indices are signed
+  at = sign.select(sign.less(at, zero), sign.add(at, size), at);
+  Value inside = s.make<arith::AndIOp>(sign.lessOrEqual(zero, at), sign.less(at, size));
+  e.check(s.b, inside, "an index lies outside its axis");
+  return at;
+}
+
 tl::unexpected<Error> Node::wrongType(int32_t type) const {
   const OnnxType *known = onnxType(type);
   return wrong("is not supported for elements of type " + (known ? known->name : std::to_string(type)));

@@ -55,6 +55,9 @@ public:
   /// `axes` as attribute or, in newer opsets, as input 1; none if absent.
   Result<std::optional<std::vector<int64_t>>> axes();
 
+  /// An index as ONNX has it, in a body: negative ones count from the end; others outside end the run.
+  mlir::Value checkedIndex(const Scalars &s, mlir::Value index, mlir::Value size);
+
   /// "'model.onnx': node 'name' (Op): message".
   tl::unexpected<Error> wrong(const std::string &message) const {
     return file.wrong("node " + describeNode(proto), message);
@@ -70,6 +73,9 @@ private:
   Constants &pool;
 };
 
+/// Whether elements of this type can be indices.
+inline bool isIndex(int32_t type) { return type == kI32 || type == kI64; }
+
 using Importer = Status (*)(Node &);
 using Operators = llvm::StringMap<Importer>; ///< by name, other domains as "domain.name"
 
@@ -82,6 +88,11 @@ void addIndexing(Operators &operators);
 void addReductions(Operators &operators);
 void addNormalization(Operators &operators);
 void addMatrices(Operators &operators);
+void addScatter(Operators &operators);
+void addOrder(Operators &operators);
+void addFilling(Operators &operators);
+void addQuantized(Operators &operators);
+void addAttention(Operators &operators);
 
 } // namespace quern::import
 

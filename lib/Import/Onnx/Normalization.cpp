@@ -32,19 +32,18 @@ Tensor Emitter::mean(Tensor x, ArrayRef<bool> reduced, bool keep) {
   return *elementwise(total, total.type, [&](const Scalars &s, ValueRange v) { return s.div(v[0], divisor); });
 }
 
-/// Softmax over the axes in `reduced`, or its logarithm.
-static Tensor softmax(Emitter &e, Tensor x, ArrayRef<bool> reduced, bool logarithm) {
-  TypedAttr least = e.b.getFloatAttr(e.b.getF32Type(), -INFINITY);
-  Tensor top = e.reduce(x, reduced, true, least, [](const Scalars &s, ValueRange v) { return s.max(v[0], v[1]); });
+Tensor Emitter::softmax(Tensor x, ArrayRef<bool> reduced, bool logarithm) {
+  TypedAttr least = b.getFloatAttr(b.getF32Type(), -INFINITY);
+  Tensor top = reduce(x, reduced, true, least, [](const Scalars &s, ValueRange v) { return s.max(v[0], v[1]); });
   if (logarithm) {
-    Tensor shifted = *e.elementwise({x, top}, kF32, [](const Scalars &s, ValueRange v) { return s.sub(v[0], v[1]); });
-    Tensor powers = *e.elementwise(shifted, kF32, [](const Scalars &s, ValueRange v) { return s.exp(v[0]); });
-    return *e.elementwise({shifted, sum(e, powers, reduced, true)}, kF32, [](const Scalars &s, ValueRange v) {
+    Tensor shifted = *elementwise({x, top}, kF32, [](const Scalars &s, ValueRange v) { return s.sub(v[0], v[1]); });
+    Tensor powers = *elementwise(shifted, kF32, [](const Scalars &s, ValueRange v) { return s.exp(v[0]); });
+    return *elementwise({shifted, sum(*this, powers, reduced, true)}, kF32, [](const Scalars &s, ValueRange v) {
       return s.sub(v[0], s.make<math::LogOp>(v[1]));
     });
   }
-  Tensor powers = *e.elementwise({x, top}, kF32, [](const Scalars &s, ValueRange v) { return s.exp(s.sub(v[0], v[1])); });
-  return *e.elementwise({powers, sum(e, powers, reduced, true)}, kF32,
+  Tensor powers = *elementwise({x, top}, kF32, [](const Scalars &s, ValueRange v) { return s.exp(s.sub(v[0], v[1])); });
+  return *elementwise({powers, sum(*this, powers, reduced, true)}, kF32,
                         [](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); });
 }
 
@@ -58,7 +57,7 @@ static Status importSoftmax(Node &node) {
   llvm::SmallVector<bool> reduced(size_t(x.rank()), false);
   for (int64_t i = axis; i < (old ? x.rank() : axis + 1); ++i)
     reduced[size_t(i)] = true;
-  Tensor out = softmax(node.e, node.e.convert(x, kF32), reduced, node.op() == "LogSoftmax");
+  Tensor out = node.e.softmax(node.e.convert(x, kF32), reduced, node.op() == "LogSoftmax");
   node.set(0, node.e.convert(out, x.type));
   return {};
 }

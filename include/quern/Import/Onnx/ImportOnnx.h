@@ -27,6 +27,17 @@ struct OnnxGraph {
 /// Imports the graph. Operators that are not supported are one error that lists them all, with how often they occur.
 Result<OnnxGraph> importOnnx(mlir::MLIRContext &context, OnnxFile &file);
 
+/// An operator in a file: its name (those of other domains as "domain.name"), the number of its nodes, graphs inside of
+/// nodes included, and whether it can be imported.
+struct OnnxOperatorUse {
+  std::string name;
+  int64_t count;
+  bool supported;
+};
+
+/// The operators of a file, sorted by name.
+std::vector<OnnxOperatorUse> operatorsOf(const OnnxFile &file);
+
 /// The operators that can be imported, sorted.
 std::vector<std::string> onnxOperators();
 
