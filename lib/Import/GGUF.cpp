@@ -18,10 +18,19 @@ TypeTable::TypeTable(std::span<const formats::FormatSpec> specs) : TypeTable() {
 }
 
 void TypeTable::add(const formats::FormatSpec &spec) {
+  uint32_t id = static_cast<uint32_t>(spec.ggufType);
   if (spec.ggufType < 0)
-    return;
-  add(static_cast<uint32_t>(spec.ggufType), {spec.name, spec.block, spec.bytes});
-  formats.insert_or_assign(static_cast<uint32_t>(spec.ggufType), spec);
+    for (id = kFirstOwn; formats.contains(id);)
+      ++id;
+  add(id, {spec.name, spec.block, spec.bytes});
+  formats.insert_or_assign(id, spec);
+}
+
+uint32_t TypeTable::idOf(std::string_view name) const {
+  for (const auto &[id, spec] : formats)
+    if (spec.name == name)
+      return id;
+  return UINT32_MAX;
 }
 
 const formats::FormatSpec *TypeTable::format(uint32_t id) const {
@@ -37,7 +46,8 @@ const TypeInfo *TypeTable::find(uint32_t id) const {
 std::string TypeTable::supported() const {
   std::string list;
   for (const auto &[id, info] : types)
-    list += (list.empty() ? "" : ", ") + info.name + " (" + std::to_string(id) + ")";
+    if (!isOwn(id))
+      list += (list.empty() ? "" : ", ") + info.name + " (" + std::to_string(id) + ")";
   return list;
 }
 

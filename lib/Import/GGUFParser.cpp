@@ -225,7 +225,7 @@ Status Parser::tensorInfo() {
   QUERN_ASSIGN(tensor.offset, number<uint64_t>("the description", tensor.name));
   tensor.type = types.find(tensor.typeId);
   const std::string name = "tensor " + quoted(tensor.name);
-  if (!tensor.type)
+  if (!tensor.type || TypeTable::isOwn(tensor.typeId))
     return error(name + " has the unsupported type " + std::to_string(tensor.typeId) + "; supported are " +
                  types.supported());
   if (tensor.dims[0] % tensor.type->block != 0)

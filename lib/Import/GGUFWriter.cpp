@@ -90,6 +90,10 @@ Writer::~Writer() = default;
 
 Result<Writer> Writer::create(const std::string &path, std::span<const File::Entry> metadata,
                               std::span<const TensorInfo> tensors) {
+  for (const TensorInfo &tensor : tensors)
+    if (TypeTable::isOwn(tensor.typeId))
+      return fail(path + ": tensor " + quoted(tensor.name) + " has a block format that GGUF does not have; such a " +
+                  "model can be compiled, but not be written as GGUF");
   QUERN_ASSIGN(AtomicFile file, AtomicFile::create(path));
   auto state = std::make_unique<State>(std::move(file));
   state->tensors.assign(tensors.begin(), tensors.end());

@@ -57,7 +57,7 @@ Type GraphBuilder::elementType(const gguf::Tensor &tensor) {
   if (tensor.type->name == "BF16")
     return builder.getBF16Type();
   auto *dialect = builder.getContext()->getLoadedDialect<dq::DQDialect>();
-  return dq::BlockType::get(builder.getContext(), dialect->getFormats().lookupGguf(tensor.typeId));
+  return dq::BlockType::get(builder.getContext(), dialect->getFormats().lookup(tensor.type->name));
 }
 
 /// One dq.source for each tensor, in the order of the computation, so that the package's weights follow it.
@@ -189,12 +189,8 @@ gguf::TypeTable import::typeTable(MLIRContext &context) {
 }
 
 Status import::checkNumbers(MLIRContext &context, const gguf::File &file, unsigned threads) {
-  dq::FormatRegistry &formats = context.getOrLoadDialect<dq::DQDialect>()->getFormats();
-  auto lookup = [&](uint32_t typeId) {
-    dq::FormatAttr format = formats.lookupGguf(typeId);
-    return format ? &formats.spec(format) : nullptr;
-  };
-  return checkNumbers(file, lookup, threads);
+  gguf::TypeTable types = typeTable(context);
+  return checkNumbers(file, [&](uint32_t typeId) { return types.format(typeId); }, threads);
 }
 
 OwningOpRef<ModuleOp> import::importModel(MLIRContext &context, const gguf::File &file, const ModelConfig &config) {

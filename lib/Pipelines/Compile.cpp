@@ -1,7 +1,7 @@
 #include "Compilation.h"
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/Passes.h"
-#include "quern/Import/HuggingFace.h"
+#include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Transforms/Passes.h"
 

@@ -4,6 +4,8 @@
 #include "Progress.h"
 #include "QuantizeFlags.h"
 
+#include "quern/Import/Onnx/OnnxModel.h"
+#include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Compile.h"
 #include "quern/Pipelines/Phases.h"
 
@@ -13,6 +15,15 @@
 
 using namespace quern;
 using namespace quern::cli;
+
+/// The ONNX file of a graph that is no language model; empty for language models of any kind.
+static Result<std::string> graphFileOf(const std::string &path) {
+  std::string file = import::onnxFileOf(path);
+  if (file.empty())
+    return file;
+  QUERN_ASSIGN(bool isModel, import::isOnnxLanguageModel(file));
+  return isModel ? std::string() : file;
+}
 
 static Status compile(pipelines::CompileOptions options) {
   if (options.output.empty() && options.stopAfter.empty())
@@ -25,7 +36,11 @@ static Status compile(pipelines::CompileOptions options) {
     bar.update(fraction);
   };
   options.warning = [](const std::string &text) { std::fprintf(stderr, "\nwarning: %s\n", text.c_str()); };
-  return isOnnx(options.input) ? pipelines::compileGraph(options) : pipelines::compileModel(options);
+  QUERN_ASSIGN(std::string graph, graphFileOf(options.input));
+  if (graph.empty())
+    return pipelines::compileModel(options);
+  options.input = graph;
+  return pipelines::compileGraph(options);
 }
 
 namespace {
@@ -43,8 +58,9 @@ struct Temporary {
 static Status quantizeAndCompile(pipelines::CompileOptions options, const QuantizeFlags &flags) {
   if (!flags.given())
     return flags.importance.empty() ? compile(options) : fail("--imatrix needs --quant or --recipe");
-  if (isOnnx(options.input))
-    return fail("--quant and --recipe are for GGUF files and Hugging Face folders, not for ONNX files");
+  QUERN_ASSIGN(std::string graph, graphFileOf(options.input));
+  if (!graph.empty())
+    return fail("--quant and --recipe are for language models, which '" + graph + "' is not");
   if (options.output.empty())
     return fail("say where the package goes: -o OUT.quern; the quantized model lies beside it for a while");
   Temporary quantized{options.output + ".tmp." + std::to_string(getpid()) + ".gguf"};

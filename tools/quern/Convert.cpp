@@ -2,8 +2,8 @@
 #include "CompilerCommands.h"
 #include "Progress.h"
 
-#include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Import/OpenModel.h"
 #include "quern/Import/WriteGGUF.h"
 
 #include "mlir/IR/MLIRContext.h"

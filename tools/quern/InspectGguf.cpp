@@ -3,8 +3,8 @@
 #include "CompilerCommands.h"
 #include "Table.h"
 
-#include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Import/OpenModel.h"
 
 #include "dialects/DQ/DQ.h"
 

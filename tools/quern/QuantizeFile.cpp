@@ -5,8 +5,8 @@
 #include "QuantizeFlags.h"
 #include "Table.h"
 
-#include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Import/OpenModel.h"
 #include "quern/Quantize/QuantizeFile.h"
 
 #include "dialects/DQ/DQ.h"

@@ -4,8 +4,8 @@
 #include "CompilerCommands.h"
 #include "LogitsRecord.h"
 
-#include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Reference/Evaluator.h"
 #include "quern/Runtime/Tokenizer.h"

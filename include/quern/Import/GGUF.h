@@ -37,17 +37,22 @@ public:
   TypeTable();
   explicit TypeTable(std::span<const formats::FormatSpec> specs);
 
-  /// Adds the format under its GGUF id; formats that GGUF does not have (id -1) are left out.
+  /// Adds the format under its GGUF id, or, if GGUF does not have it (id -1), under an id of our own.
   void add(const formats::FormatSpec &spec);
   void add(uint32_t id, TypeInfo info) { types[id] = std::move(info); }
 
   const TypeInfo *find(uint32_t id) const;
+  /// The id of a block format by its name; one that nothing has if there is no such format.
+  uint32_t idOf(std::string_view name) const;
+  /// True of formats that GGUF does not have: no file holds such ids.
+  static bool isOwn(uint32_t id) { return id >= kFirstOwn; }
   /// The description of a block format; null for plain types.
   const formats::FormatSpec *format(uint32_t id) const;
-  /// All names, as "F32 (0), F16 (1), ...", for error messages.
+  /// The names of all that GGUF has, as "F32 (0), F16 (1), ...", for error messages.
   std::string supported() const;
 
 private:
+  static constexpr uint32_t kFirstOwn = uint32_t(1) << 31;
   std::map<uint32_t, TypeInfo> types;
   std::map<uint32_t, formats::FormatSpec> formats;
 };

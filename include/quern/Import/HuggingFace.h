@@ -13,9 +13,6 @@ namespace quern::import {
 /// unexpected or of another shape, tokenizers other than the byte-level BPE of these families.
 Result<gguf::File> openHuggingFace(const std::string &folder, const gguf::TypeTable &types);
 
-/// Opens what `path` is: a folder as above, or a GGUF file.
-Result<gguf::File> openModel(const std::string &path, const gguf::TypeTable &types);
-
 } // namespace quern::import
 
 #endif // QUERN_IMPORT_HUGGINGFACE_H

@@ -154,8 +154,10 @@ static Result<std::vector<int64_t>> tokenIds(const JsonObject &json, const std::
   return ids;
 }
 
-/// What to suggest for sampling, if the model's makers sample at all; and better token ids than config.json has.
-static Status readGeneration(const JsonObject &json, HuggingFaceConfig &config) {
+Status import::readTokens(const JsonObject &model, const std::string &folder, HuggingFaceConfig &config) {
+  QUERN_ASSIGN(config.eos, tokenIds(model, "eos_token_id"));
+  QUERN_ASSIGN(config.bos, model.find<int64_t>("bos_token_id"));
+  QUERN_ASSIGN(JsonObject json, JsonObject::readIfThere(folder + "/generation_config.json"));
   QUERN_ASSIGN(std::vector<int64_t> eos, tokenIds(json, "eos_token_id"));
   if (!eos.empty())
     config.eos = std::move(eos);
@@ -176,12 +178,9 @@ Result<HuggingFaceConfig> import::readHuggingFaceConfig(const std::string &folde
   HuggingFaceConfig config;
   QUERN_ASSIGN(JsonObject json, JsonObject::read(folder + "/config.json"));
   QUERN_TRY(ConfigJson(json, config).read());
-  QUERN_ASSIGN(config.eos, tokenIds(json, "eos_token_id"));
-  QUERN_ASSIGN(config.bos, json.find<int64_t>("bos_token_id"));
   std::error_code ignored;
   config.model.name = std::filesystem::canonical(folder, ignored).filename().string();
-  QUERN_ASSIGN(JsonObject generation, JsonObject::readIfThere(folder + "/generation_config.json"));
-  QUERN_TRY(readGeneration(generation, config));
+  QUERN_TRY(readTokens(json, folder, config));
   return config;
 }
 

@@ -1,8 +1,6 @@
 #include "quern/Import/HuggingFace.h"
 #include "Parts.h"
 
-#include <filesystem>
-
 using namespace quern;
 using namespace quern::import;
 
@@ -16,9 +14,4 @@ Result<gguf::File> import::openHuggingFace(const std::string &folder, const gguf
   addModelKeys(assembly, config, typeId);
   QUERN_TRY(addTokenizer(assembly, folder, config));
   return std::move(assembly).finish(types);
-}
-
-Result<gguf::File> import::openModel(const std::string &path, const gguf::TypeTable &types) {
-  std::error_code ignored;
-  return std::filesystem::is_directory(path, ignored) ? openHuggingFace(path, types) : gguf::File::open(path, types);
 }

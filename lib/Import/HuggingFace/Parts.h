@@ -25,6 +25,10 @@ struct HuggingFaceConfig {
 
 Result<HuggingFaceConfig> readHuggingFaceConfig(const std::string &folder);
 
+/// Token ids by what `model` says, and what generation_config.json has in their place; and what that suggests for
+/// sampling, if the model's makers sample at all.
+Status readTokens(const JsonObject &model, const std::string &folder, HuggingFaceConfig &config);
+
 /// The `general.*` and architecture keys of the model, whose matrices are mostly of the tensor type `typeId`.
 void addModelKeys(gguf::Assembly &assembly, const HuggingFaceConfig &config, uint32_t typeId);
 

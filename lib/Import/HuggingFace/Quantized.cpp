@@ -1,15 +1,12 @@
 #include "Quantized.h"
 
-#include "quern/Formats/IntReader.h"
+#include "quern/Support/Half.h"
 
 #include <algorithm>
 #include <cstring>
 
 using namespace quern;
 using namespace quern::import;
-using formats::FormatSpec;
-
-static constexpr int64_t kBlock = 32; // columns of a block of the formats below
 
 Result<Packing> import::readPacking(const JsonObject &json) {
   Packing packing;
@@ -26,7 +23,7 @@ Result<Packing> import::readPacking(const JsonObject &json) {
   QUERN_ASSIGN(std::optional<int64_t> group,
                json.find<int64_t>(json.value("group_size") ? "group_size" : "q_group_size"));
   packing.group = group.value_or(128);
-  if (packing.group != -1 && (packing.group < kBlock || packing.group % kBlock != 0))
+  if (packing.group != -1 && (packing.group < kLayoutBlock || packing.group % kLayoutBlock != 0))
     return json.error("groups of " + std::to_string(packing.group) + " are not supported; multiples of 32 and -1 are");
   QUERN_ASSIGN(std::optional<std::string> format, json.find<std::string>("checkpoint_format"));
   QUERN_ASSIGN(std::optional<std::string> version, json.find<std::string>("version"));
@@ -58,7 +55,7 @@ Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint
   found.rows = rows;
   found.columns = columns;
   found.group = packing.group == -1 ? columns : packing.group;
-  if (columns % kBlock != 0 || columns % found.group != 0 || rows % perWord != 0)
+  if (columns % kLayoutBlock != 0 || columns % found.group != 0 || rows % perWord != 0)
     return fail("layer '" + layer + "' of " + std::to_string(rows) + " rows and " + std::to_string(columns) +
                 " columns does not divide into groups of " + std::to_string(found.group) + " and blocks of 32");
   auto take = [&](const char *suffix, std::string_view dtype, std::vector<int64_t> shape,
@@ -127,39 +124,35 @@ private:
 };
 } // namespace
 
-/// Whether the format is one of a scale and plain codes that hold `low` to `high`.
-static bool holds(const FormatSpec &spec, int low, int high) {
-  int half = 1 << (spec.codes.bits() - 1), offset = spec.codes.offset;
-  int least = spec.codes.isSigned ? -half : 0;
-  return spec.block == kBlock && spec.group == kBlock && spec.scale.kind == formats::ScaleKind::F16 &&
-         low + offset >= least && high + offset < least + 2 * half;
-}
+namespace {
+/// A layer as the common layout reads it.
+class LayerMatrix : public IntegerMatrix {
+public:
+  LayerMatrix(const PackedLayer &layer, const Packing &packing) : layer(layer), reader(layer, packing) {}
+  int64_t rows() const override { return layer.rows; }
+  int64_t columns() const override { return layer.columns; }
+  void differences(int64_t n, std::span<int16_t> out) const override {
+    for (size_t k = 0; k < out.size(); ++k)
+      out[k] = static_cast<int16_t>(reader.difference(n, static_cast<int64_t>(k)));
+  }
+  void scales(int64_t n, std::span<float> out) const override {
+    for (size_t i = 0; i < out.size(); ++i) {
+      uint16_t half;
+      int64_t group = static_cast<int64_t>(i) * kLayoutBlock / layer.group;
+      std::memcpy(&half, layer.scales->data.data() + 2 * (group * layer.rows + n), 2);
+      out[i] = halfToFloat(half);
+    }
+  }
+
+private:
+  const PackedLayer &layer;
+  WordReader reader;
+};
+} // namespace
 
 Result<BlockWeight> import::toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types) {
-  WordReader reader(layer, packing);
-  int low = 0, high = 0;
-  for (int64_t n = 0; n < layer.rows; ++n)
-    for (int64_t k = 0; k < layer.columns; ++k) {
-      int difference = reader.difference(n, k);
-      low = std::min(low, difference);
-      high = std::max(high, difference);
-    }
-  const FormatSpec *spec = nullptr;
-  for (uint32_t typeId : {2u, 6u, 8u}) // Q4_0, Q5_0, Q8_0
-    if (const FormatSpec *known = types.format(typeId); !spec && known && holds(*known, low, high))
-      spec = known;
-  if (!spec)
-    return fail("tensor '" + layer.weight->name + "': integers less zero points go from " + std::to_string(low) +
-                " to " + std::to_string(high) + ", which no block format holds; -128 to 127 would do");
-  BlockWeight out{static_cast<uint32_t>(spec->ggufType), {}};
-  out.bytes.resize(static_cast<size_t>(layer.rows * layer.columns / kBlock) * spec->bytes);
-  auto *block = reinterpret_cast<uint8_t *>(out.bytes.data());
-  for (int64_t n = 0; n < layer.rows; ++n)
-    for (int64_t k = 0; k < layer.columns; k += kBlock, block += spec->bytes) {
-      std::memcpy(block + spec->scale.byte, layer.scales->data.data() + 2 * (k / layer.group * layer.rows + n), 2);
-      for (int64_t i = 0; i < kBlock; ++i)
-        formats::writeInt(spec->codes, static_cast<size_t>(i),
-                          static_cast<unsigned>(reader.difference(n, k + i) + spec->codes.offset), block);
-    }
-  return out;
+  auto made = toBlocks(LayerMatrix(layer, packing), types);
+  if (!made)
+    return fail("tensor '" + layer.weight->name + "': " + made.error().message);
+  return made;
 }

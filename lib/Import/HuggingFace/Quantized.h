@@ -3,9 +3,9 @@
 #ifndef QUERN_LIB_IMPORT_HUGGINGFACE_QUANTIZED_H
 #define QUERN_LIB_IMPORT_HUGGINGFACE_QUANTIZED_H
 
+#include "../BlockLayout.h"
 #include "JsonFile.h"
 
-#include "quern/Import/GGUF.h"
 #include "quern/Import/SafeTensors.h"
 
 namespace quern::import {
@@ -34,12 +34,7 @@ struct PackedLayer {
 Result<PackedLayer> findPacked(const safetensors::Checkpoint &checkpoint, const std::string &layer,
                                const Packing &packing, int64_t rows, int64_t columns);
 
-struct BlockWeight {
-  uint32_t typeId; ///< GGUF's; the smallest of Q4_0, Q5_0 and Q8_0 that holds all differences exactly
-  std::vector<std::byte> bytes;
-};
-
-/// Fails where a difference does not fit a signed byte, or `types` does not know the formats.
+/// As the common layout says. Fails where a difference does not fit a signed byte.
 Result<BlockWeight> toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types);
 
 } // namespace quern::import

@@ -42,13 +42,13 @@ TEST(FormatRegistry, EveryGgufFormatHasItsSizes) {
   } expected[] = {{"q4_0", 2, 32, 18},    {"q4_1", 3, 32, 20},    {"q5_0", 6, 32, 22},     {"q5_1", 7, 32, 24},
                   {"q8_0", 8, 32, 34},    {"q2_K", 10, 256, 84},  {"q3_K", 11, 256, 110},  {"q4_K", 12, 256, 144},
                   {"q5_K", 13, 256, 176}, {"q6_K", 14, 256, 210}, {"iq4_nl", 20, 32, 18},  {"iq4_xs", 23, 256, 136},
-                  {"mxfp4", 39, 32, 17}};
+                  {"mxfp4", 39, 32, 17},  {"i4_f32", -1, 32, 20}, {"i5_f32", -1, 32, 24},  {"i8_f32", -1, 32, 36}};
   AllFormats formats;
   EXPECT_EQ(formats.list().size(), std::size(expected));
   for (const auto &want : expected) {
     dq::FormatAttr format = formats.registry().lookup(want.name);
     ASSERT_TRUE(format) << want.name;
-    EXPECT_EQ(format, formats.registry().lookupGguf(want.id));
+    EXPECT_EQ(want.id < 0 ? dq::FormatAttr() : format, formats.registry().lookupGguf(want.id));
     EXPECT_EQ(format.getBlock(), want.block);
     EXPECT_EQ(format.getBytes(), want.bytes);
   }
@@ -64,7 +64,10 @@ TEST(FormatRegistry, EveryBitOfEveryBlockIsUsed) {
     return sum;
   };
   for (const formats::FormatSpec *spec : formats.list()) {
-    size_t used = bits(spec->codes) + (spec->scale.kind == formats::ScaleKind::E8M0 ? 8 : 16);
+    using formats::ScaleKind;
+    ScaleKind kind = spec->scale.kind;
+    size_t scale = kind == ScaleKind::E8M0 ? 8 : kind == ScaleKind::F32 ? 32 : 16;
+    size_t used = bits(spec->codes) + scale;
     if (spec->scale.sub)
       used += bits(*spec->scale.sub);
     if (spec->minimum)

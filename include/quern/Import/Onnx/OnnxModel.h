@@ -1,0 +1,22 @@
+// ONNX files of language models (qwen2 and llama), told in GGUF's terms, so that all that takes GGUF files takes them
+// too. Free of MLIR.
+#ifndef QUERN_IMPORT_ONNX_ONNXMODEL_H
+#define QUERN_IMPORT_ONNX_ONNXMODEL_H
+
+#include "quern/Import/GGUF.h"
+
+namespace quern::import {
+
+/// Whether the graph looks up token ids in a table and gives as many logits as that has rows. Fails if the file cannot
+/// be read.
+Result<bool> isOnnxLanguageModel(const std::string &path);
+
+/// Recognises the model by its data flow and by what its parts compute, never by names. Float weights stay F32, F16 or
+/// BF16; integers with scales and zero points become block formats that hold them exactly. The tokenizer, sampling
+/// parameters and context length come from the files beside it: tokenizer.json, and config.json or genai_config.json,
+/// which may be absent. Errors name the node that is not what a language model has there.
+Result<gguf::File> openOnnxModel(const std::string &path, const gguf::TypeTable &types);
+
+} // namespace quern::import
+
+#endif // QUERN_IMPORT_ONNX_ONNXMODEL_H

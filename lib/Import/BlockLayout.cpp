@@ -1,0 +1,74 @@
+#include "BlockLayout.h"
+
+#include "quern/Formats/IntReader.h"
+#include "quern/Support/Half.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace quern;
+using namespace quern::import;
+using formats::FormatSpec;
+using formats::ScaleKind;
+
+/// Whether the format is one of a scale and plain codes that hold `low` to `high`.
+static bool holds(const FormatSpec &spec, ScaleKind scale, int low, int high) {
+  int half = 1 << (spec.codes.bits() - 1), offset = spec.codes.offset;
+  int least = spec.codes.isSigned ? -half : 0;
+  return spec.block == kLayoutBlock && spec.group == kLayoutBlock && spec.scale.kind == scale &&
+         low + offset >= least && high + offset < least + 2 * half;
+}
+
+namespace {
+struct Extent {
+  int low = 0, high = 0;
+  bool halves = true; ///< all scales are f16 numbers
+};
+} // namespace
+
+static Extent measure(const IntegerMatrix &matrix) {
+  Extent extent;
+  std::vector<int16_t> row(static_cast<size_t>(matrix.columns()));
+  std::vector<float> scales(row.size() / kLayoutBlock);
+  for (int64_t n = 0; n < matrix.rows(); ++n) {
+    matrix.differences(n, row);
+    matrix.scales(n, scales);
+    auto [low, high] = std::ranges::minmax(row);
+    extent.low = std::min<int>(extent.low, low);
+    extent.high = std::max<int>(extent.high, high);
+    extent.halves &= std::ranges::all_of(scales, [](float s) { return halfToFloat(floatToHalf(s)) == s; });
+  }
+  return extent;
+}
+
+static Result<const FormatSpec *> choose(const Extent &extent, const gguf::TypeTable &types) {
+  ScaleKind kind = extent.halves ? ScaleKind::F16 : ScaleKind::F32;
+  for (const char *name : {"q4_0", "q5_0", "q8_0", "i4_f32", "i5_f32", "i8_f32"})
+    if (const FormatSpec *known = types.format(types.idOf(name)); known && holds(*known, kind, extent.low, extent.high))
+      return known;
+  return fail("integers less zero points go from " + std::to_string(extent.low) + " to " + std::to_string(extent.high) +
+              ", which no block format holds; -128 to 127 would do");
+}
+
+Result<BlockWeight> import::toBlocks(const IntegerMatrix &matrix, const gguf::TypeTable &types) {
+  QUERN_ASSIGN(const FormatSpec *spec, choose(measure(matrix), types));
+  std::vector<int16_t> row(static_cast<size_t>(matrix.columns()));
+  std::vector<float> scales(row.size() / kLayoutBlock);
+  BlockWeight out{types.idOf(spec->name), {}};
+  out.bytes.resize(static_cast<size_t>(matrix.rows()) * scales.size() * spec->bytes);
+  auto *block = reinterpret_cast<uint8_t *>(out.bytes.data());
+  for (int64_t n = 0; n < matrix.rows(); ++n) {
+    matrix.differences(n, row);
+    matrix.scales(n, scales);
+    const int16_t *from = row.data();
+    for (float scale : scales) {
+      uint16_t half = floatToHalf(scale);
+      spec->scale.kind == ScaleKind::F16 ? std::memcpy(block + spec->scale.byte, &half, 2)
+                                         : std::memcpy(block + spec->scale.byte, &scale, 4);
+      for (size_t i = 0; i < kLayoutBlock; ++i)
+        formats::writeInt(spec->codes, i, static_cast<unsigned>(*from++ + spec->codes.offset), block);
+      block += spec->bytes;
+    }
+  }
+  return out;
+}

@@ -1,0 +1,165 @@
+// Tries what is not written in the graph: which input means what, which product is which, how wide a head is.
+#include "Parts.h"
+
+#include <algorithm>
+#include <limits>
+
+using namespace quern;
+using namespace quern::import;
+using namespace quern::import::language;
+
+static int rankOf(const onnx::ValueInfoProto &input) { return input.type().tensor_type().shape().dim_size(); }
+
+static bool isInteger(const onnx::ValueInfoProto &input) {
+  int32_t type = input.type().tensor_type().elem_type();
+  return type == onnx::TensorProto::INT64 || type == onnx::TensorProto::INT32 || type == onnx::TensorProto::BOOL;
+}
+
+/// What an input of that rank may mean; see `meaningOf`.
+static int meaningsOf(int rank) { return rank == 1 ? 3 : rank == 4 ? 1 : 2; }
+
+/// The value of an input that means the `which`-th thing that one of its rank can mean.
+static Result<Array> meaningOf(const onnx::ValueInfoProto &input, int which, int64_t past, int64_t rows) {
+  Array positions{{1, rows}, {}, true};
+  for (int64_t i = 0; i < rows; ++i)
+    positions.data.push_back(double(past + i));
+  Array ones{{1, past + rows}, std::vector<double>(size_t(past + rows), 1), true};
+  switch (rankOf(input)) {
+  case 2: // attention mask, positions
+    return which == 0 ? ones : positions;
+  case 1: // positions; of each sequence, the past length; the whole length
+    positions.shape = {rows};
+    return which == 0 ? positions : Array::vector({double(which == 1 ? past : past + rows)}, true);
+  case 0:
+    return Array{{}, {double(which == 0 ? past : past + rows)}, true};
+  case 4: { // the whole mask: true, or 0, where a key is seen
+    bool integer = isInteger(input);
+    Array mask{{1, 1, rows, past + rows}, {}, integer};
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < past + rows; ++j)
+        mask.data.push_back(integer ? j <= past + i : j <= past + i ? 0 : -std::numeric_limits<double>::infinity());
+    return mask;
+  }
+  }
+  return fail("input '" + input.name() + "' has a shape that none of a language model's inputs has");
+}
+
+/// The cache as the graph takes it: rows that grow, or, where it is written in place, more rows than are filled.
+static Array cacheOf(const Graph &graph, const std::string &name, const Array &past, int64_t rows) {
+  auto scatters = [](const GraphNode *node) { return node->op == "TensorScatter"; };
+  if (std::ranges::none_of(graph.consumers(name), scatters))
+    return past;
+  const auto &dim = graph.input(name)->type().tensor_type().shape().dim(2);
+  int64_t heads = past.shape[1], old = past.shape[2], size = past.shape[3];
+  int64_t all = std::max(old + rows + 3, std::min<int64_t>(dim.has_dim_value() ? dim.dim_value() : 0, 4096));
+  Array out{{1, heads, all, size}, std::vector<double>(size_t(heads * all * size), 0.5), false};
+  for (int64_t h = 0; h < heads; ++h)
+    std::copy_n(past.data.data() + h * old * size, old * size, out.data.data() + h * all * size);
+  return out;
+}
+
+Result<std::map<std::string, Array>> AttentionFinder::inputs(const Step &step) const {
+  std::map<std::string, Array> values;
+  QUERN_ASSIGN(values[tokenIds], Array::zeros({1, step.rows}, true));
+  QUERN_ASSIGN(values[embedding], Array::zeros({1, step.rows, hidden}));
+  for (size_t i = 0; i < others.size(); ++i) {
+    QUERN_ASSIGN(values[others[i]], meaningOf(*graph.input(others[i]), meanings[i], step.past, step.rows));
+  }
+  QUERN_ASSIGN(Array nothing, Array::zeros(step.pastKey.shape));
+  for (const std::string &name : otherCaches) // of other layers: whose shapes may tell how much is past
+    values[name] = cacheOf(graph, name, nothing, step.rows);
+  for (size_t i = 0; i < caches.size(); ++i)
+    values[caches[i]] = cacheOf(graph, caches[i], (i == 0) != cachesSwapped ? step.pastKey : step.pastValue, step.rows);
+  return values;
+}
+
+/// Sizes of a head that fit the keys: what the cache says, or all that divide.
+static std::vector<int64_t> headSizes(const Graph &graph, const std::vector<std::string> &caches, int64_t query,
+                                      int64_t key) {
+  std::vector<int64_t> out;
+  int64_t known = 0;
+  for (const std::string &cache : caches)
+    if (const auto &dim = graph.input(cache)->type().tensor_type().shape().dim(3); dim.has_dim_value())
+      known = dim.dim_value();
+  for (int64_t size = std::min<int64_t>(key, 1024); size >= 2; --size)
+    if (size % 2 == 0 && key % size == 0 && query % size == 0 && query / size % (key / size) == 0 &&
+        (known == 0 || size == known))
+      out.push_back(size);
+  return out;
+}
+
+Result<AttentionFinder::Roles> AttentionFinder::findLayout(const Projection &output, const std::vector<Roles> &all) {
+  bool isKnown = !layout.frequencies.empty();
+  int combinations = caches.size() == 2 ? 2 : 1;
+  for (const std::string &name : others)
+    combinations *= meaningsOf(rankOf(*graph.input(name)));
+  for (int combination = 0; combination < combinations; ++combination) {
+    int rest = combination;
+    for (size_t i = 0; i < others.size(); ++i) {
+      int count = meaningsOf(rankOf(*graph.input(others[i])));
+      meanings[i] = rest % count;
+      rest /= count;
+    }
+    cachesSwapped = rest != 0;
+    for (const Roles &roles : all) {
+      if (isKnown && check(output, roles))
+        return roles;
+      std::vector<int64_t> sizes;
+      if (!isKnown)
+        sizes = headSizes(graph, caches, roles.query.count, roles.key.count);
+      for (int64_t size : sizes) {
+        layout = {roles.query.count / size, roles.key.count / size, size, false, {}, layout.coarse};
+        if (passesValues(output, roles) && findPairing(output, roles) && check(output, roles))
+          return roles;
+      }
+      if (!isKnown)
+        layout.frequencies.clear();
+    }
+  }
+  return graph.file.wrong("node " + output.node->describe(),
+                          "should be the last product of causal grouped-query attention with a rotary embedding as in "
+                          "the other layers, but what lies before it computes something else" +
+                              (firstProblem.empty() ? "" : " (" + firstProblem + ")"));
+}
+
+/// Whether a constant of the layer is of 16-bit floats: then cosines are as coarse.
+static bool hasCoarseConstants(const Graph &graph, const std::set<std::string> &constants) {
+  return std::ranges::any_of(constants, [&](const std::string &name) {
+    const onnx::TensorProto *tensor = graph.constant(name);
+    bool isHalf =
+        tensor->data_type() == onnx::TensorProto::FLOAT16 || tensor->data_type() == onnx::TensorProto::BFLOAT16;
+    return isHalf && tensor->dims_size() >= 2;
+  });
+}
+
+Result<FoundAttention> AttentionFinder::find(const Projection &output) {
+  QUERN_ASSIGN(std::vector<Roles> all, candidates(output));
+  Projections::Sources sources = projections.sources(graph, output.input);
+  others.clear();
+  caches.clear();
+  firstProblem.clear();
+  layout.coarse |= hasCoarseConstants(graph, sources.constants);
+  otherCaches.clear();
+  for (const onnx::ValueInfoProto &input : graph.file.graph().input()) {
+    if (!graph.input(input.name()) || input.name() == tokenIds)
+      continue;
+    bool needed = sources.inputs.contains(input.name());
+    if (rankOf(input) == 4 && !isInteger(input))
+      (needed ? caches : otherCaches).push_back(input.name());
+    else if (isInteger(input) && (needed || rankOf(input) < 3)) // also those whose shape alone is asked for
+      others.push_back(input.name());
+  }
+  if (caches.size() != 0 && caches.size() != 2)
+    return graph.file.wrong("node " + output.node->describe(), "its attention reads " + std::to_string(caches.size()) +
+                                                                   " caches; one of keys and one of values, or none, "
+                                                                   "are supported");
+  meanings.assign(others.size(), 0);
+  QUERN_ASSIGN(Roles roles, findLayout(output, all));
+  std::string input = graph.strip(roles.query.projection->input);
+  for (const Piece *piece : {&roles.key, &roles.value})
+    if (graph.strip(piece->projection->input) != input)
+      return graph.file.wrong("node " + piece->projection->node->describe(),
+                              "should have the same input as the product for the queries, but has another");
+  auto linear = [](const Piece &piece) { return rowsOf(*piece.projection, piece.first, piece.count); };
+  return FoundAttention{linear(roles.query), linear(roles.key), linear(roles.value), roles.query.projection->input};
+}

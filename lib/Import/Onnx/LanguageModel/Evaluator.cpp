@@ -1,0 +1,256 @@
+#include "Evaluator.h"
+
+#include "quern/Support/Half.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <unordered_set>
+
+using namespace quern;
+using namespace quern::import;
+using namespace quern::import::language;
+
+/// Elements of one tensor of a sample: enough for a table of cosines, not for a weight.
+static constexpr int64_t kMostElements = int64_t(1) << 26;
+
+Result<Array> Array::zeros(std::vector<int64_t> shape, bool integer) {
+  QUERN_ASSIGN(int64_t count, countElements(shape));
+  if (count > kMostElements)
+    return fail("a tensor of " + std::to_string(count) + " elements is too large for a sample");
+  return Array{std::move(shape), std::vector<double>(static_cast<size_t>(count)), integer};
+}
+
+Array Array::vector(std::vector<double> values, bool integer) {
+  return {{static_cast<int64_t>(values.size())}, std::move(values), integer};
+}
+
+/// Kept inside int64, whose ends graphs use as "to the end".
+static int64_t toInteger(double value) {
+  if (!(std::fabs(value) < 0x1p63))
+    return value > 0 ? INT64_MAX : INT64_MIN;
+  return static_cast<int64_t>(value);
+}
+
+std::vector<int64_t> Array::integers() const {
+  std::vector<int64_t> out;
+  for (double value : data)
+    out.push_back(toInteger(value));
+  return out;
+}
+
+template <typename T, typename Convert>
+static void read(std::span<const std::byte> bytes, Array &out, Convert convert) {
+  for (size_t i = 0; i < out.data.size(); ++i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+    out.data[i] = static_cast<double>(convert(value));
+  }
+}
+
+Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor) {
+  QUERN_ASSIGN(std::span<const std::byte> bytes, file.data(tensor));
+  auto made = Array::zeros(shapeOf(tensor));
+  if (!made)
+    return file.wrong("tensor '" + tensor.name() + "'", made.error().message);
+  Array &out = *made;
+  auto same = [](auto value) { return value; };
+  out.integer = true;
+  switch (tensor.data_type()) {
+  case onnx::TensorProto::BOOL:
+  case onnx::TensorProto::UINT8:
+    read<uint8_t>(bytes, out, same);
+    return out;
+  case onnx::TensorProto::INT8:
+    read<int8_t>(bytes, out, same);
+    return out;
+  case onnx::TensorProto::INT32:
+    read<int32_t>(bytes, out, same);
+    return out;
+  case onnx::TensorProto::INT64:
+    read<int64_t>(bytes, out, same);
+    return out;
+  }
+  out.integer = false;
+  switch (tensor.data_type()) {
+  case onnx::TensorProto::FLOAT:
+    read<float>(bytes, out, same);
+    return out;
+  case onnx::TensorProto::DOUBLE:
+    read<double>(bytes, out, same);
+    return out;
+  case onnx::TensorProto::FLOAT16:
+    read<uint16_t>(bytes, out, halfToFloat);
+    return out;
+  case onnx::TensorProto::BFLOAT16:
+    read<uint16_t>(bytes, out, bfloatToFloat);
+    return out;
+  }
+  return file.wrong("tensor '" + tensor.name() + "'", "its elements cannot be used in a sample of the graph");
+}
+
+Result<size_t> Call::axis(int64_t axis, int64_t rank) const {
+  if (axis < -rank || axis >= rank)
+    return wrong("axis " + std::to_string(axis) + " does not exist in a tensor of rank " + std::to_string(rank));
+  return static_cast<size_t>(axis < 0 ? axis + rank : axis);
+}
+
+Result<std::vector<bool>> Call::axes(size_t i, int64_t rank) const {
+  std::vector<int64_t> list;
+  const onnx::AttributeProto *attribute = node.attribute("axes");
+  if (attribute)
+    list.assign(attribute->ints().begin(), attribute->ints().end());
+  else if (has(i))
+    list = inputs[i]->integers();
+  std::vector<bool> set(static_cast<size_t>(rank), list.empty());
+  for (int64_t one : list) {
+    QUERN_ASSIGN(size_t at, axis(one, rank));
+    set[at] = true;
+  }
+  return set;
+}
+
+Result<std::vector<int64_t>> language::broadcastShapes(std::span<const int64_t> a, std::span<const int64_t> b) {
+  std::vector<int64_t> out(std::max(a.size(), b.size()), 1);
+  for (std::span<const int64_t> from : {a, b})
+    for (size_t i = 0; i < from.size(); ++i) {
+      int64_t &size = out[out.size() - from.size() + i];
+      if (size != from[i] && size != 1 && from[i] != 1)
+        return fail("its inputs have sizes that do not fit together");
+      size = size == 1 ? from[i] : size;
+    }
+  return out;
+}
+
+std::vector<int64_t> language::broadcastOffsets(const std::vector<int64_t> &from, const std::vector<int64_t> &shape) {
+  std::vector<int64_t> strides(shape.size(), 0), at(shape.size(), 0);
+  int64_t stride = 1, count = 1;
+  for (size_t i = from.size(); i-- > 0; stride *= from[i])
+    strides[shape.size() - from.size() + i] = from[i] == 1 ? 0 : stride;
+  for (int64_t size : shape)
+    count *= size;
+  std::vector<int64_t> offsets(static_cast<size_t>(count));
+  int64_t offset = 0;
+  for (int64_t &one : offsets) {
+    one = offset;
+    for (size_t axis = shape.size(); axis-- > 0;) {
+      offset += strides[axis];
+      if (++at[axis] < shape[axis])
+        break;
+      offset -= strides[axis] * shape[axis];
+      at[axis] = 0;
+    }
+  }
+  return offsets;
+}
+
+static const OperatorTable &operatorTable() {
+  static const OperatorTable table = [] {
+    OperatorTable made;
+    addElementwiseOperators(made);
+    addShapeOperators(made);
+    addIndexOperators(made);
+    addSumOperators(made);
+    addAttentionOperators(made);
+    return made;
+  }();
+  return table;
+}
+
+/// The nodes behind a value, as far as nothing that is known; those of `wide` values are not.
+Status Evaluator::collect(const std::string &name, std::vector<const GraphNode *> &needed,
+                          std::vector<std::string> &wide) {
+  std::unordered_set<std::string> seen;
+  std::vector<std::string> open{name};
+  while (!open.empty()) {
+    std::string value = std::move(open.back());
+    open.pop_back();
+    if (value.empty() || values.contains(value) || graph.constant(value) || !seen.insert(value).second)
+      continue;
+    if (auto found = around.widths.find(value); found != around.widths.end()) {
+      wide.push_back(value);
+      open.push_back(found->second.like);
+      continue;
+    }
+    const GraphNode *node = graph.producer(value);
+    if (!node)
+      return graph.file.wrong("value '" + value + "'", "nothing in the sample gives it");
+    needed.push_back(node);
+    open.insert(open.end(), node->inputs.begin(), node->inputs.end());
+  }
+  return {};
+}
+
+Result<const Array *> Evaluator::known(const std::string &name) {
+  if (auto found = values.find(name); found != values.end())
+    return &found->second;
+  if (auto found = around.constants.find(name); found != around.constants.end())
+    return &found->second;
+  const onnx::TensorProto *constant = graph.constant(name);
+  if (!constant)
+    return graph.file.wrong("value '" + name + "'", "is not computed in the sample");
+  QUERN_ASSIGN(Array array, arrayOf(graph.file, *constant));
+  return &around.constants.emplace(name, std::move(array)).first->second;
+}
+
+Status Evaluator::makeWide(const std::string &name) {
+  const Surroundings::Width &width = around.widths.at(name);
+  QUERN_ASSIGN(const Array *like, known(width.like));
+  std::vector<int64_t> shape = like->shape;
+  if (shape.empty())
+    return graph.file.wrong("value '" + name + "'", "is a product of a single number");
+  shape.back() = width.width;
+  QUERN_ASSIGN(values[name], Array::zeros(shape));
+  return {};
+}
+
+Status Evaluator::run(const GraphNode &node) {
+  auto found = operatorTable().find(node.op);
+  Call call{node, graph.file, {}, {}};
+  if (found == operatorTable().end())
+    return call.wrong("has no place in a language model as it is supported here");
+  for (const std::string &input : node.inputs) {
+    if (input.empty()) {
+      call.inputs.push_back(nullptr);
+      continue;
+    }
+    QUERN_ASSIGN(const Array *array, known(input));
+    call.inputs.push_back(array);
+  }
+  for (size_t i = 0; i < found->second.needed; ++i)
+    if (!call.has(i))
+      return call.wrong("lacks input " + std::to_string(i));
+  if (Status status = found->second.run(call); !status) {
+    bool named = status.error().message.starts_with("'");
+    return named ? status : call.wrong(status.error().message);
+  }
+  for (size_t i = 0; i < std::min(node.outputs.size(), call.outputs.size()); ++i)
+    if (!node.outputs[i].empty())
+      values.insert_or_assign(node.outputs[i], std::move(call.outputs[i]));
+  return {};
+}
+
+Result<const Array *> Evaluator::get(const std::string &name) {
+  std::vector<const GraphNode *> needed;
+  std::vector<std::string> wide;
+  QUERN_TRY(collect(name, needed, wide));
+  std::ranges::sort(needed, {}, &GraphNode::index);
+  needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
+  // Wide values are made as soon as what they are like is there.
+  auto makeReady = [&]() -> Status {
+    for (std::string &value : wide)
+      if (!value.empty() &&
+          (values.contains(around.widths.at(value).like) || graph.constant(around.widths.at(value).like))) {
+        QUERN_TRY(makeWide(value));
+        value.clear();
+      }
+    return {};
+  };
+  QUERN_TRY(makeReady());
+  for (const GraphNode *node : needed) {
+    QUERN_TRY(run(*node));
+    if (!wide.empty())
+      QUERN_TRY(makeReady());
+  }
+  return known(name);
+}

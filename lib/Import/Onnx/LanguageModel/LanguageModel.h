@@ -1,0 +1,52 @@
+// What the recogniser finds: the configuration of a decoder-only transformer and the constants in their roles.
+#ifndef QUERN_LIB_IMPORT_ONNX_LANGUAGEMODEL_LANGUAGEMODEL_H
+#define QUERN_LIB_IMPORT_ONNX_LANGUAGEMODEL_LANGUAGEMODEL_H
+
+#include "Matrix.h"
+
+namespace quern::import::language {
+
+struct Linear {
+  Matrix weight;
+  std::vector<float> bias; ///< empty: none
+};
+
+/// x * weight / sqrt(mean(x^2) + epsilon).
+struct Norm {
+  std::vector<float> weight;
+  float epsilon;
+};
+
+/// How heads are cut and turned: the same in all layers.
+struct HeadLayout {
+  int64_t heads = 0, kvHeads = 0, size = 0;
+  bool interleaved = false;        ///< pairs are (2i, 2i + 1), else (i, i + size / 2)
+  std::vector<double> frequencies; ///< angle of each pair for one position, [size / 2]
+  bool coarse = false;             ///< read from tables of 16-bit floats
+};
+
+struct Layer {
+  Norm attentionNorm, feedForwardNorm;
+  Linear query, key, value, output, gate, up, down;
+};
+
+struct LanguageModel {
+  Matrix embedding;
+  std::vector<Layer> layers;
+  Norm finalNorm;
+  Linear head;
+  HeadLayout layout;
+  bool tied() const { return head.weight.sameAs(embedding); }
+};
+
+/// Whether the graph looks up token ids in a table and gives as many logits as the table has rows: then it is a
+/// language model, or an error.
+bool hasLanguageModelShape(const Graph &graph);
+
+/// Walks from the logits back to the token ids. Errors name the node that is not what it should be there, and what was
+/// expected.
+Result<LanguageModel> recognise(const Graph &graph);
+
+} // namespace quern::import::language
+
+#endif // QUERN_LIB_IMPORT_ONNX_LANGUAGEMODEL_LANGUAGEMODEL_H

@@ -1,0 +1,199 @@
+// A recognised model in GGUF's terms: names, keys, and each constant in the order and type that GGUF has.
+#include "quern/Import/Onnx/OnnxModel.h"
+#include "../../HuggingFace/Parts.h"
+#include "LanguageModel.h"
+#include "Rotary.h"
+
+#include <algorithm>
+#include <filesystem>
+
+using namespace quern;
+using namespace quern::import;
+using namespace quern::import::language;
+namespace fs = std::filesystem;
+
+namespace {
+/// Fills an assembly with one model.
+class ModelFile {
+public:
+  ModelFile(OnnxFile &onnx, LanguageModel model, const gguf::TypeTable &types)
+      : onnx(onnx), model(std::move(model)), types(types),
+        folder(fs::path(onnx.path()).has_parent_path() ? fs::path(onnx.path()).parent_path().string() : ".") {}
+  Result<gguf::File> make();
+
+private:
+  Status readFiles();
+  Status describe();
+  Status describeRotary();
+  Status checkNorms() const;
+  Status checkLayer(const Layer &layer, size_t number) const;
+  void collect();
+  void collectLayer(const Layer &layer, const std::string &prefix);
+  Status addTensors(gguf::Assembly &assembly);
+
+  OnnxFile &onnx;
+  LanguageModel model;
+  const gguf::TypeTable &types;
+  std::string folder;
+  HuggingFaceConfig config;
+  std::optional<double> givenTheta;
+  std::map<std::string, const Matrix *> matrices;
+  std::map<std::string, std::vector<float>> vectors;
+  uint32_t embeddingType = 0;
+};
+} // namespace
+
+/// What config.json or genai_config.json say that a graph does not: context, token ids, sampling.
+Status ModelFile::readFiles() {
+  QUERN_ASSIGN(JsonObject checkpoint, JsonObject::readIfThere(folder + "/config.json"));
+  QUERN_ASSIGN(JsonObject genai, JsonObject::readIfThere(folder + "/genai_config.json"));
+  QUERN_ASSIGN(JsonObject inner, genai.child("model"));
+  QUERN_ASSIGN(std::optional<int64_t> positions, checkpoint.find<int64_t>("max_position_embeddings"));
+  QUERN_ASSIGN(std::optional<int64_t> context, inner.find<int64_t>("context_length"));
+  config.model.contextLength = std::clamp<int64_t>(positions ? *positions : context.value_or(32768), 1, 1 << 30);
+  QUERN_ASSIGN(JsonObject scaling, checkpoint.child("rope_parameters"));
+  QUERN_ASSIGN(std::optional<double> theta, checkpoint.find<double>("rope_theta"));
+  QUERN_ASSIGN(givenTheta, scaling.find<double>("rope_theta"));
+  givenTheta = theta ? theta : givenTheta;
+  QUERN_ASSIGN(std::optional<bool> window, checkpoint.find<bool>("use_sliding_window"));
+  if (window.value_or(false))
+    return checkpoint.error("'use_sliding_window' is true; sliding windows are not supported");
+  return readTokens(checkpoint.value("eos_token_id") ? checkpoint : inner, folder, config);
+}
+
+Status ModelFile::describeRotary() {
+  auto fitted = fitRotary(model.layout.frequencies, model.layout.coarse, givenTheta);
+  if (!fitted)
+    return onnx.wrong("graph", fitted.error().message);
+  config.model.ropeTheta = fitted->theta;
+  config.ropeFactors = std::move(fitted->factors);
+  config.model.ropeFactors = !config.ropeFactors.empty();
+  return {};
+}
+
+Status ModelFile::describe() {
+  ModelConfig &out = config.model;
+  const Layer &first = model.layers.front();
+  out.name = fs::path(onnx.path()).stem() == "model" && fs::path(folder).has_filename()
+                 ? fs::path(folder).filename().string()
+                 : fs::path(onnx.path()).stem().string();
+  out.layers = static_cast<int64_t>(model.layers.size());
+  out.hidden = model.embedding.k;
+  out.vocabulary = model.embedding.n;
+  out.feedForward = first.down.weight.k;
+  out.heads = model.layout.heads;
+  out.kvHeads = model.layout.kvHeads;
+  out.headDim = model.layout.size;
+  out.normEps = model.finalNorm.epsilon;
+  out.tied = model.tied();
+  for (const Layer &layer : model.layers)
+    out.attentionBias |= !layer.query.bias.empty() || !layer.key.bias.empty() || !layer.value.bias.empty();
+  out.architecture = out.attentionBias ? "qwen2" : "llama";
+  if (out.attentionBias && model.layout.interleaved)
+    return onnx.wrong("graph",
+                      "has biases on queries, keys or values, as qwen2, but pairs neighbouring elements of its "
+                      "heads, as llama; both together are not supported");
+  return describeRotary();
+}
+
+Status ModelFile::checkNorms() const {
+  for (const Layer &layer : model.layers)
+    for (const Norm *norm : {&layer.attentionNorm, &layer.feedForwardNorm})
+      if (norm->epsilon != model.finalNorm.epsilon)
+        return onnx.wrong("graph", "its norms have different epsilons, " + std::to_string(norm->epsilon) + " and " +
+                                       std::to_string(model.finalNorm.epsilon) + ", which is not supported");
+  return {};
+}
+
+/// The layers of one model are alike, and have no biases but those of queries, keys and values.
+Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
+  std::string what = "layer " + std::to_string(number);
+  for (const Linear *linear : {&layer.output, &layer.gate, &layer.up, &layer.down})
+    if (std::ranges::any_of(linear->bias, [](float value) { return value != 0; }))
+      return onnx.wrong(what, "the product with '" + linear->weight.name +
+                                  "' has a bias; only those for queries, keys "
+                                  "and values may have one");
+  int64_t hidden = config.model.hidden, feedForward = config.model.feedForward;
+  for (auto [linear, n, k] : {std::tuple(&layer.query, model.layout.heads * model.layout.size, hidden),
+                              std::tuple(&layer.gate, feedForward, hidden), std::tuple(&layer.up, feedForward, hidden),
+                              std::tuple(&layer.down, hidden, feedForward),
+                              std::tuple(&layer.key, model.layout.kvHeads * model.layout.size, hidden),
+                              std::tuple(&layer.value, model.layout.kvHeads * model.layout.size, hidden),
+                              std::tuple(&layer.output, hidden, model.layout.heads * model.layout.size)})
+    if (linear->weight.n != n || linear->weight.k != k)
+      return onnx.wrong(what, "the matrix '" + linear->weight.name + "' is of " + std::to_string(linear->weight.n) +
+                                  " outputs and " + std::to_string(linear->weight.k) +
+                                  " inputs, but the others make it " + std::to_string(n) + " and " + std::to_string(k));
+  return {};
+}
+
+void ModelFile::collectLayer(const Layer &layer, const std::string &prefix) {
+  vectors[prefix + "attn_norm.weight"] = layer.attentionNorm.weight;
+  vectors[prefix + "ffn_norm.weight"] = layer.feedForwardNorm.weight;
+  for (auto [name, linear] :
+       {std::pair("attn_q", &layer.query), std::pair("attn_k", &layer.key), std::pair("attn_v", &layer.value),
+        std::pair("attn_output", &layer.output), std::pair("ffn_gate", &layer.gate), std::pair("ffn_up", &layer.up),
+        std::pair("ffn_down", &layer.down)}) {
+    matrices[prefix + name + ".weight"] = &linear->weight;
+    std::vector<float> &bias = vectors[prefix + name + ".bias"];
+    bias = linear->bias;
+    bias.resize(static_cast<size_t>(linear->weight.n)); // no bias is one of zeros where others have one
+  }
+}
+
+void ModelFile::collect() {
+  matrices["token_embd.weight"] = &model.embedding;
+  matrices["output.weight"] = &model.head.weight;
+  vectors["output_norm.weight"] = model.finalNorm.weight;
+  vectors["rope_freqs.weight"] = config.ropeFactors;
+  for (size_t i = 0; i < model.layers.size(); ++i)
+    collectLayer(model.layers[i], "blk." + std::to_string(i) + ".");
+}
+
+Status ModelFile::addTensors(gguf::Assembly &assembly) {
+  for (const ExpectedTensor &expected : expectedTensors(config.model)) {
+    BlockWeight weight{0, {}};
+    if (expected.dims.size() == 2) {
+      auto made = matrices.at(expected.name)->toTensor(types);
+      if (!made)
+        return onnx.wrong("tensor '" + matrices.at(expected.name)->name + "'", made.error().message);
+      weight = *std::move(made);
+    } else {
+      auto bytes = std::as_bytes(std::span(vectors.at(expected.name)));
+      weight.bytes.assign(bytes.begin(), bytes.end());
+    }
+    if (expected.name == "token_embd.weight")
+      embeddingType = weight.typeId;
+    uint32_t part = assembly.addPart(onnx.path(), std::move(weight.bytes));
+    assembly.addTensor(expected.name, weight.typeId, expected.dims, part, assembly.part(part));
+  }
+  return {};
+}
+
+Result<gguf::File> ModelFile::make() {
+  QUERN_TRY(readFiles());
+  QUERN_TRY(describe());
+  QUERN_TRY(checkNorms());
+  for (size_t i = 0; i < model.layers.size(); ++i)
+    QUERN_TRY(checkLayer(model.layers[i], i));
+  collect();
+  gguf::Assembly assembly(onnx.path());
+  if (config.model.architecture == "llama" && !model.layout.interleaved)
+    assembly.setHeadsInHalves();
+  QUERN_TRY(addTensors(assembly));
+  addModelKeys(assembly, config, gguf::TypeTable::isOwn(embeddingType) ? 0 : embeddingType);
+  QUERN_TRY(addTokenizer(assembly, folder, config));
+  return std::move(assembly).finish(types);
+}
+
+Result<bool> import::isOnnxLanguageModel(const std::string &path) {
+  QUERN_ASSIGN(OnnxFile file, OnnxFile::open(path));
+  return hasLanguageModelShape(Graph(file));
+}
+
+Result<gguf::File> import::openOnnxModel(const std::string &path, const gguf::TypeTable &types) {
+  QUERN_ASSIGN(OnnxFile file, OnnxFile::open(path));
+  Graph graph(file);
+  QUERN_ASSIGN(LanguageModel model, recognise(graph));
+  return ModelFile(file, std::move(model), types).make();
+}

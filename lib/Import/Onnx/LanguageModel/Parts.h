@@ -1,0 +1,100 @@
+// The parts of a layer, each recognised by what it computes on samples between the places where the graph is cut.
+#ifndef QUERN_LIB_IMPORT_ONNX_LANGUAGEMODEL_PARTS_H
+#define QUERN_LIB_IMPORT_ONNX_LANGUAGEMODEL_PARTS_H
+
+#include "LanguageModel.h"
+#include "Projections.h"
+
+#include <random>
+
+namespace quern::import::language {
+
+/// Numbers that look random, the same in every run.
+class Samples {
+public:
+  Array draw(std::vector<int64_t> shape);
+
+private:
+  std::minstd_rand generator{1};
+};
+
+/// Whether all elements agree within `tolerance` times the largest of `wanted`.
+bool isClose(const Array &made, std::span<const double> wanted, double tolerance);
+
+/// The norm that makes `value`, and the value that it norms.
+struct FoundNorm {
+  Norm norm;
+  std::string input;
+};
+Result<FoundNorm> findNorm(const Graph &graph, const Projections &projections, const std::string &value,
+                           int64_t hidden);
+
+/// Outputs `first` to `first + count` of a projection.
+Linear rowsOf(const Projection &from, int64_t first, int64_t count);
+
+/// The feed-forward part whose last projection is `down`.
+struct FoundFeedForward {
+  Linear gate, up;
+  std::string input;
+};
+Result<FoundFeedForward> findFeedForward(const Graph &graph, const Projections &projections, const Projection &down);
+
+/// The attention whose last projection is `output`. `layout` is found in the first layer that is asked for, and must be
+/// the same in the others.
+struct FoundAttention {
+  Linear query, key, value;
+  std::string input;
+};
+class AttentionFinder {
+public:
+  AttentionFinder(const Graph &graph, const Projections &projections, std::string tokenIds, std::string embedding,
+                  int64_t hidden)
+      : graph(graph), projections(projections), tokenIds(std::move(tokenIds)), embedding(std::move(embedding)),
+        hidden(hidden) {}
+  Result<FoundAttention> find(const Projection &output);
+
+  HeadLayout layout;
+
+private:
+  /// Where the parts of one layer are in its projections.
+  struct Piece {
+    const Projection *projection;
+    int64_t first, count; ///< columns of its output
+  };
+  struct Roles {
+    Piece query, key, value;
+  };
+  /// A step of `rows` tokens behind `past` ones.
+  struct Step {
+    int64_t past, rows;
+    Array query, key, value;  ///< [1, rows, width]
+    Array pastKey, pastValue; ///< [1, G, past, D]
+  };
+
+  Result<std::vector<Roles>> candidates(const Projection &output) const;
+  Step draw(const Roles &roles, int64_t past, int64_t rows);
+  Result<Array> run(const Projection &output, const Roles &roles, const Step &step);
+  Result<std::map<std::string, Array>> inputs(const Step &step) const;
+  bool passesValues(const Projection &output, const Roles &roles);
+  bool findPairing(const Projection &output, const Roles &roles);
+  Result<std::pair<double, double>> turn(const Projection &output, const Roles &roles, int64_t first, int64_t second);
+  Status check(const Projection &output, const Roles &roles);
+  Result<Roles> findLayout(const Projection &output, const std::vector<Roles> &all);
+  std::vector<double> expected(const Step &step) const;
+
+  const Graph &graph;
+  const Projections &projections;
+  std::string tokenIds, embedding;
+  int64_t hidden;
+  Samples samples;
+  std::vector<std::string> others;      ///< inputs of whole numbers that the layer at hand needs
+  std::vector<int> meanings;            ///< of each of `others`, in the order of their possible values
+  std::vector<std::string> caches;      ///< inputs that hold keys and values, in the order of the graph
+  std::vector<std::string> otherCaches; ///< those of other layers
+  bool cachesSwapped = false;           ///< the second holds the keys
+  std::string firstProblem;             ///< why the sample could not be computed
+};
+
+} // namespace quern::import::language
+
+#endif // QUERN_LIB_IMPORT_ONNX_LANGUAGEMODEL_PARTS_H

@@ -1,0 +1,163 @@
+// The walk along the residual stream, from the logits back to the token ids.
+#include "Parts.h"
+
+using namespace quern;
+using namespace quern::import;
+using namespace quern::import::language;
+
+namespace {
+/// Where token ids become rows of a table.
+struct Embedding {
+  const GraphNode *node;
+  std::string tokenIds, output;
+  Matrix table;
+};
+
+class Walk {
+public:
+  explicit Walk(const Graph &graph) : graph(graph) {}
+  Result<LanguageModel> run();
+
+private:
+  tl::unexpected<Error> wrong(const GraphNode &node, const std::string &what) const {
+    return graph.file.wrong("node " + node.describe(), what);
+  }
+  Result<std::string> findHead();
+  /// The projection that a sum adds to the residual stream, and the stream before it.
+  struct Step {
+    const Projection *projection;
+    std::string before;
+  };
+  Result<Step> stepBack(const std::string &stream) const;
+  Status addLayer(std::string &stream, AttentionFinder &attention);
+
+  const Graph &graph;
+  Projections projections;
+  Embedding embedding;
+  LanguageModel model;
+};
+} // namespace
+
+/// The first look-up of an input of whole numbers in a constant table.
+static Result<std::optional<Embedding>> findEmbedding(const Graph &graph) {
+  for (const GraphNode &node : graph.nodes()) {
+    bool packed = node.op == "com.microsoft.GatherBlockQuantized";
+    if ((node.op != "Gather" && !packed) || (!packed && node.integer("axis", 0) != 0))
+      continue;
+    std::string ids = graph.strip(node.input(1));
+    const onnx::ValueInfoProto *input = graph.input(ids);
+    if (!input || input->type().tensor_type().shape().dim_size() > 2)
+      continue;
+    if (packed) {
+      QUERN_ASSIGN(Matrix table, gatheredMatrix(graph, node));
+      return Embedding{&node, ids, node.outputs[0], std::move(table)};
+    }
+    QUERN_ASSIGN(std::optional<Matrix> table, matrixOf(graph, node.input(0), false));
+    if (table && table->k > 1)
+      return Embedding{&node, ids, node.outputs[0], *std::move(table)};
+  }
+  return std::nullopt;
+}
+
+/// A Slice or Gather that keeps some rows, as graphs have that give the logits of the last token only.
+static std::string skipRows(const Graph &graph, std::string value) {
+  for (value = graph.strip(value);; value = graph.strip(value)) {
+    const GraphNode *node = graph.producer(value);
+    if (!node || (node->op != "Slice" && node->op != "Gather" && node->op != "GatherND" && node->op != "Unsqueeze"))
+      return value;
+    if (graph.constant(node->input(0)))
+      return value;
+    value = node->input(0);
+  }
+}
+
+bool language::hasLanguageModelShape(const Graph &graph) {
+  auto embedding = findEmbedding(graph);
+  auto projections = Projections::find(graph);
+  if (!embedding || !*embedding || !projections)
+    return embedding && *embedding && !projections; // then the error is worth telling
+  for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
+    const Projection *head = projections->make(skipRows(graph, output.name()));
+    if (head && head->weight.n == (*embedding)->table.n)
+      return true;
+  }
+  return false;
+}
+
+/// The value that the head reads, without what keeps some rows.
+Result<std::string> Walk::findHead() {
+  for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
+    const Projection *head = projections.make(skipRows(graph, output.name()));
+    if (!head || head->weight.n != embedding.table.n)
+      continue;
+    if (!head->bias.empty())
+      return wrong(*head->node, "gives the logits with a bias, which is not supported");
+    if (head->weight.k != embedding.table.k)
+      return wrong(*head->node, "gives the logits from another width than that of the embedding");
+    model.head.weight = head->weight;
+    return skipRows(graph, head->input);
+  }
+  return graph.file.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of " +
+                                       std::to_string(embedding.table.n) + " rows, as many as the embedding has");
+}
+
+Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
+  const GraphNode *sum = graph.producer(stream);
+  if (!sum)
+    return graph.file.wrong("value '" + stream + "'",
+                            "should be the hidden state behind a layer, but nothing makes it");
+  if (sum->op != "Add")
+    return wrong(*sum, "should add what a layer computes to its hidden state");
+  for (size_t i = 0; i < 2; ++i)
+    if (const Projection *found = projections.make(graph.strip(sum->input(i))))
+      return Step{found, graph.strip(sum->input(1 - i))};
+  return wrong(*sum, "should add a product with a constant matrix to the hidden state, but neither input is one");
+}
+
+Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
+  Layer layer;
+  QUERN_ASSIGN(Step down, stepBack(stream));
+  QUERN_ASSIGN(FoundFeedForward feedForward, findFeedForward(graph, projections, *down.projection));
+  QUERN_ASSIGN(FoundNorm norm, findNorm(graph, projections, feedForward.input, embedding.table.k));
+  if (norm.input != down.before)
+    return wrong(*down.projection->node, "its feed-forward part reads another hidden state than it adds to");
+  layer.feedForwardNorm = std::move(norm.norm);
+  layer.gate = std::move(feedForward.gate);
+  layer.up = std::move(feedForward.up);
+  layer.down = {down.projection->weight, down.projection->bias};
+  QUERN_ASSIGN(Step output, stepBack(down.before));
+  QUERN_ASSIGN(FoundAttention found, attention.find(*output.projection));
+  QUERN_ASSIGN(norm, findNorm(graph, projections, found.input, embedding.table.k));
+  if (norm.input != output.before)
+    return wrong(*output.projection->node, "its attention reads another hidden state than it adds to");
+  layer.attentionNorm = std::move(norm.norm);
+  layer.query = std::move(found.query);
+  layer.key = std::move(found.key);
+  layer.value = std::move(found.value);
+  layer.output = {output.projection->weight, output.projection->bias};
+  model.layers.insert(model.layers.begin(), std::move(layer));
+  stream = output.before;
+  return {};
+}
+
+Result<LanguageModel> Walk::run() {
+  QUERN_ASSIGN(std::optional<Embedding> found, findEmbedding(graph));
+  if (!found)
+    return graph.file.wrong("graph", "looks up no token ids in a table");
+  embedding = *std::move(found);
+  model.embedding = embedding.table;
+  QUERN_ASSIGN(projections, Projections::find(graph));
+  QUERN_ASSIGN(std::string value, findHead());
+  QUERN_ASSIGN(FoundNorm norm, findNorm(graph, projections, value, embedding.table.k));
+  model.finalNorm = std::move(norm.norm);
+  std::string stream = skipRows(graph, norm.input);
+  AttentionFinder attention(graph, projections, embedding.tokenIds, embedding.output, embedding.table.k);
+  while (stream != embedding.output)
+    QUERN_TRY(addLayer(stream, attention));
+  if (model.layers.empty())
+    return graph.file.wrong("graph", "has no layers between its embedding and its logits");
+  model.layout = std::move(attention.layout);
+  return std::move(model);
+}
+
+Result<LanguageModel> language::recognise(const Graph &graph) { return Walk(graph).run(); }

@@ -1,0 +1,102 @@
+"""ONNX files of language models: the same logits as onnxruntime gave for them (test/models/onnx, which
+python/make_onnx_models.py made), whichever operators they are made of."""
+import json
+import re
+import shutil
+
+import pytest
+from compare_logits import divergence
+from conftest import SOURCE
+from hf_folder import HuggingFaceFolder
+from tiny_model import write_model
+
+MODELS = SOURCE / "test" / "models" / "onnx"
+PROMPTS = "Kz7!\nQuern+Q\n"  # those of the maker
+FLOAT, QUANTIZED = 1e-6, 1e-3
+
+# The type of the matrices of layers, the output's, and the divergence allowed.
+FORMS = {
+    "genai-int4": ("i4_f32", "i4_f32", QUANTIZED),
+    "genai-int4-zeros": ("q5_0", "i8_f32", QUANTIZED),
+    "genai-float": ("f32", "f32", FLOAT),
+    "genai-llama": ("i8_f32", "i8_f32", QUANTIZED),
+    "plain": ("f32", "f32", FLOAT),
+    "plain-llama-tied": ("f32", "f32", FLOAT),
+    "plain-dynamic": ("i8_f32", "i8_f32", QUANTIZED),
+    "opset23": ("f32", "f32", FLOAT),
+    "opset23-int4": ("i4_f32", "i4_f32", QUANTIZED),
+    "opset23-uint4": ("i5_f32", "f32", QUANTIZED),
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """A folder with the tokenizer of the models."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    gguf = write_model(folder / "m.gguf", "--type", "F16", "--layers", "1", "--vocab", "270")
+    return HuggingFaceFolder(gguf).write(folder / "hf")
+
+
+def folder_of(name, tokenizer, folder):
+    """A folder as exporters leave it: the model and its tokenizer."""
+    folder.mkdir()
+    shutil.copy(MODELS / f"{name}.onnx", folder / "model.onnx")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tokenizer / file, folder / file)
+    return folder
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_logits_of_onnxruntime(quern, tmp_path, tokenizer, name):
+    inner, output, limit = FORMS[name]
+    folder = folder_of(name, tokenizer, tmp_path / name)
+    package = quern.compile(folder, tmp_path / "m.quern", "--target", "x86-64-v2", "--dump-phases", tmp_path / "ir")
+    ir = (tmp_path / "ir" / "01-import.mlir").read_text()
+    kinds = dict(re.findall(r"dq.source @([\w.]+) : tensor<[\dx]*x!?(\w+)>", ir))
+    assert {kinds[f"blk.{i}.{part}.weight"] for i in range(2) for part in
+            ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")} == {inner}, kinds
+    assert kinds.get("output.weight", "f32") == output
+    (tmp_path / "prompts.txt").write_text(PROMPTS)
+    wanted = MODELS / f"{name}.jsonl"
+    ours = quern.logits(package, tmp_path / "prompts.txt", "--follow", wanted, "--top", "270")
+    theirs = [json.loads(line) for line in wanted.read_text().splitlines()]
+    assert divergence(theirs, ours) < limit
+
+
+# Operators of the same length in the file's bytes, so that the message stays whole.
+SPOILED = {
+    "another activation": ("plain", b"Sigmoid", b"Softmax", "of silu(gate) * up, but computes something else of them"),
+    "another weighting": ("plain", b"Softmax", b"Sigmoid", "the last product of causal grouped-query attention"),
+    "another norm": ("plain", b"Sqrt", b"Relu", "stands where a language model has the RMS norm of its hidden state"),
+    "no rotary embedding": ("genai-int4", b"do_rotary", b"no_rotary", "turns some pairs of its heads backwards or"),
+    "another layout of weights": ("genai-int4", b"block_size", b"block_sizd", "its N, K, block_size or bits are none"),
+    "products of other sizes": ("plain", b"Transpose", b"Transform", "(Transform): has no place in a language model"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_refuses_what_computes_something_else(quern, tmp_path, tokenizer, what):
+    name, old, new, message = SPOILED[what]
+    folder = folder_of(name, tokenizer, tmp_path / "folder")
+    data = (folder / "model.onnx").read_bytes()
+    assert old in data
+    (folder / "model.onnx").write_bytes(data.replace(old, new))
+    assert message in quern.fails("compile", folder, "-o", tmp_path / "m.quern")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_model_without_tokenizer_is_refused(quern, tmp_path):
+    message = quern.fails("compile", MODELS / "plain.onnx", "-o", tmp_path / "m.quern")
+    assert "tokenizer.json: cannot open the file" in message
+
+
+def test_one_model_in_gguf_and_onnx(quern, tmp_path, tokenizer, prompts):
+    """A GGUF file made of the ONNX model gives the same logits; formats that GGUF does not have are not written."""
+    folder = folder_of("plain", tokenizer, tmp_path / "folder")
+    quern.run("convert", folder, "-o", tmp_path / "m.gguf")
+    packages = [quern.compile(model, tmp_path / f"{i}.quern", "--target", "x86-64-v2")
+                for i, model in enumerate([folder, tmp_path / "m.gguf"])]
+    assert quern.logits(packages[0], prompts, "-n", "2") == quern.logits(packages[1], prompts, "-n", "2")
+    quern.compile(folder, tmp_path / "q.quern", "--target", "x86-64-v2", "--quant", "Q8_0")
+    folder = folder_of("genai-int4", tokenizer, tmp_path / "int4")
+    assert "has a block format that GGUF does not have" in quern.fails("convert", folder, "-o", tmp_path / "i.gguf")
