@@ -4,10 +4,12 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from compare_logits import divergence
 from conftest import SOURCE
 from hf_folder import HuggingFaceFolder
+from quern_py.gguf_reader import GGUFFile
 from tiny_model import write_model
 
 MODELS = SOURCE / "test" / "models" / "onnx"
@@ -26,6 +28,13 @@ FORMS = {
     "opset23": ("f32", "f32", FLOAT),
     "opset23-int4": ("i4_f32", "i4_f32", QUANTIZED),
     "opset23-uint4": ("i5_f32", "f32", QUANTIZED),
+    # By real exporters: python/export_onnx_models.py.
+    "torch-script": ("f32", "f32", FLOAT),
+    "torch-script-eager": ("f32", "f32", FLOAT),
+    "torch-dynamo": ("f32", "f32", FLOAT),
+    "torch-dynamo-llama3": ("f32", "f32", FLOAT),
+    "builder-float": ("f32", "f32", FLOAT),
+    "builder-int4": ("i4_f32", "i4_f32", QUANTIZED),
 }
 
 
@@ -43,6 +52,8 @@ def folder_of(name, tokenizer, folder):
     shutil.copy(MODELS / f"{name}.onnx", folder / "model.onnx")
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / file, folder / file)
+    if (MODELS / f"{name}.genai.json").exists():
+        shutil.copy(MODELS / f"{name}.genai.json", folder / "genai_config.json")
     return folder
 
 
@@ -100,3 +111,29 @@ def test_one_model_in_gguf_and_onnx(quern, tmp_path, tokenizer, prompts):
     quern.compile(folder, tmp_path / "q.quern", "--target", "x86-64-v2", "--quant", "Q8_0")
     folder = folder_of("genai-int4", tokenizer, tmp_path / "int4")
     assert "has a block format that GGUF does not have" in quern.fails("convert", folder, "-o", tmp_path / "i.gguf")
+
+
+def metadata_of(quern, tmp_path, tokenizer, name):
+    folder = folder_of(name, tokenizer, tmp_path / "model")
+    quern.run("convert", folder, "-o", tmp_path / "m.gguf")
+    return GGUFFile(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("name", ["torch-script", "builder-float"])
+def test_configuration_follows_from_the_graph(quern, tmp_path, tokenizer, name):
+    keys = metadata_of(quern, tmp_path, tokenizer, name).metadata
+    context = 64 if name == "builder-float" else 32768  # as genai_config.json says, or as nothing says
+    wanted = {"block_count": 2, "embedding_length": 32, "feed_forward_length": 64, "attention.head_count": 4,
+              "attention.head_count_kv": 2, "attention.key_length": 16, "vocab_size": 270, "rope.freq_base": 10000.0,
+              "attention.layer_norm_rms_epsilon": float(np.float32(1e-6)), "context_length": context}
+    assert {key: keys[f"qwen2.{key}"] for key in wanted} == wanted
+    assert keys["general.name"] == "model"
+
+
+def test_scaled_frequencies_become_divisors(quern, tmp_path, tokenizer):
+    """llama3 scaling of base 500000 by 8, from 1 and 4 turns in 1024 tokens on, worked out from its definition."""
+    file = metadata_of(quern, tmp_path, tokenizer, "torch-dynamo-llama3")
+    assert file.metadata["llama.rope.freq_base"] == 500000.0
+    turns = 1024 * 500000.0 ** (-np.arange(8) / 8) / (2 * np.pi)
+    kept = np.clip((turns - 1) / 3, 0, 1)
+    assert np.allclose(file.tensors["rope_freqs.weight"].array(), 1 / ((1 - kept) / 8 + kept), rtol=1e-5)
