@@ -161,11 +161,13 @@ class Model:
         value = helper.make_tensor_value_info
         inputs, outputs = [], [value("logits", 1, ["batch", "tokens", VOCABULARY])]
         for name in self.parts.inputs:
-            inputs.append(value(name, 7, ["batch", "total" if name == "attention_mask" else "tokens"]))
+            rows = {"attention_mask": ["total"], "write_indices": [], "lengths": []}.get(name, ["tokens"])
+            inputs.append(value(name, 7, ["batch", *rows]))
         for layer in range(LAYERS):
             for kind in ("key", "value"):
-                inputs.append(value(f"past_key_values.{layer}.{kind}", 1, ["batch", KV_HEADS, "past", SIZE]))
-                outputs.append(value(f"present.{layer}.{kind}", 1, ["batch", KV_HEADS, "total", SIZE]))
+                old, new = ("rows", "rows") if "lengths" in self.parts.inputs else ("past", "total")
+                inputs.append(value(f"past_key_values.{layer}.{kind}", 1, ["batch", KV_HEADS, old, SIZE]))
+                outputs.append(value(f"present.{layer}.{kind}", 1, ["batch", KV_HEADS, new, SIZE]))
         graph = helper.make_graph(self.b.nodes, "tiny", inputs, outputs, self.b.initializers)
         sets = [helper.make_opsetid("", self.parts.opset), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=sets, ir_version=10, producer_name="make_onnx_models")
@@ -309,27 +311,44 @@ class StandardParts:
         return out[0]
 
 
+class ScatterParts(StandardParts):
+    """Version 24: caches of a fixed size, written in place."""
+    opset, inputs = 24, ("input_ids", "position_ids", "write_indices", "lengths")
+
+    def attention(self, b, qkv, layer):
+        if not self.shared:
+            self.shared = [b.constant(table) for table in tables()]
+        query, key, value = (b.op("Transpose", b.op("Reshape", x, b.ints(0, 0, count, SIZE)), perm=[0, 2, 1, 3])
+                             for x, count in zip(qkv, (HEADS, KV_HEADS, KV_HEADS)))
+        query, key = (b.op("RotaryEmbedding", x, *self.shared, "position_ids") for x in (query, key))
+        names = [f"present.{layer}.key", f"present.{layer}.value"]
+        for new, name in zip((key, value), names):
+            b.nodes.append(helper.make_node("TensorScatter", [name.replace("present", "past_key_values"), new,
+                                                              "write_indices"], [name], axis=-2))
+        out = b.op("Attention", query, *names, "", "", "", "lengths", is_causal=1)
+        return b.op("Reshape", b.op("Transpose", out, perm=[0, 2, 1, 3]), b.ints(0, 0, HEADS * SIZE))
+
+
 MODELS = {
     "genai-int4": lambda: Model(1, GenaiParts(), nbits_product(4), packed=True),
     "genai-int4-zeros": lambda: Model(2, GenaiParts(), nbits_product(4, zeros=True, half_scales=True),
                                       nbits_product(8)),
-    "genai-float": lambda: Model(3, GenaiParts(), packed=True),
     "genai-llama": lambda: Model(4, GenaiParts(interleaved=1), nbits_product(8, zeros=True), biases=False),
     "plain": lambda: Model(5, PlainParts()),
     "plain-llama-tied": lambda: Model(6, PlainParts(), biases=False, tied=True),
     "plain-dynamic": lambda: Model(7, PlainParts(), dynamic_product()),
-    "opset23": lambda: Model(8, StandardParts()),
     "opset23-int4": lambda: Model(9, StandardParts(), qdq_product(TensorProto.INT4, 32)),
     "opset23-uint4": lambda: Model(10, StandardParts(), qdq_product(TensorProto.UINT4, 32),
                                    qdq_product(TensorProto.INT8, 16)),
+    "opset24-scatter": lambda: Model(11, ScatterParts(), qdq_product(TensorProto.INT8, 32)),
 }
 
 
-def run(session, names, tokens, caches):
-    """Logits of the last token, and the caches behind it."""
-    past = caches["past_key_values.0.key"].shape[2]
+def run(session, names, tokens, past, caches):
+    """Logits of the last token, and the caches behind it. `past`: tokens that they hold."""
     feed = {"input_ids": np.array([tokens], np.int64), "attention_mask": np.ones((1, past + len(tokens)), np.int64),
-            "position_ids": np.arange(past, past + len(tokens), dtype=np.int64)[None]}
+            "position_ids": np.arange(past, past + len(tokens), dtype=np.int64)[None],
+            "write_indices": np.array([past]), "lengths": np.array([past + len(tokens)])}
     wanted = {i.name for i in session.get_inputs()}
     results = session.run(None, {k: v for k, v in {**feed, **caches}.items() if k in wanted})
     named = dict(zip(names, results))
@@ -343,11 +362,14 @@ def logits(path, prompt):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    caches = {i.name: np.zeros((1, KV_HEADS, 0, SIZE), np.float32) for i in session.get_inputs() if len(i.shape) == 4}
-    tokens = [BEGIN] + [ord(c) - 33 for c in prompt]
+    rows = 32 if "lengths" in (i.name for i in session.get_inputs()) else 0
+    empty = np.zeros((1, KV_HEADS, rows, SIZE), np.float32)
+    caches = {i.name: empty for i in session.get_inputs() if len(i.shape) == 4}
+    past, tokens = 0, [BEGIN] + [ord(c) - 33 for c in prompt]
     line = {"prompt_tokens": tokens, "steps": []}
     for _ in range(STEPS):
-        values, caches = run(session, names, tokens, caches)
+        values, caches = run(session, names, tokens, past, caches)
+        past += len(tokens)
         order = np.argsort(-values, kind="stable")[:TOP]
         line["steps"].append({"lse": round(float(np.log(np.exp(values - values.max()).sum()) + values.max()), 7),
                               "top": [[int(i), round(float(values[i]), 6)] for i in order]})

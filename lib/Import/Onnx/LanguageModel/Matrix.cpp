@@ -3,6 +3,7 @@
 #include "quern/Support/Half.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -49,10 +50,17 @@ float Matrix::element(int64_t row, int64_t column) const {
 
 bool Matrix::sameAs(const Matrix &other) const {
   const Floats &a = values, &b = other.values;
-  bool same = n == other.n && k == other.k && a.bytes.data() == b.bytes.data() && a.base == b.base && a.row == b.row &&
-              a.column == b.column && isQuantized() == other.isQuantized() && group == other.group;
-  return same && (!codes || (codes->bytes.data() == other.codes->bytes.data() && codes->base == other.codes->base &&
-                             codes->row == other.codes->row));
+  if (n != other.n || k != other.k || a.type != b.type || group != other.group || isQuantized() != other.isQuantized())
+    return false;
+  bool sameFloats = a.bytes.data() == b.bytes.data() && a.base == b.base && a.row == b.row && a.column == b.column;
+  if (codes)
+    return sameFloats && codes->bytes.data() == other.codes->bytes.data() && codes->base == other.codes->base &&
+           codes->row == other.codes->row;
+  for (int64_t row = 0; !sameFloats && row < n; ++row) // exporters fold the transpose of a table into a copy
+    for (int64_t column = 0; column < k; ++column)
+      if (std::bit_cast<uint32_t>(a.at(row, column)) != std::bit_cast<uint32_t>(b.at(row, column)))
+        return false;
+  return true;
 }
 
 Matrix Matrix::slice(int64_t first, int64_t count) const {

@@ -48,7 +48,7 @@ public:
   void scales(int64_t row, std::span<float> out) const override;
 
   bool isQuantized() const { return codes.has_value(); }
-  /// Whether both are the same tensor, so that one stands for both.
+  /// Whether one can stand for both: the same tensor, or floats that are the same.
   bool sameAs(const Matrix &other) const;
   /// Rows `first` to `first + count`.
   Matrix slice(int64_t first, int64_t count) const;
