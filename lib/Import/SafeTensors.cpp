@@ -2,8 +2,7 @@
 #include "quern/Import/SafeTensors.h"
 #include "GGUFParser.h"
 #include "SafeTensorsHeader.h"
-
-#include <nlohmann/json.hpp>
+#include "quern/Support/Json.h"
 
 #include <algorithm>
 #include <cstring>
@@ -134,8 +133,7 @@ Status Checkpoint::addShards(const std::string &folder, const std::string &index
   std::span<const std::byte> bytes = mapping.bytes();
   if (bytes.size() > kMaxHeader)
     return fail(index + ": has more than " + std::to_string(kMaxHeader) + " bytes");
-  auto *text = reinterpret_cast<const char *>(bytes.data());
-  auto json = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
+  auto json = parseJson({reinterpret_cast<const char *>(bytes.data()), bytes.size()});
   auto map = json.is_object() ? json.find("weight_map") : json.end();
   if (!json.is_object() || map == json.end() || !map->is_object() || map->empty())
     return fail(index + ": has no object 'weight_map' that says which file holds which tensor");

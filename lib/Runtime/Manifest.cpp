@@ -4,9 +4,9 @@
 
 #include "quern/Package/PackageFormat.h"
 #include "quern/Runtime/KernelABI.h"
+#include "quern/Support/Json.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 namespace quern {
 namespace {
@@ -193,7 +193,7 @@ void readText(Fields &fields, const json &root, Manifest &out) {
 } // namespace
 
 Result<Manifest> parseManifest(std::string_view text, const std::string &source) {
-  json root = json::parse(text, nullptr, false);
+  json root = parseJson(text);
   if (!root.is_object())
     return fail(source + ": the manifest is not a JSON object");
   Fields fields(source);

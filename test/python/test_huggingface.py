@@ -102,6 +102,16 @@ def split_pattern(hf):
     hf.tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\w+"
 
 
+def byte_level(**members):
+    """Changes the second step of the pre-tokenizer; None takes a member out."""
+    def apply(hf):
+        step = hf.tokenizer["pre_tokenizer"]["pretokenizers"][1]
+        step.update(members)
+        for key in [key for key, value in step.items() if value is None]:
+            del step[key]
+    return apply
+
+
 NORM = "model.layers.1.input_layernorm.weight"
 REFUSALS = {
     "another model type": (change("config", "model_type", "gpt2"), "config.json: model type 'gpt2' is not supported"),
@@ -109,6 +119,7 @@ REFUSALS = {
     "a size missing": (without("intermediate_size"), "config.json: 'intermediate_size' is missing"),
     "a size that is text": (change("config", "num_hidden_layers", "2"), "'num_hidden_layers' must be an integer"),
     "other heads": (change("config", "num_key_value_heads", 3), "heads must be a multiple of key-value heads"),
+    "wide heads": (change("config", "head_dim", 2**30), "config.json: 'head_dim' must be from 1 to 65536"),
     "another activation": (change("config", "hidden_act", "gelu"), "'hidden_act' is 'gelu'"),
     "a window": (change("config", "use_sliding_window", True), "sliding windows are not supported"),
     "yarn": (change("config", "rope_scaling", {"type": "yarn", "factor": 4.0}), "scaling of type 'yarn' is not supported"),
@@ -126,6 +137,8 @@ REFUSALS = {
     "infinite": (change("tensors", "model.norm.weight", ("F16", (256,), b"\x00\x7c" * 256)), "element 0 is inf"),
     "another tokenizer": (change("tokenizer", "model", {"type": "Unigram"}), "tokenizer.json: the model is no byte-level"),
     "another pattern": (split_pattern, "is neither that of Qwen2 nor that of Llama 3"),
+    "a second split by default": (byte_level(use_regex=None), "neither add a space nor split again"),
+    "a space in front": (byte_level(add_prefix_space=True), "neither add a space nor split again"),
     "another normalizer": (change("tokenizer", "normalizer", {"type": "NFKC"}), "the normalizer 'NFKC' is not supported"),
     "more tokens than rows": (change("tokenizer", "added_tokens", [{"content": "x", "id": 300}]), "has the id 300, but"),
     "one id twice": (change("tokenizer", "added_tokens", [{"content": "x", "id": 5}]), "contradicts another token"),
@@ -158,6 +171,11 @@ def test_refuses_what_is_no_folder_of_a_model(quern, tmp_path, plain):
     folder = HuggingFaceFolder(plain).write(tmp_path / "folder")
     (folder / "tokenizer.json").write_text(json.dumps({})[:-1])
     assert "tokenizer.json: is no JSON object" in quern.fails("convert", folder, "-o", tmp_path / "o.gguf")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config[:-1] + ', "eos_token_id": ' + "[" * 100000 + "]" * 100000 + "}")
+    assert "config.json: is no JSON object, or one that is damaged or nests more than 64 lists and objects" in \
+        quern.fails("convert", folder, "-o", tmp_path / "o.gguf")
+    (folder / "config.json").write_text(config)
     (folder / "model.safetensors").unlink()
     assert "has neither model.safetensors nor" in quern.fails("convert", folder, "-o", tmp_path / "o.gguf")
     assert "creating a file beside it failed" in quern.fails("convert", plain, "-o", tmp_path / "none" / "o.gguf")

@@ -77,7 +77,9 @@ def test_weights_are_taken_as_they_are(quern, tmp_path, prompts, case):
     true = quantize(hf, np.random.default_rng(3), *how)
     folder = hf.write(tmp_path / "folder")
     quern.run("convert", folder, "-o", tmp_path / "c.gguf")
-    made = {checkpoint_name(t.name): t for t in GGUFFile(tmp_path / "c.gguf").tensors.values()}
+    file = GGUFFile(tmp_path / "c.gguf")
+    assert file.metadata["general.file_type"] == {g.Q4_0: 2, Q5_0: 8, g.Q8_0: 7}[kind]  # numbers of their own
+    made = {checkpoint_name(t.name): t for t in file.tensors.values()}
     assert len(true) == 7
     for name, wanted in true.items():
         assert made[name].type_id == kind

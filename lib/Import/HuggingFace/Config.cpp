@@ -2,6 +2,7 @@
 // leave out what is as usual.
 #include "Parts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <numbers>
@@ -12,6 +13,7 @@ using namespace quern::import;
 // Bounds that keep all products of two sizes inside 64 bits, far above any model.
 static constexpr int64_t kMaxSize = int64_t(1) << 30;
 static constexpr int64_t kMaxLayers = 4096;
+static constexpr int64_t kMaxHeadDim = 65536;
 
 namespace {
 class ConfigJson {
@@ -54,7 +56,7 @@ Status ConfigJson::readSizes() {
   if (!json.value("head_dim") && model.hidden % model.heads != 0)
     return json.error("the hidden_size " + std::to_string(model.hidden) + " does not divide into " +
                       std::to_string(model.heads) + " heads, and 'head_dim' is missing");
-  QUERN_ASSIGN(model.headDim, size("head_dim", std::max<int64_t>(model.hidden / model.heads, 1)));
+  QUERN_ASSIGN(model.headDim, size("head_dim", std::max<int64_t>(model.hidden / model.heads, 1), kMaxHeadDim));
   if (model.heads % model.kvHeads != 0 || model.headDim % 2 != 0)
     return json.error(std::to_string(model.heads) + " heads of size " + std::to_string(model.headDim) + " with " +
                       std::to_string(model.kvHeads) + " key-value heads do not fit: heads must be a multiple of "
@@ -184,12 +186,21 @@ Result<HuggingFaceConfig> import::readHuggingFaceConfig(const std::string &folde
   return config;
 }
 
+/// GGUF's number for files that are mostly of this tensor type; none for types that no file was ever made of.
+static std::optional<uint32_t> fileType(uint32_t typeId) {
+  static constexpr std::pair<uint32_t, uint32_t> kNumbers[] = {{0, 0}, {1, 1},  {2, 2},  {3, 3},
+                                                               {6, 8}, {7, 9}, {8, 7}, {30, 32}};
+  auto found = std::ranges::find(kNumbers, typeId, &std::pair<uint32_t, uint32_t>::first);
+  return found == std::end(kNumbers) ? std::nullopt : std::optional(found->second);
+}
+
 void import::addModelKeys(gguf::Assembly &assembly, const HuggingFaceConfig &config, uint32_t typeId) {
   const ModelConfig &model = config.model;
   assembly.add("general.architecture", model.architecture);
   assembly.add("general.type", "model");
   assembly.add("general.name", model.name);
-  assembly.add("general.file_type", uint32_t(typeId == 30 ? 32 : typeId)); // BF16 has two numbers, F32 and F16 one
+  if (std::optional<uint32_t> number = fileType(typeId))
+    assembly.add("general.file_type", *number);
   assembly.add("general.quantization_version", uint32_t(2));
   for (auto [name, key] : {std::pair("temperature", "temp"), std::pair("top_p", "top_p"), std::pair("min_p", "min_p"),
                            std::pair("repetition_penalty", "penalty_repeat")})

@@ -1,5 +1,6 @@
 #include "JsonFile.h"
 
+#include "quern/Support/Json.h"
 #include "quern/Support/MappedFile.h"
 
 #include <cmath>
@@ -22,9 +23,12 @@ Result<std::string> import::readText(const std::string &path) {
 
 Result<JsonObject> JsonObject::read(const std::string &path) {
   QUERN_ASSIGN(std::string text, readText(path));
-  json value = json::parse(text, nullptr, false);
+  json value = parseJson(text);
   if (!value.is_object())
-    return fail(path + ": is no JSON object" + (value.is_discarded() ? ", or a damaged one" : ""));
+    return fail(path + ": is no JSON object" +
+                (value.is_discarded() ? ", or one that is damaged or nests more than " + std::to_string(kMaxJsonDepth) +
+                                            " lists and objects"
+                                      : ""));
   return JsonObject(path, std::move(value));
 }
 

@@ -35,7 +35,8 @@ void addModelKeys(gguf::Assembly &assembly, const HuggingFaceConfig &config, uin
 /// The checkpoint's name of a tensor that GGUF calls `name` (one of expectedTensors), without "rope_freqs.weight".
 std::string checkpointName(const std::string &name);
 
-/// Adds the checkpoint's tensors in the order of the computation; returns GGUF's number of the embedding's type.
+/// Adds the checkpoint's tensors in the order of the computation; returns GGUF's number of the type of
+/// most elements of matrices.
 Result<uint32_t> addTensors(gguf::Assembly &assembly, const std::string &folder, safetensors::Checkpoint checkpoint,
                             const HuggingFaceConfig &config, const gguf::TypeTable &types);
 

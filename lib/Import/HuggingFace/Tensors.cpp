@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <unordered_set>
 
 using namespace quern;
@@ -77,12 +78,20 @@ public:
   Result<uint32_t> add(safetensors::Checkpoint checkpoint);
 
 private:
+  struct Found {
+    ExpectedTensor expected;
+    const safetensors::Tensor *tensor; ///< null for the rotary factors and quantized weights
+    uint64_t at;                       ///< of a vector, in `vectors`; of a quantized weight, in `blocks`
+  };
   Result<const safetensors::Tensor *> take(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   Status refuseOthers(const safetensors::Checkpoint &checkpoint) const;
   /// Adds a matrix that the checkpoint has quantized; false if it has not.
   Result<bool> addQuantized(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   /// Appends a vector as f32 to the memory of vectors.
   void widen(const safetensors::Tensor &tensor);
+  Result<std::vector<Found>> find(const safetensors::Checkpoint &checkpoint);
+  /// Returns the type of most elements of matrices.
+  uint32_t assemble(const std::vector<Found> &list, safetensors::Checkpoint checkpoint);
 
   gguf::Assembly &assembly;
   const std::string &folder;
@@ -154,13 +163,7 @@ void TensorMap::widen(const safetensors::Tensor &tensor) {
   }
 }
 
-Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
-  model.attentionBias = model.architecture == "qwen2" || checkpoint.find("model.layers.0.self_attn.q_proj.bias");
-  struct Found {
-    ExpectedTensor expected;
-    const safetensors::Tensor *tensor; ///< null for the rotary factors and quantized weights
-    uint64_t at;                       ///< of a vector, in `vectors`; of a quantized weight, in `blocks`
-  };
+Result<std::vector<TensorMap::Found>> TensorMap::find(const safetensors::Checkpoint &checkpoint) {
   std::vector<Found> list;
   for (ExpectedTensor &expected : expectedTensors(model)) {
     const safetensors::Tensor *tensor = nullptr;
@@ -178,7 +181,11 @@ Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
     }
     list.push_back({std::move(expected), tensor, at});
   }
-  QUERN_TRY(refuseOthers(checkpoint));
+  return list;
+}
+
+uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkpoint checkpoint) {
+  std::map<uint32_t, uint64_t> elements; // of matrices, by type
   uint32_t own = assembly.addPart(folder, std::move(vectors)), first = own + 1; // the checkpoint's files follow
   for (safetensors::Checkpoint::Part &part : std::move(checkpoint).takeParts())
     assembly.addPart(part.path, std::move(part.mapping));
@@ -186,15 +193,21 @@ Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
     const auto &[name, dims] = expected;
     if (dims.size() == 1)
       assembly.addTensor(name, kF32, dims, own, assembly.part(own).subspan(at, 4 * dims[0]));
-    if (dims.size() == 2 && tensor)
-      assembly.addTensor(name, *floatType(tensor->dtype), dims, first + tensor->part, tensor->data);
-    if (dims.size() == 2 && !tensor) {
-      uint32_t part = assembly.addPart(folder, std::move(blocks[at].bytes));
-      assembly.addTensor(name, blocks[at].typeId, dims, part, assembly.part(part));
-    }
+    if (dims.size() != 2)
+      continue;
+    uint32_t type = tensor ? *floatType(tensor->dtype) : blocks[at].typeId;
+    uint32_t part = tensor ? first + tensor->part : assembly.addPart(folder, std::move(blocks[at].bytes));
+    assembly.addTensor(name, type, dims, part, tensor ? tensor->data : assembly.part(part));
+    elements[type] += dims[0] * dims[1];
   }
-  const Found &embedding = list.front();
-  return embedding.tensor ? *floatType(embedding.tensor->dtype) : blocks[embedding.at].typeId;
+  return std::ranges::max_element(elements, {}, [](const auto &entry) { return entry.second; })->first;
+}
+
+Result<uint32_t> TensorMap::add(safetensors::Checkpoint checkpoint) {
+  model.attentionBias = model.architecture == "qwen2" || checkpoint.find("model.layers.0.self_attn.q_proj.bias");
+  QUERN_ASSIGN(std::vector<Found> list, find(checkpoint));
+  QUERN_TRY(refuseOthers(checkpoint));
+  return assemble(list, std::move(checkpoint));
 }
 
 Result<uint32_t> import::addTensors(gguf::Assembly &assembly, const std::string &folder,

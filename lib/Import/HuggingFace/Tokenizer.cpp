@@ -80,8 +80,9 @@ Result<std::string> TokenizerFiles::readPattern() const {
   std::vector<json> parts = steps(main.value("pre_tokenizer"), "pretokenizers");
   if (parts.size() != 2 || textOf(parts[0], "type") != "Split" || textOf(parts[1], "type") != "ByteLevel")
     return main.error("the pre_tokenizer must be a 'Split' by a pattern, then 'ByteLevel'; others are not supported");
+  // Where the file leaves out `use_regex`, its readers take it as true.
   if (textOf(parts[0], "behavior") != "Isolated" || isTrue(parts[0], "invert") ||
-      isTrue(parts[1], "add_prefix_space") || isTrue(parts[1], "use_regex"))
+      field(parts[1], "add_prefix_space") != false || field(parts[1], "use_regex") != false)
     return main.error("the pre_tokenizer must isolate what its pattern matches, and neither add a space nor split "
                       "again; others are not supported");
   return textOf(field(parts[0], "pattern"), "Regex");
