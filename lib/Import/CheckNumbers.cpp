@@ -1,9 +1,9 @@
 #include "quern/Import/CheckNumbers.h"
 #include "GGUFParser.h"
+#include "quern/Support/Threads.h"
 
 #include <atomic>
 #include <cstring>
-#include <thread>
 
 using namespace quern;
 using namespace quern::import;
@@ -83,12 +83,7 @@ Status import::checkNumbers(const gguf::File &file, const SpecLookup &lookup, un
     for (size_t i; (i = next++) < tensors.size();)
       bad[i] = badRow(tensors[i], specs[i]);
   };
-  std::vector<std::thread> helpers;
-  for (unsigned i = 1; i < threads; ++i)
-    helpers.emplace_back(work);
-  work();
-  for (std::thread &helper : helpers)
-    helper.join();
+  runOnThreads(threads, [&](unsigned) { work(); });
   for (size_t i = 0; i < tensors.size(); ++i)
     if (bad[i])
       return fail(file.parts()[tensors[i].part].path + ": tensor " + gguf::quoted(tensors[i].name) + ": row " +

@@ -1,14 +1,14 @@
-// Tensors in pieces of whole rows: several threads convert them, the calling thread writes them in order. No piece is
-// begun more than a few places ahead of the writer, which bounds the memory.
+// Tensors in pieces of whole rows: several threads convert them, the calling thread writes them in order, and converts
+// those that no other has begun. No piece is begun more than a few places ahead of the writer, which bounds the memory.
 #include "quern/Quantize/QuantizeFile.h"
 
 #include "quern/Import/GGUFWriter.h"
 #include "quern/Quantize/RowConverter.h"
+#include "quern/Support/Threads.h"
 
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
-#include <thread>
 
 using namespace quern;
 using namespace quern::quantize;
@@ -39,6 +39,8 @@ public:
 
 private:
   Result<const RowConverter *> converterFor(const TensorPlan &plan);
+  /// Begins the next piece; `lock` is held but while it is converted.
+  void convertNext(std::unique_lock<std::mutex> &lock, std::vector<float> &scratch);
   void convert(Piece &piece, std::vector<float> &scratch) const;
 
   const FilePlan &plan;
@@ -98,14 +100,18 @@ void Conversion::work() {
     changed.wait(lock, [&] { return stopped || next == pieces.size() || next < written + ahead; });
     if (stopped || next == pieces.size())
       return;
-    Piece &piece = pieces[next++];
-    lock.unlock();
-    if (piece.converter)
-      convert(piece, scratch);
-    lock.lock();
-    piece.done = true;
-    changed.notify_all();
+    convertNext(lock, scratch);
   }
+}
+
+void Conversion::convertNext(std::unique_lock<std::mutex> &lock, std::vector<float> &scratch) {
+  Piece &piece = pieces[next++];
+  lock.unlock();
+  if (piece.converter)
+    convert(piece, scratch);
+  lock.lock();
+  piece.done = true;
+  changed.notify_all();
 }
 
 void Conversion::stop() {
@@ -115,18 +121,22 @@ void Conversion::stop() {
 }
 
 Status Conversion::drain(gguf::Writer &writer, const gguf::File &file, const std::function<void(double)> &progress) {
+  std::vector<float> scratch;
   for (Piece &piece : pieces) {
-    {
-      std::unique_lock lock(mutex);
-      changed.wait(lock, [&] { return piece.done; });
-    }
+    std::unique_lock lock(mutex);
+    if (&piece == pieces.data() + next) // no other thread has come to it, or there is none
+      convertNext(lock, scratch);
+    changed.wait(lock, [&] { return piece.done || stopped; });
+    if (!piece.done)
+      return fail(file.path() + ": the conversion stopped");
+    lock.unlock();
     if (piece.badRow)
       return fail(file.path() + ": tensor '" + std::string(piece.plan->tensor->name) + "': row " +
                   std::to_string(*piece.badRow) + " has a value that is infinite or no number");
     QUERN_TRY(writer.write(piece.converter ? std::span<const std::byte>(piece.out) : source(piece)));
     std::vector<std::byte>().swap(piece.out); // gives its memory back
     file.release(source(piece));
-    std::lock_guard lock(mutex);
+    lock.lock();
     ++written;
     changed.notify_all();
     if (progress)
@@ -164,13 +174,18 @@ Status quantize::writeFile(const gguf::File &file, const FilePlan &plan, const F
                      tensor.copied() ? tensor.tensor->typeId : uint32_t(tensor.to->ggufType), tensor.tensor->dims,
                      tensor.bytes});
   QUERN_ASSIGN(gguf::Writer writer, gguf::Writer::create(output, metadataFor(file, plan.fileType), infos));
-  std::vector<std::thread> workers;
-  for (unsigned i = 0; i < std::max(1u, options.threads); ++i)
-    workers.emplace_back([&] { conversion.work(); });
-  Status status = conversion.drain(writer, file, options.progress);
-  conversion.stop();
-  for (std::thread &worker : workers)
-    worker.join();
+  Status status;
+  runOnThreads(options.threads + 1, [&](unsigned thread) {
+    try {
+      if (thread > 0)
+        return conversion.work();
+      status = conversion.drain(writer, file, options.progress);
+      conversion.stop();
+    } catch (...) { // nobody shall wait for a piece of this thread
+      conversion.stop();
+      throw;
+    }
+  });
   QUERN_TRY(status);
   return writer.finish();
 }

@@ -2,21 +2,17 @@
 
 #include "BlockReader.h"
 #include "Halves.h"
+#include "quern/Support/Threads.h"
 
 #include <cstring>
-#include <thread>
 
 using namespace quern;
 using namespace quern::reference;
 
 void reference::parallelFor(int64_t count, unsigned threads, llvm::function_ref<void(int64_t, int64_t)> body) {
   int64_t shares = std::clamp<int64_t>(threads, 1, std::max<int64_t>(count, 1));
-  std::vector<std::thread> helpers;
-  for (int64_t share = 1; share < shares; ++share)
-    helpers.emplace_back([=] { body(count * share / shares, count * (share + 1) / shares); });
-  body(0, count / shares);
-  for (std::thread &helper : helpers)
-    helper.join();
+  runOnThreads(unsigned(shares),
+               [&](unsigned share) { body(count * share / shares, count * (share + 1) / shares); });
 }
 
 void Weight::decodeRow(int64_t row, float *out) const {

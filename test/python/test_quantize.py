@@ -96,6 +96,16 @@ def test_threads_do_not_change_the_bytes(quern, model, tmp_path):
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
+def test_more_threads_than_there_can_be(quern, model, tmp_path):
+    beyond = quern.start("quantize", model, "--quant", "Q8_0", "-o", tmp_path / "out.gguf", "-t", 1000000)
+    assert beyond.returncode == 2 and "not in range" in beyond.stderr
+    # 1000 stacks need 8 GiB of addresses: with 2, it goes on with those threads that start, or tells that memory is out.
+    short = quern.start("quantize", model, "--quant", "Q8_0", "-o", tmp_path / "out.gguf", "-t", 1000,
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)))
+    assert short.returncode == 0 or short.stderr == "error: out of memory\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gguf"][short.returncode:]
+
+
 def test_recipe_takes_names_before_patterns_and_keeps_the_rest(quern, model, tmp_path):
     recipe = write_json(tmp_path / "r.json", {r"blk\.[0-3]\.ffn_.*": "Q3_K", r"blk\.\d\.ffn_(up|down)\.weight": "Q5_0",
                                               "blk.0.ffn_up.weight": "IQ4_XS", "output_norm.weight": "F32",

@@ -8,6 +8,7 @@
 #include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Compile.h"
 #include "quern/Pipelines/Phases.h"
+#include "quern/Support/Threads.h"
 
 #include <filesystem>
 #include <thread>
@@ -100,6 +101,7 @@ Command cli::addCompileModel(CLI::App &root) {
   app->add_option("--dump-phases", options->dumpPhases, "Folder for the IR after each phase");
   app->add_option("--stop-after", options->stopAfter, phaseHelp());
   app->add_option("-t,--threads", options->threads, "Threads that pack weights; 0: one for each processor")
+      ->check(CLI::Range(0, kMostWorkers))
       ->capture_default_str();
   app->footer("\nExamples:\n"
               "  quern compile model.gguf -o model.quern\n"

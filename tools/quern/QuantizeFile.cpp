@@ -8,6 +8,7 @@
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Import/OpenModel.h"
 #include "quern/Quantize/QuantizeFile.h"
+#include "quern/Support/Threads.h"
 
 #include "dialects/DQ/DQ.h"
 
@@ -102,7 +103,9 @@ Command cli::addQuantizeFile(CLI::App &root) {
                   "File that describes further block formats; may be given several times")
       ->allow_extra_args(false);
   app->add_flag("--dry-run", options->dryRun, "Print each tensor's type and size, and write nothing");
-  app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor")->capture_default_str();
+  app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor")
+      ->check(CLI::Range(0, kMostWorkers))
+      ->capture_default_str();
   app->footer("\nExamples:\n"
               "  quern quantize model-bf16.gguf --quant Q5_K_M -o model-q5_k_m.gguf\n"
               "  quern quantize model-bf16.gguf --recipe recipe.json --imatrix model.imatrix -o model-mixed.gguf\n"

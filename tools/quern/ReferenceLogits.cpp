@@ -9,6 +9,7 @@
 #include "quern/Pipelines/Phases.h"
 #include "quern/Reference/Evaluator.h"
 #include "quern/Runtime/Tokenizer.h"
+#include "quern/Support/Threads.h"
 
 #include "dialects/DQ/DQ.h"
 
@@ -124,7 +125,8 @@ Command cli::addReferenceLogits(CLI::App &root) {
       ->allow_extra_args(false);
   app->add_flag("--no-fma", options->separate, "Quantize as code of targets without fused multiply-add does");
   bindCacheFlags(*app, options->keyType, options->valueType);
-  app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor");
+  app->add_option("-t,--threads", options->threads, "Threads; 0: one for each processor")
+      ->check(CLI::Range(0, kMostWorkers));
   return {app, [options]() -> Status {
             QUERN_TRY(cacheType(options->keyType, options->valueType));
             ReferenceSource source(*options);

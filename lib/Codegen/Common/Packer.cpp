@@ -2,12 +2,12 @@
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Formats/IntReader.h"
+#include "quern/Support/Threads.h"
 
 #include <atomic>
 #include <bit>
 #include <cstring>
 #include <mutex>
-#include <thread>
 
 using namespace mlir;
 using namespace quern;
@@ -291,11 +291,6 @@ Status codegen::packWeights(ModuleOp module, unsigned threads, const PackStreams
         streams.progress(double(i + 1) / double(jobs.size()));
     }
   };
-  std::vector<std::thread> pool;
-  for (unsigned t = 1; t < threads; ++t)
-    pool.emplace_back(work, false);
-  work(true);
-  for (std::thread &thread : pool)
-    thread.join();
+  runOnThreads(threads, [&](unsigned thread) { work(thread == 0); });
   return status;
 }
