@@ -137,6 +137,25 @@ struct MinimumSearch {
     }
     return sum;
   }
+
+  /// The scale and the offset of the least error for some codes; none where the determinant is not above 0.
+  struct Fit {
+    Floats scale, low, determinant;
+  };
+  /// Makes the codes and fits them.
+  Fit fit(Floats inverse, Floats low, Floats sumW, Floats sumX) {
+    Floats c{}, cc{}, xc{};
+    for (int k = 0; k < tile.group; ++k) {
+      Floats own = code[k] = codeAt(k, inverse, low), weighted = lanes(tile.weight[k]) * own;
+      c += weighted;
+      cc += weighted * own;
+      xc += weighted * lanes(tile.x[k]);
+    }
+    Floats determinant = sumW * cc - c * c;
+    Floats scale = (sumW * xc - sumX * c) / determinant, best = (cc * sumX - c * xc) / determinant;
+    Ints above = best > 0.0f;
+    return {above ? xc / cc : scale, above ? Floats{} : best, determinant};
+  }
 };
 
 void withMinimum(GroupTile &tile, int reach, const Candidates &candidates) {
@@ -157,25 +176,14 @@ void withMinimum(GroupTile &tile, int reach, const Candidates &candidates) {
   for (int i = 0; i <= candidates.last; ++i) {
     // The range stays that of the offset reached so far.
     inverse = (candidates.first + candidates.step * float(i) + search.reach) / (high - low);
-    Floats c{}, cc{}, xc{};
-    for (int k = 0; k < tile.group; ++k) {
-      Floats code = search.code[k] = search.codeAt(k, inverse, low), weighted = lanes(tile.weight[k]) * code;
-      c += weighted;
-      cc += weighted * code;
-      xc += weighted * lanes(tile.x[k]);
-    }
-    Floats determinant = sumW * cc - c * c;
-    Floats fitScale = (sumW * xc - sumX * c) / determinant, fitLow = (cc * sumX - c * xc) / determinant;
-    Ints above = fitLow > 0.0f;
-    fitScale = above ? xc / cc : fitScale;
-    fitLow = above ? Floats{} : fitLow;
-    Floats error = search.error(fitScale, fitLow);
-    Ints better = (determinant > 0.0f) & (error < best);
+    MinimumSearch::Fit fit = search.fit(inverse, low, sumW, sumX);
+    Floats error = search.error(fit.scale, fit.low);
+    Ints better = (fit.determinant > 0.0f) & (error < best);
     codeLow = better ? low : codeLow;
     codeInverse = better ? inverse : codeInverse;
     best = better ? error : best;
-    scale = better ? fitScale : scale;
-    low = better ? fitLow : low;
+    scale = better ? fit.scale : scale;
+    low = better ? fit.low : low;
   }
   lanes(tile.scale) = live ? scale : Floats{};
   lanes(tile.minimum) = live ? -low : minimum;

@@ -79,13 +79,13 @@ static std::string describeCodes(int low, int high, std::string &name, unsigned 
 }
 
 /// The smallest format of blocks of 32, one scale each, that keeps differences of `low` to `high`.
-static Result<dq::FormatAttr> chooseFormat(MLIRContext *context, int low, int high, bool half) {
+static Result<dq::FormatAttr> chooseFormat(MLIRContext *context, int64_t low, int64_t high, bool half) {
   if (low < -128 || high > 127)
     return fail("integers less zero points go from " + std::to_string(low) + " to " + std::to_string(high) +
                 ", but must fit a signed byte");
   std::string name, codes;
   unsigned bytes = 0, scaleBytes = half ? 2 : 4;
-  codes = describeCodes(low, high, name, bytes);
+  codes = describeCodes(int(low), int(high), name, bytes);
   for (size_t at; (at = codes.find("SCALE")) != std::string::npos;)
     codes.replace(at, 5, std::to_string(scaleBytes));
   std::string kind = half ? "f16" : "f32";
@@ -121,6 +121,8 @@ static std::vector<char> encode(const formats::FormatSpec &spec, const QuantGrid
 Result<QuantWeight> transforms::toQuantWeight(RankedTensorType type, ArrayRef<int16_t> values) {
   if (type.getRank() != 2 || !type.hasStaticShape())
     return fail("only matrices of static shape are converted");
+  if (values.empty())
+    return fail("a matrix without elements is no weight");
   int64_t n = type.getDimSize(0), k = type.getDimSize(1);
   auto quantized = cast<quant::QuantizedType>(type.getElementType());
   if (!quantized.getExpressedType().isF32())
@@ -128,12 +130,20 @@ Result<QuantWeight> transforms::toQuantWeight(RankedTensorType type, ArrayRef<in
   QUERN_ASSIGN(QuantGrid grid, QuantGrid::get(quantized, n, k));
   if (k % kBlock != 0 || grid.columns % kBlock != 0)
     return fail("scales and rows must span multiples of 32 along the last dimension");
-  std::vector<int16_t> differences(values.begin(), values.end());
-  for (size_t i = 0; i < differences.size(); ++i)
-    differences[i] = int16_t(differences[i] - grid.zeros[grid.at(int64_t(i) / k, int64_t(i) % k)]);
-  auto [low, high] = std::minmax_element(differences.begin(), differences.end());
+  for (int64_t zero : grid.zeros)
+    if (zero < INT16_MIN || zero > INT16_MAX)
+      return fail("the zero point " + std::to_string(zero) + " is far from all bytes");
+  auto difference = [&](size_t i) { return values[i] - grid.zeros[grid.at(int64_t(i) / k, int64_t(i) % k)]; };
+  int64_t low = difference(0), high = low;
+  for (size_t i = 1; i < values.size(); ++i) {
+    low = std::min(low, difference(i));
+    high = std::max(high, difference(i));
+  }
   bool half = std::ranges::all_of(grid.scales, [](float s) { return halfToFloat(floatToHalf(s)) == s; });
-  QUERN_ASSIGN(dq::FormatAttr format, chooseFormat(type.getContext(), *low, *high, half));
+  QUERN_ASSIGN(dq::FormatAttr format, chooseFormat(type.getContext(), low, high, half));
+  std::vector<int16_t> differences;
+  for (size_t i = 0; i < values.size(); ++i)
+    differences.push_back(int16_t(difference(i)));
   return QuantWeight{dq::BlockType::get(type.getContext(), format),
                      encode(format.getSpec(), grid, n, k, differences)};
 }

@@ -55,3 +55,23 @@ func.func @wide() -> tensor<1x32xf32> {
   %f = quant.dcast %q : tensor<1x32x!quant.uniform<i16:f32, 0.5>> to tensor<1x32xf32>
   return %f : tensor<1x32xf32>
 }
+
+// -----
+
+func.func @empty() -> tensor<0x64xf32> {
+  %c = arith.constant dense<> : tensor<0x64xi8>
+  %q = quant.scast %c : tensor<0x64xi8> to tensor<0x64x!quant.uniform<i8:f32, 0.5>>
+  // expected-error@+1 {{cannot become a weight: a matrix without elements is no weight}}
+  %f = quant.dcast %q : tensor<0x64x!quant.uniform<i8:f32, 0.5>> to tensor<0x64xf32>
+  return %f : tensor<0x64xf32>
+}
+
+// -----
+
+func.func @far_zero_point() -> tensor<1x32xf32> {
+  %c = arith.constant dense<1> : tensor<1x32xi8>
+  %q = quant.scast %c : tensor<1x32xi8> to tensor<1x32x!quant.uniform<i8:f32, 0.5:65536>>
+  // expected-error@+1 {{cannot become a weight: the zero point 65536 is far from all bytes}}
+  %f = quant.dcast %q : tensor<1x32x!quant.uniform<i8:f32, 0.5:65536>> to tensor<1x32xf32>
+  return %f : tensor<1x32xf32>
+}
