@@ -61,7 +61,7 @@ typedef struct quern_model_options {
   int32_t verify_weights;      /* nonzero: check the hash of the weights while opening */
   quern_progress progress;     /* called while weights are read or verified, in bytes; may be NULL */
   void *progress_user;
-  const char *cache_type;      /* how keys and values are kept: NULL or "f16"; "q8_0": half the memory, see docs/numerics.md */
+  const char *cache_type;      /* of keys and values: NULL or "f16"; "q8_0": half the memory, see docs/numerics.md */
 } quern_model_options;
 
 QUERN_API void quern_model_options_init(quern_model_options *options);
@@ -117,8 +117,8 @@ QUERN_API quern_status quern_model_output(const quern_model *model, size_t index
 /* 1 for a model that is a graph of named tensors; sessions, text and sampling are for language models (0). */
 QUERN_API int quern_model_is_graph(const quern_model *model);
 
-/* One computation of a graph at a time: set the inputs, run, read the outputs; then again with others. Numbers of inputs
- * and outputs are those of quern_model_input and quern_model_output. */
+/* One computation of a graph at a time: set the inputs, run, read the outputs; then again with others. Numbers of
+ * inputs and outputs are those of quern_model_input and quern_model_output. */
 QUERN_API quern_status quern_request_create(quern_model *model, quern_request **request);
 QUERN_API void quern_request_close(quern_request *request);
 
@@ -127,12 +127,14 @@ QUERN_API quern_status quern_request_set_input(quern_request *request, size_t in
                                                const int64_t *shape, size_t rank);
 /* The caller's buffer for an output, of `bytes` bytes; NULL (as at first): the request keeps the output itself. */
 QUERN_API quern_status quern_request_set_output(quern_request *request, size_t index, void *data, uint64_t bytes);
-/* The shape that an output will have with the inputs set so far; -1 where only running can tell. */
+/* The shape that an output will have with the inputs set so far; -1 where it depends on an input that is not set yet,
+ * or where only running can tell. */
 QUERN_API quern_status quern_request_expected_shape(const quern_request *request, size_t index, int64_t *shape,
                                                     size_t rank);
 /* QUERN_BUFFER_TOO_SMALL: it has run, all shapes are told, and outputs that had room are there. */
 QUERN_API quern_status quern_request_run(quern_request *request);
-/* The last run's output; valid until the next one. */
+/* The last run's output; valid until the next one. QUERN_INVALID_ARGUMENT until a run has come to its end, and after
+ * one that failed otherwise than by QUERN_BUFFER_TOO_SMALL; of an output that had too little room, `data` is NULL. */
 QUERN_API quern_status quern_request_output(const quern_request *request, size_t index, const void **data,
                                             const int64_t **shape, size_t *rank);
 
@@ -145,7 +147,7 @@ QUERN_API quern_status quern_request_output(const quern_request *request, size_t
 QUERN_API quern_status quern_model_probe(quern_model *model, const char *name, int64_t rounds, uint64_t *work);
 
 /* Until quern_model_profile_stop, steps run code that also tells when each kernel is done; logits are the same. The
- * nanoseconds of kernel call i, summed over these steps, are those of record i of the op table in the section `plan`. */
+ * nanoseconds of kernel call i, summed over these steps, are those of record i of the op table in section `plan`. */
 QUERN_API quern_status quern_model_profile_start(quern_model *model);
 QUERN_API quern_status quern_model_profile_stop(quern_model *model, uint64_t *nanoseconds, size_t capacity,
                                                 size_t *count);
@@ -164,15 +166,15 @@ QUERN_API const int32_t *quern_session_tokens(const quern_session *session);
 /* Forgets all tokens from position `length` on. The logits are gone until the next token. */
 QUERN_API quern_status quern_session_truncate(quern_session *session, int64_t length);
 
-/* `progress` is called after each chunk of a prompt, in tokens. NULL: none. When it stops a prompt, the chunks done stay
- * in the session. */
+/* `progress` is called after each chunk of a prompt, in tokens. NULL: none. When it stops a prompt, the chunks done
+ * stay in the session. */
 QUERN_API quern_status quern_session_set_progress(quern_session *session, quern_progress progress, void *user);
 
 /* Appends `count` >= 1 tokens, in chunks. The logits after the last one are kept. */
 QUERN_API quern_status quern_prefill(quern_session *session, const int32_t *tokens, size_t count);
 
-/* Receives logits of `rows` consecutive tokens, [rows, vocabulary] row-major, the first being token `first` of the call.
- * The memory is valid during the call only. Returns 0 to go on, else the work stops. */
+/* Receives logits of `rows` consecutive tokens, [rows, vocabulary] row-major, the first being token `first` of the
+ * call. The memory is valid during the call only. Returns 0 to go on, else the work stops. */
 typedef int (*quern_logits_callback)(void *user, size_t first, size_t rows, const float *logits, size_t vocabulary);
 
 /* As quern_prefill, and hands on the logits of all tokens from index `first` of `tokens` on, in order. */

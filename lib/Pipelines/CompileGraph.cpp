@@ -124,7 +124,9 @@ Result<bool> GraphCompilation::compile() {
   if (stop)
     return false;
   for (const codegen::Target &target : codegen::cpuTargets()) {
-    if (!options.targets.empty() && std::ranges::find(options.targets, target.name) == options.targets.end())
+    // Graphs have no dot products of bf16 pairs: code for them would be that of another target again.
+    bool named = std::ranges::find(options.targets, target.name) != options.targets.end();
+    if (options.targets.empty() ? target.bfloatDot : !named)
       continue;
     QUERN_ASSIGN(bool whole, emitTarget(target));
     if (!whole)

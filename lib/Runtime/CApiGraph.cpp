@@ -70,12 +70,11 @@ quern_status quern_request_output(const quern_request *request, size_t index, co
                                   size_t *rank) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(request && data && shape && rank, "an argument"));
-    if (index >= request->impl->model().manifest().outputs.size())
-      return fault(QUERN_INVALID_ARGUMENT, "there is no output " + std::to_string(index));
-    const Request::Output &output = request->impl->output(index);
-    *data = output.data;
-    *shape = output.shape.data();
-    *rank = output.shape.size();
+    auto output = request->impl->output(index);
+    QUERN_CHECK(output);
+    *data = (*output)->data;
+    *shape = (*output)->shape.data();
+    *rank = (*output)->shape.size();
     return {};
   });
 }

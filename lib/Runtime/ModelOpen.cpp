@@ -1,6 +1,6 @@
 // Opening: everything that can be wrong with a package is found here, before any of its code runs.
 #include "Model.h"
-#include "Request.h"
+#include "quern/Runtime/ElementBytes.h"
 
 #include <algorithm>
 #include <system_error>
@@ -32,28 +32,35 @@ tl::unexpected<Fault> Model::broken(const std::string &what) const {
   return fault(QUERN_BAD_PACKAGE, parts.source + ": " + what);
 }
 
+/// What the package says, before any of its code is chosen.
+static Outcome<ModelParts> readParts(const package::PackageReader &reader, const std::string &path) {
+  ModelParts parts;
+  parts.source = path;
+  for (const char *name : {package::kManifest, package::kWeights})
+    TRY_OR_FAULT(reader.require(name));
+  parts.manifestText = textOf(reader.find(package::kManifest));
+  parts.templateText = textOf(reader.find(package::kTemplate));
+  parts.weights = reader.find(package::kWeights)->bytes;
+  auto manifest = parseManifest(parts.manifestText, path);
+  TRY_OR_FAULT(manifest);
+  parts.manifest = *std::move(manifest);
+  if (parts.manifest.model.kind == "graph") {
+    parts.stepName = "graph";
+  } else {
+    TRY_OR_FAULT(reader.require(package::kTokenizer));
+    parts.tokenizerTables = reader.find(package::kTokenizer)->bytes;
+  }
+  return parts;
+}
+
 Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const ModelOptions &options) {
   if (::access(path.c_str(), R_OK) != 0)
     return fault(QUERN_IO_ERROR, path + ": cannot be opened: " + std::strerror(errno));
   auto opened = package::PackageReader::open(path);
   TRY_OR_FAULT(opened);
-  ModelParts parts;
-  parts.source = path;
-  for (const char *name : {package::kManifest, package::kWeights})
-    TRY_OR_FAULT(opened->require(name));
-  parts.manifestText = textOf(opened->find(package::kManifest));
-  parts.templateText = textOf(opened->find(package::kTemplate));
-  parts.weights = opened->find(package::kWeights)->bytes;
-  auto manifest = parseManifest(parts.manifestText, path);
-  TRY_OR_FAULT(manifest);
-  parts.manifest = *std::move(manifest);
-  bool isGraph = parts.manifest.model.kind == "graph";
-  if (isGraph) {
-    parts.stepName = "graph";
-  } else {
-    TRY_OR_FAULT(opened->require(package::kTokenizer));
-    parts.tokenizerTables = opened->find(package::kTokenizer)->bytes;
-  }
+  auto read = readParts(*opened, path);
+  TRY_OR_FAULT(read);
+  ModelParts parts = *std::move(read);
 
   CpuFeatures cpu = CpuFeatures::detect();
   cpu.mask(options.masked);

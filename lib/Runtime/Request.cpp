@@ -1,16 +1,10 @@
 #include "Request.h"
 
+#include "quern/Runtime/ElementBytes.h"
+
 #include <cstring>
 
 namespace quern::runtime {
-
-size_t elementBytes(const std::string &type) {
-  static const std::map<std::string, size_t> sizes = {{"bool", 1}, {"u8", 1},  {"i8", 1},   {"u16", 2}, {"i16", 2},
-                                                      {"f16", 2},  {"bf16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
-                                                      {"u64", 8},  {"i64", 8},  {"f64", 8}};
-  auto found = sizes.find(type);
-  return found == sizes.end() ? 0 : found->second;
-}
 
 Request::Request(Model &model)
     : owner(model), inputs(model.manifest().inputs.size()), rooms(model.manifest().outputs.size()),
@@ -83,6 +77,7 @@ Outcome<std::vector<int64_t>> Request::sizes() const {
 Outcome<void> Request::run() {
   const Manifest &manifest = owner.manifest();
   std::vector<void *> buffers;
+  hasRun = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].set)
       return fault(QUERN_INVALID_ARGUMENT, "input '" + manifest.inputs[i].name + "' was not given");
@@ -120,7 +115,16 @@ Outcome<void> Request::takeOutputs() {
     if (output.data && output.bytes > 0)
       std::memcpy(const_cast<void *>(output.data), results[i].data, output.bytes);
   }
+  hasRun = true;
   return outcome;
+}
+
+Outcome<const Request::Output *> Request::output(size_t index) const {
+  if (index >= outputs.size())
+    return fault(QUERN_INVALID_ARGUMENT, "there is no output " + std::to_string(index));
+  if (!hasRun)
+    return fault(QUERN_INVALID_ARGUMENT, "there are no outputs: the request has not run, or its last run failed");
+  return &outputs[index];
 }
 
 } // namespace quern::runtime

@@ -10,9 +10,6 @@
 
 namespace quern::runtime {
 
-/// Bytes of one element of a manifest's type; 0 if the type has no fixed size that we know.
-size_t elementBytes(const std::string &type);
-
 class Request {
 public:
   /// Fails if the model is no graph. The model must outlive the request.
@@ -29,7 +26,8 @@ public:
     const void *data = nullptr; ///< the caller's buffer, or the request's memory
     uint64_t bytes = 0;
   };
-  const Output &output(size_t index) const { return outputs[index]; }
+  /// Fails until a run has made it.
+  Outcome<const Output *> output(size_t index) const;
   Model &model() const { return owner; }
   /// The sizes that the inputs set so far give, in the manifest's order; -1: not known yet.
   Outcome<std::vector<int64_t>> sizes() const;
@@ -53,6 +51,7 @@ private:
   std::vector<Output> outputs;
   std::vector<std::vector<std::byte>> own; ///< memory of outputs without a caller's buffer
   std::vector<QuernResult> results;
+  bool hasRun = false; ///< the last run came to its end
 };
 
 } // namespace quern::runtime

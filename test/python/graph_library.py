@@ -66,11 +66,18 @@ class Graph:
         self.call("quern_request_set_output", self.request, ctypes.c_size_t(index),
                   ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(array.nbytes))
 
-    def output(self, index):
+    def stored(self, index):
+        """Address and shape of an output."""
         data, shape, rank = ctypes.c_void_p(), ctypes.POINTER(ctypes.c_int64)(), ctypes.c_size_t()
         self.call("quern_request_output", self.request, ctypes.c_size_t(index), ctypes.byref(data), ctypes.byref(shape),
                   ctypes.byref(rank))
-        sizes, dtype = [shape[d] for d in range(rank.value)], np.dtype(DTYPES[self.outputs[index][1]])
+        return data, [shape[d] for d in range(rank.value)]
+
+    def output_shape(self, index):
+        return self.stored(index)[1]
+
+    def output(self, index):
+        (data, sizes), dtype = self.stored(index), np.dtype(DTYPES[self.outputs[index][1]])
         size = int(np.prod(sizes, dtype=np.int64)) * dtype.itemsize
         return np.frombuffer(ctypes.string_at(data, size) if size else b"", dtype).reshape(sizes)
 

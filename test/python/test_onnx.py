@@ -50,6 +50,10 @@ def test_shapes_are_asked_for_and_told_and_the_callers_buffer_is_filled(layer, l
     package, weights = layer
     graph = Graph(library, package)
     x = np.ones((3, 40), np.float32)
+    assert graph.expected_shape(0) == [-1, 24]
+    with pytest.raises(Failure, match="the request has not run, or its last run failed") as early:
+        graph.output(0)
+    assert early.value.status == INVALID_ARGUMENT
     graph.set_input(0, x)
     assert graph.expected_shape(0) == [3, 24]
     y = np.zeros((3, 24), np.float32)
@@ -60,12 +64,17 @@ def test_shapes_are_asked_for_and_told_and_the_callers_buffer_is_filled(layer, l
     with pytest.raises(Failure, match=r"output 'y' of the shape \[3, 24\] needs 288 bytes, its buffer has 192") as small:
         graph.call("quern_request_run", graph.request)
     assert small.value.status == BUFFER_TOO_SMALL
+    assert graph.output_shape(0) == [3, 24]  # it has run
     with pytest.raises(Failure, match=r"input 'x' has the shape \[3, 41\], but the model wants \[rows, 40\]"):
         graph(np.ones((3, 41), np.float32))
     graph.close()
 
 
-def test_a_graph_is_no_language_model_and_the_other_way_round(layer, tiny_package, library):
+def test_a_graph_is_no_language_model_and_the_other_way_round(quern, layer, tiny_package, library):
+    assert "is a graph of tensors and takes no prompt; give its inputs: --inputs NAME=FILE.npy" in \
+        quern.fails("run", layer[0], "-p", "hi")
+    assert "is a language model; --inputs and --outputs are for graphs, give it a prompt: -p TEXT" in \
+        quern.fails("run", tiny_package, "--inputs", "x=x.npy")
     with pytest.raises(Failure, match="is a language model; use sessions") as refused:
         Graph(library, tiny_package)
     assert refused.value.status == UNSUPPORTED
@@ -84,6 +93,9 @@ def test_run_reads_and_writes_npy_files(quern, layer, tmp_path):
     assert "holds f64, but input 'x' is f32" in quern.fails("run", package, "--inputs", f"x={tmp_path}/x64.npy")
     assert "the model has no input 'q'; it has x" in quern.fails("run", package, "--inputs", f"q={tmp_path}/x.npy")
     assert "input 'x' is missing" in quern.fails("run", package, "--outputs", f"y={tmp_path}/y.npy")
+    (tmp_path / "a=b").mkdir()
+    np.save(tmp_path / "a=b" / "x.npy", x)
+    assert "y: f32 [2, 24]" in quern.run("run", package, "--inputs", f"x={tmp_path}/a=b/x.npy")
     (tmp_path / "cut.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-4])
     assert "holds 316 bytes of elements, its shape asks for 320" in \
         quern.fails("run", package, "--inputs", f"x={tmp_path}/cut.npy")
@@ -98,6 +110,8 @@ def test_shapes_that_depend_on_data(quern, library, tmp_path):
     assert (graph(np.array(6), np.array([2, -1]))[0] == np.arange(6).reshape(2, 3)).all()
     with pytest.raises(Failure, match="node 'the_Reshape' .Reshape.: the new shape has another number of elements"):
         graph(np.array(7), np.array([2, -1]))
+    with pytest.raises(Failure, match="the request has not run, or its last run failed"):
+        graph.output_shape(0)
     assert (graph(np.array(4), np.array([4, 1]))[0] == np.arange(4).reshape(4, 1)).all()  # and it goes on
     graph.close()
 
@@ -173,5 +187,7 @@ def test_errors_name_the_file_and_the_node(quern, tmp_path):
 def test_inspect_shows_a_graphs_package(quern, layer):
     manifest = json.loads(quern.run("inspect", layer[0], "--json"))["manifest"]
     assert manifest["model"] == {"kind": "graph", "name": "test", "parameters": 984}
+    code = [entry["target"] for entry in manifest["code"]]
+    assert "x86-64-v2" in code and "x86-64-avx512bf16" not in code  # graphs have no products of bf16 pairs
     assert manifest["inputs"] == [{"name": "x", "type": "f32", "shape": ["rows", 40]}]
     assert "rows" in quern.run("inspect", layer[0], "--verify")

@@ -1,5 +1,6 @@
 #include "Npy.h"
 #include "Common.h"
+#include "quern/Runtime/ElementBytes.h"
 #include "quern/Support/AtomicFile.h"
 
 #include <cctype>
@@ -11,22 +12,13 @@ using namespace quern::cli;
 namespace {
 struct NpyType {
   const char *ours, *numpy;
-  uint64_t bytes;
 };
 } // namespace
 
-static constexpr NpyType kTypes[] = {{"f32", "<f4", 4}, {"f64", "<f8", 8}, {"f16", "<f2", 2}, {"i8", "|i1", 1},
-                                     {"u8", "|u1", 1},  {"i16", "<i2", 2}, {"u16", "<u2", 2}, {"i32", "<i4", 4},
-                                     {"u32", "<u4", 4}, {"i64", "<i8", 8}, {"u64", "<u8", 8}, {"bool", "|b1", 1},
-                                     {"bf16", "<u2", 2}};
+static constexpr NpyType kTypes[] = {{"f32", "<f4"}, {"f64", "<f8"}, {"f16", "<f2"}, {"i8", "|i1"},  {"u8", "|u1"},
+                                     {"i16", "<i2"}, {"u16", "<u2"}, {"i32", "<i4"}, {"u32", "<u4"}, {"i64", "<i8"},
+                                     {"u64", "<u8"}, {"bool", "|b1"}, {"bf16", "<u2"}};
 static constexpr char kMagic[] = "\x93NUMPY";
-
-uint64_t cli::npyElementBytes(const std::string &type) {
-  for (const NpyType &known : kTypes)
-    if (type == known.ours)
-      return known.bytes;
-  return 0;
-}
 
 /// The text after 'key': in the header, without spaces.
 static std::string_view after(std::string_view header, const std::string &key) {
@@ -74,18 +66,16 @@ Result<NpyArray> cli::readNpy(const std::string &path) {
     return wrong("the header is cut off");
   std::string_view header(text.data() + start, length), type = after(header, "descr");
   NpyArray array;
-  uint64_t bytes = 0;
   for (const NpyType &known : kTypes)
-    if (array.type.empty() && type.starts_with("'" + std::string(known.numpy) + "'")) {
+    if (array.type.empty() && type.starts_with("'" + std::string(known.numpy) + "'"))
       array.type = known.ours;
-      bytes = known.bytes;
-    }
   if (array.type.empty())
     return wrong("has elements of a type that is not supported: " + std::string(type.substr(0, type.find(','))));
   if (!after(header, "fortran_order").starts_with("False"))
     return wrong("is in column-major order; save numpy.ascontiguousarray of it");
   if (!parseShape(after(header, "shape"), array.shape))
     return wrong("the header names no shape");
+  uint64_t bytes = elementBytes(array.type);
   for (int64_t size : array.shape)
     if (__builtin_mul_overflow(bytes, uint64_t(size), &bytes))
       return wrong("its shape is larger than any file");

@@ -23,9 +23,6 @@ Result<NpyArray> readNpy(const std::string &path);
 Status writeNpy(const std::string &path, const std::string &type, const std::vector<int64_t> &shape, const void *data,
                 uint64_t bytes);
 
-/// Bytes of an element; 0 for a type that .npy files do not have.
-uint64_t npyElementBytes(const std::string &type);
-
 } // namespace quern::cli
 
 #endif // QUERN_TOOLS_NPY_H

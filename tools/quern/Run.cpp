@@ -124,15 +124,26 @@ static Result<std::optional<std::string>> findPrompt(const RunOptions &options) 
   return std::optional(std::string{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()});
 }
 
+/// Prompts are for language models, tensors for graphs.
+static Status checkFlags(const RunOptions &options, const api::Model &model) {
+  bool isGraph = quern_model_is_graph(model.get());
+  if (isGraph && (options.prompt || !options.promptFile.empty()))
+    return fail("'" + options.model.path + "' is a graph of tensors and takes no prompt; give its inputs: --inputs "
+                "NAME=FILE.npy");
+  if (!isGraph && (!options.files.inputs.empty() || !options.files.outputs.empty()))
+    return fail("'" + options.model.path + "' is a language model; --inputs and --outputs are for graphs, give it a "
+                "prompt: -p TEXT");
+  return {};
+}
+
 static Status run(const RunOptions &options) {
-  if (!options.files.inputs.empty() || !options.files.outputs.empty()) {
-    QUERN_ASSIGN(api::Model graph, openModel(options.model));
-    return runGraph(graph, options.files);
-  }
+  QUERN_ASSIGN(api::Model model, openModel(options.model));
+  QUERN_TRY(checkFlags(options, model));
+  if (quern_model_is_graph(model.get()))
+    return runGraph(model, options.files);
   QUERN_ASSIGN(std::optional<std::string> prompt, findPrompt(options));
   if (!prompt && options.raw)
     return fail("--raw needs a prompt: give one with -p or --file");
-  QUERN_ASSIGN(api::Model model, openModel(options.model));
   QUERN_ASSIGN(api::Session session, lift(model.session(options.context)));
   quern_sampler_options sampling = samplerOptions(options, model);
   QUERN_ASSIGN(api::Sampler sampler, lift(model.sampler(sampling)));
