@@ -1,7 +1,7 @@
 """Writes small ONNX models, as far as the tests need: protobuf by hand, so that no package is needed."""
 import numpy as np
 
-TYPES = {"float32": 1, "int64": 7, "bool": 9, "float64": 11}
+TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11, "uint64": 13}
 
 
 def varint(value):
@@ -27,10 +27,11 @@ def value_info(name, dtype, shape):
     return field(1, name) + field(2, field(1, field(1, TYPES[dtype]) + field(2, dims)))
 
 
-def node(operator, inputs, outputs, **integers):
+def node(operator, inputs, outputs, domain="", **integers):
     attributes = b"".join(field(5, field(1, key) + field(3, value) + field(20, 2)) for key, value in integers.items())
     return (b"".join(field(1, name) for name in inputs) + b"".join(field(2, name) for name in outputs) +
-            field(3, f"the_{operator}") + field(4, operator) + attributes)
+            field(3, f"the_{operator}") + field(4, operator) + attributes +
+            field(7, domain))
 
 
 def tensor(name, array):

@@ -1,6 +1,8 @@
 // Conversions between element types.
 #include "Node.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace quern;
 using namespace quern::import;
@@ -18,7 +20,11 @@ static Value floatToInteger(const Scalars &s, Value x, Type type, bool isUnsigne
   Value greatest = bound(isUnsigned ? APInt::getMaxValue(bits) : APInt::getSignedMaxValue(bits));
   Value isNumber = s.make<arith::CmpFOp>(arith::CmpFPredicate::ORD, x, x);
   Value clamped = s.select(isNumber, s.min(s.max(x, least), greatest), s.constant(x.getType(), 0));
-  return isUnsigned ? s.make<arith::FPToUIOp>(type, clamped) : s.make<arith::FPToSIOp>(type, clamped);
+  Value inside = isUnsigned ? s.make<arith::FPToUIOp>(type, clamped) : s.make<arith::FPToSIOp>(type, clamped);
+  // The greatest integer may be no number of x's type; the power of two above it is one.
+  Value above = s.constant(x.getType(), std::ldexp(1.0, int(isUnsigned ? bits : bits - 1)));
+  Value most = s.integer(type, isUnsigned ? -1 : APInt::getSignedMaxValue(bits).getSExtValue());
+  return s.select(s.lessOrEqual(above, x), most, inside);
 }
 
 Value Emitter::convertScalar(const Scalars &s, Value x, int32_t from, int32_t to) {

@@ -46,6 +46,8 @@ Status GraphCheck::missing(const onnx::NodeProto &user, const std::string &name)
 Status GraphCheck::checkNode(const onnx::NodeProto &node) {
   if (node.op_type().empty())
     return file.wrong("node '" + node.name() + "'", "names no operator");
+  if (node.output_size() == 0)
+    return file.wrong("node " + describeNode(node), "makes nothing; a node has at least one output");
   for (const std::string &input : node.input()) // an empty name: an optional input that is left out
     if (!input.empty() && !made.contains(input))
       return missing(node, input);

@@ -13,9 +13,6 @@ using namespace quern::import;
 using ScalarBody = Value (*)(const Scalars &, ValueRange);
 using TypeTest = bool (*)(int32_t);
 
-static bool isNumber(int32_t type) { return isFloat(type) || isInteger(type); }
-static bool isBool(int32_t type) { return type == kBool; }
-
 /// Checks that all inputs have one type that `fits`.
 static Result<std::vector<Tensor>> sameInputs(Node &node, TypeTest fits) {
   QUERN_ASSIGN(std::vector<Tensor> inputs, node.allInputs());
@@ -44,7 +41,7 @@ template <TypeTest fits, ScalarBody body> static Status importComparison(Node &n
 
 /// Folds all inputs from the left.
 template <ScalarBody body> static Status importVariadic(Node &node) {
-  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumeric));
   return node.finish(node.e.elementwise(inputs, inputs[0].type, [](const Scalars &s, ValueRange v) {
     Value all = v[0];
     for (Value next : v.drop_front())
@@ -53,6 +50,7 @@ template <ScalarBody body> static Status importVariadic(Node &node) {
   }));
 }
 
+template <typename Op> static Value both(const Scalars &s, ValueRange v) { return s.make<Op>(v[0], v[1]); }
 static Value addBody(const Scalars &s, ValueRange v) { return s.add(v[0], v[1]); }
 static Value minBody(const Scalars &s, ValueRange v) { return s.min(v[0], v[1]); }
 static Value maxBody(const Scalars &s, ValueRange v) { return s.max(v[0], v[1]); }
@@ -70,11 +68,11 @@ static Status importMean(Node &node) {
 /// Add, Sub, Mul and Div: sizes that are followed through the graph stay followed.
 template <ScalarBody body, OpFoldResult (Emitter::*fold)(OpFoldResult, OpFoldResult)>
 static Status importArithmetic(Node &node) {
-  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumeric));
   if (inputs.size() != 2)
     return node.wrong("needs two inputs");
   Tensor &x = inputs[0], &y = inputs[1];
-  bool followed = x.elements && y.elements && x.type == kI64 && !x.elements->empty() &&
+  bool followed = x.elements && y.elements && x.type == kI64 && !x.elements->empty() && !y.elements->empty() &&
                   (x.elements->size() == y.elements->size() || y.elements->size() == 1 || x.elements->size() == 1);
   if (!followed)
     return node.finish(node.e.elementwise(inputs, x.type, body));
@@ -88,7 +86,7 @@ static Status importArithmetic(Node &node) {
 
 /// Sizes are not negative, so rounding down and towards zero are the same; anything else is computed at run time.
 static Status importDiv(Node &node) {
-  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumeric));
   auto positive = [](const Tensor &tensor) {
     return tensor.elements && llvm::all_of(*tensor.elements, [](OpFoldResult element) {
              return getConstantIntValue(element).value_or(0) > 0;
@@ -96,7 +94,7 @@ static Status importDiv(Node &node) {
   };
   if (inputs.size() == 2 && positive(inputs[0]) && positive(inputs[1]))
     return importArithmetic<[](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }, &Emitter::div>(node);
-  return importBinary<isNumber, [](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }>(node);
+  return importBinary<isNumeric, [](const Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }>(node);
 }
 
 /// x - trunc(x / y) * y without rounding, by long division in binary: y is doubled as far as it goes into |x|, then
@@ -137,7 +135,7 @@ static Value floatRemainder(const Scalars &s, Value x, Value y) {
 
 /// Mod: the divisor's sign; with fmod the dividend's.
 static Status importMod(Node &node) {
-  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumeric));
   bool likeC = node.integer("fmod", 0) != 0;
   if (inputs.size() != 2)
     return node.wrong("needs two inputs");
@@ -185,7 +183,7 @@ static Status importWhere(Node &node) {
 
 static Status importClip(Node &node) {
   QUERN_ASSIGN(Tensor x, node.input(0));
-  if (!isNumber(x.type))
+  if (!isNumeric(x.type))
     return node.wrongType(x.type);
   std::vector<Tensor> inputs;
   llvm::SmallVector<bool> isLeast;
@@ -211,23 +209,30 @@ static Status importClip(Node &node) {
 }
 
 static Status importPRelu(Node &node) {
-  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumber));
+  QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumeric));
   return node.finish(node.e.elementwise(inputs, inputs[0].type, [](const Scalars &s, ValueRange v) {
     return s.select(s.less(v[0], s.constant(v[0].getType(), 0)), s.mul(v[0], v[1]), v[0]);
   }));
 }
 
-/// Integers to the power of integers, by squaring: six steps reach any exponent that does not overflow.
-static Value integerPower(const Scalars &s, Value x, Value exponent) {
-  Type type = x.getType();
-  Value out = s.integer(type, 1), rest = exponent, one = s.integer(rest.getType(), 1);
-  for (int bit = 0; bit < 6; ++bit) {
+/// Integers to the power of integers, by squaring, modulo 2^bits as products of integers are. A negative exponent gives
+/// 1 / x^|exponent| without its fraction: 0 but for x = 1 and -1, whose powers do not depend on the exponent's sign.
+static Value integerPower(const Scalars &s, Value x, bool isSigned, Value exponent) {
+  Type type = x.getType(), counter = exponent.getType();
+  Value unit = s.integer(type, 1), one = s.integer(counter, 1), none = s.integer(counter, 0);
+  Value out = unit, square = x, rest = exponent;
+  for (unsigned bit = 0; bit < counter.getIntOrFloatBitWidth(); ++bit) {
     Value odd = s.equal(s.make<arith::AndIOp>(rest, one), one);
-    out = s.select(odd, s.mul(out, x), out);
-    x = s.mul(x, x);
+    out = s.select(odd, s.mul(out, square), out);
+    square = s.mul(square, square);
     rest = s.make<arith::ShRUIOp>(rest, one);
   }
-  return out;
+  if (s.isUnsigned)
+    return out;
+  Value isUnit = s.equal(x, unit);
+  if (isSigned)
+    isUnit = s.make<arith::OrIOp>(isUnit, s.equal(x, s.integer(type, -1)));
+  return s.select(s.make<arith::OrIOp>(isUnit, s.lessOrEqual(none, exponent)), out, s.integer(type, 0));
 }
 
 static Status importPow(Node &node) {
@@ -236,11 +241,11 @@ static Status importPow(Node &node) {
     return node.wrong("needs two inputs");
   int32_t type = inputs[0].type;
   if (isInteger(type) && isInteger(inputs[1].type))
-    return node.finish(node.e.elementwise(inputs, type, [](const Scalars &s, ValueRange v) {
-      return integerPower(s, v[0], v[1]);
+    return node.finish(node.e.elementwise(inputs, type, [&](const Scalars &s, ValueRange v) {
+      return integerPower(s, v[0], !isUnsigned(type), v[1]);
     }));
   for (int32_t each : {type, inputs[1].type})
-    if (!isNumber(each) || each == kF64)
+    if (!isNumeric(each) || each == kF64)
       return node.wrongType(each);
   std::vector<Tensor> floats = {node.e.convert(inputs[0], kF32), node.e.convert(inputs[1], kF32)};
   auto power = node.e.elementwise(floats, kF32, [](const Scalars &s, ValueRange v) {
@@ -264,20 +269,18 @@ void import::addElementwise(Operators &operators) {
   operators["Clip"] = importClip;
   operators["Where"] = importWhere;
   operators["BitShift"] = importBitShift;
-  operators["And"] = importBinary<isBool, [](const Scalars &s, ValueRange v) { return s.make<arith::AndIOp>(v[0], v[1]); }>;
-  operators["Or"] = importBinary<isBool, [](const Scalars &s, ValueRange v) { return s.make<arith::OrIOp>(v[0], v[1]); }>;
-  operators["Xor"] = importBinary<isBool, [](const Scalars &s, ValueRange v) { return s.make<arith::XOrIOp>(v[0], v[1]); }>;
-  operators["BitwiseAnd"] =
-      importBinary<isInteger, [](const Scalars &s, ValueRange v) { return s.make<arith::AndIOp>(v[0], v[1]); }>;
-  operators["BitwiseOr"] =
-      importBinary<isInteger, [](const Scalars &s, ValueRange v) { return s.make<arith::OrIOp>(v[0], v[1]); }>;
-  operators["BitwiseXor"] =
-      importBinary<isInteger, [](const Scalars &s, ValueRange v) { return s.make<arith::XOrIOp>(v[0], v[1]); }>;
-  operators["Equal"] = importComparison<isComputable, [](const Scalars &s, ValueRange v) { return s.equal(v[0], v[1]); }>;
-  operators["Less"] = importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.less(v[0], v[1]); }>;
+  operators["And"] = importBinary<isBoolean, both<arith::AndIOp>>;
+  operators["Or"] = importBinary<isBoolean, both<arith::OrIOp>>;
+  operators["Xor"] = importBinary<isBoolean, both<arith::XOrIOp>>;
+  operators["BitwiseAnd"] = importBinary<isInteger, both<arith::AndIOp>>;
+  operators["BitwiseOr"] = importBinary<isInteger, both<arith::OrIOp>>;
+  operators["BitwiseXor"] = importBinary<isInteger, both<arith::XOrIOp>>;
+  operators["Equal"] =
+      importComparison<isComputable, [](const Scalars &s, ValueRange v) { return s.equal(v[0], v[1]); }>;
+  operators["Less"] = importComparison<isNumeric, [](const Scalars &s, ValueRange v) { return s.less(v[0], v[1]); }>;
   operators["LessOrEqual"] =
-      importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.lessOrEqual(v[0], v[1]); }>;
-  operators["Greater"] = importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.less(v[1], v[0]); }>;
+      importComparison<isNumeric, [](const Scalars &s, ValueRange v) { return s.lessOrEqual(v[0], v[1]); }>;
+  operators["Greater"] = importComparison<isNumeric, [](const Scalars &s, ValueRange v) { return s.less(v[1], v[0]); }>;
   operators["GreaterOrEqual"] =
-      importComparison<isNumber, [](const Scalars &s, ValueRange v) { return s.lessOrEqual(v[1], v[0]); }>;
+      importComparison<isNumeric, [](const Scalars &s, ValueRange v) { return s.lessOrEqual(v[1], v[0]); }>;
 }

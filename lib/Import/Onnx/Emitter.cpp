@@ -225,6 +225,10 @@ Tensor Emitter::filled(const Dims &dims, int32_t type, double value) {
   return compute(dims, type, [&](const Scalars &s, ValueRange) { return s.constant(computeType(type), value); });
 }
 
+Result<Tensor> Emitter::broadcastTo(Tensor x, const Dims &dims) {
+  return elementwise({filled(dims, x.type, 0), x}, x.type, [](const Scalars &, ValueRange v) { return v[1]; });
+}
+
 /// Halves are folded in f32.
 static int32_t foldType(int32_t type) { return type == kF16 || type == kBF16 ? int32_t(kF32) : type; }
 
@@ -276,9 +280,11 @@ Tensor Emitter::reshape(Tensor x, const Dims &dims) {
   Tensor out{Value(), x.type, dims, {}};
   if (x.elements && dims.size() <= 1)
     out.elements = x.elements;
+  for (OpFoldResult size : dims)
+    if (!llvm::is_contained(x.dims, size))
+      check(arith::CmpIPredicate::sge, size, index(0), "the new shape has a negative size");
   OpFoldResult before = product(x.dims), after = product(dims);
-  if (!getConstantIntValue(before) || !getConstantIntValue(after))
-    check(arith::CmpIPredicate::eq, before, after, "the new shape has another number of elements");
+  check(arith::CmpIPredicate::eq, before, after, "the new shape has another number of elements");
   Value vector = flatten(x);
   auto flat = RankedTensorType::get({getConstantIntValue(after).value_or(ShapedType::kDynamic)}, elementType(x.type));
   if (vector.getType() != flat)

@@ -1,8 +1,8 @@
 // Builds the computation of a graph from a few general forms: an element-by-element function with broadcasting, a
 // function of indices, a reduction, and changes of shape. Operators are written in terms of these.
 //
-// Shapes are kept as fold results: a number where it is known, else the index value that computes it. Two sizes that are
-// the same value are known to be equal, which is what makes broadcasting of dynamic shapes cheap.
+// Shapes are kept as fold results: a number where it is known, else the index value that computes it. Two sizes that
+// are the same value are known to be equal, which is what makes broadcasting of dynamic shapes cheap.
 #ifndef QUERN_LIB_IMPORT_ONNX_EMITTER_H
 #define QUERN_LIB_IMPORT_ONNX_EMITTER_H
 
@@ -29,6 +29,8 @@ enum OnnxTypeId : int32_t {
 bool isFloat(int32_t type);
 bool isUnsigned(int32_t type); ///< bool is not
 bool isInteger(int32_t type);  ///< bool is not
+bool isNumeric(int32_t type);  ///< a float or an integer
+bool isBoolean(int32_t type);
 /// Whether compiled code can compute with elements of this type.
 bool isComputable(int32_t type);
 
@@ -61,6 +63,7 @@ struct Scalars {
   mlir::Value div(mlir::Value x, mlir::Value y) const;
   /// Integers: has the dividend's sign; by 0 it is 0.
   mlir::Value rem(mlir::Value x, mlir::Value y) const;
+  mlir::Value abs(mlir::Value x) const; ///< the least integer stays what it is
   mlir::Value min(mlir::Value x, mlir::Value y) const; ///< NaN wins
   mlir::Value max(mlir::Value x, mlir::Value y) const;
   mlir::Value less(mlir::Value x, mlir::Value y) const;
@@ -94,6 +97,7 @@ public:
   /// `condition` compares x with y, signed.
   mlir::OpFoldResult select(mlir::arith::CmpIPredicate condition, mlir::OpFoldResult x, mlir::OpFoldResult y,
                             mlir::OpFoldResult yes, mlir::OpFoldResult no);
+  /// Of sizes that are not negative; the greatest number where it is not below 2^63.
   mlir::OpFoldResult product(llvm::ArrayRef<mlir::OpFoldResult> sizes);
 
   // Tensors.
@@ -106,6 +110,8 @@ public:
 
   /// The shape that all shapes broadcast to. Fails with a sentence where known sizes do not fit.
   Result<Dims> broadcast(llvm::ArrayRef<Dims> shapes);
+  /// x copied to a shape that its own broadcasts to; fails where known sizes do not fit.
+  Result<Tensor> broadcastTo(Tensor x, const Dims &dims);
   /// One call of `body` for each element of the broadcast inputs. Halves reach the body as f32; what it returns is
   /// rounded to `type` if that is a half.
   Result<Tensor> elementwise(llvm::ArrayRef<Tensor> inputs, int32_t type, Body body);
@@ -140,12 +146,14 @@ public:
   mlir::Value load(const Scalars &s, mlir::Value tensor, mlir::ValueRange indices);
   /// Stops the run with `message` where `condition` is false.
   void check(mlir::OpBuilder &builder, mlir::Value condition, const std::string &message);
+  /// The same for a comparison; one that is known to be false becomes `failure`.
   void check(mlir::arith::CmpIPredicate predicate, mlir::OpFoldResult x, mlir::OpFoldResult y,
              const std::string &message);
 
   mlir::OpBuilder b;
   mlir::Location loc;
   std::string node; ///< for messages of `check`
+  std::optional<std::string> failure; ///< the first check that can only fail; what was emitted after it may be invalid
 
 private:
   mlir::Value empty(const Dims &dims, int32_t type);

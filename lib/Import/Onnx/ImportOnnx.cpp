@@ -49,8 +49,8 @@ std::vector<std::string> import::onnxOperators() {
 }
 
 static std::string qualifiedName(const onnx::NodeProto &node) {
-  bool standard = node.domain().empty() || node.domain() == "ai.onnx";
-  return standard ? node.op_type() : node.domain() + "." + node.op_type();
+  std::string domain = domainName(node.domain());
+  return domain.empty() ? node.op_type() : domain + "." + node.op_type();
 }
 
 /// Adds the nodes of a graph and of the graphs in its nodes' attributes.
@@ -190,7 +190,8 @@ Result<Tensor> GraphImporter::constant(const onnx::TensorProto &proto) {
   for (int64_t size : proto.dims())
     tensor.dims.push_back(emitter.index(size));
   unsigned index = function.getNumArguments();
-  if (failed(function.insertArgument(index, emitter.tensorType(tensor.dims, tensor.type), {}, locationOf(proto.name()))))
+  if (failed(
+          function.insertArgument(index, emitter.tensorType(tensor.dims, tensor.type), {}, locationOf(proto.name()))))
     return file.wrong("tensor '" + proto.name() + "'", "cannot become an argument");
   tensor.value = function.getArgument(index);
   graph.weights.push_back(&proto);
@@ -215,6 +216,7 @@ Status GraphImporter::importNode(const onnx::NodeProto &proto) {
   Node node(file, proto, emitter, values, *this);
   QUERN_TRY(checkInputs(node));
   QUERN_TRY(operatorTable().lookup(qualifiedName(proto))(node));
+  QUERN_TRY(node.checked());
   for (const std::string &output : proto.output())
     if (!output.empty() && !values.contains(output))
       return node.wrong("its output '" + output + "' is not supported");

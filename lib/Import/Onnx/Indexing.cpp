@@ -39,6 +39,13 @@ static Result<Dims> sliceSizes(Node &node, int i, const char *attribute, const c
   return node.sizes(i, what);
 }
 
+/// The step of a slice, kept small enough that sums of it and a size do not wrap.
+/// No axis that holds elements is longer.
+static OpFoldResult boundedStep(Emitter &e, OpFoldResult step) {
+  constexpr int64_t kLongest = int64_t(1) << 62;
+  return e.max(e.min(step, e.index(kLongest)), e.index(-kLongest));
+}
+
 /// A start or an end is counted from the end if negative, and kept within the axis: for a negative step from -1 to
 /// size - 1, else from 0 to size. A dynamic step counts as unknown, so both are computed.
 static OpFoldResult clampTo(Emitter &e, OpFoldResult at, OpFoldResult size, OpFoldResult step, bool isStart) {
@@ -73,7 +80,7 @@ static Status importSlice(Node &node) {
     QUERN_ASSIGN(int64_t axis, node.axis(axes[i], x.rank()));
     if (isConstantIntValue(steps[i], 0))
       return node.wrong("has a step of 0");
-    OpFoldResult size = x.dims[axis], step = steps[i], zero = e.index(0);
+    OpFoldResult size = x.dims[axis], step = boundedStep(e, steps[i]), zero = e.index(0);
     if (!getConstantIntValue(step))
       e.check(Predicate::ne, step, zero, "has a step of 0");
     begin[axis] = clampTo(e, starts[i], size, step, true);
@@ -84,7 +91,8 @@ static Status importSlice(Node &node) {
                                    e.max(e.sub(zero, step), e.index(1)));
     OpFoldResult forwards = e.div(e.add(distance, e.sub(step, e.index(1))), e.max(step, e.index(1)));
     OpFoldResult count = e.select(Predicate::slt, step, zero, backwards, forwards);
-    dims[axis] = e.max(count, zero);
+    // An empty axis has no element to begin with, though a negative step begins at 0.
+    dims[axis] = e.max(e.min(count, size), zero);
     stride[axis] = step;
   }
   if (x.elements && x.rank() == 1 && getConstantIntValue(dims[0]) && getConstantIntValue(begin[0]) &&
@@ -110,6 +118,8 @@ static Result<Dims> splitSizes(Node &node, OpFoldResult size) {
   if (node.has(1))
     return node.sizes(1, "the sizes of the parts");
   int64_t count = node.integer("num_outputs", node.outputs());
+  if (count != node.outputs())
+    return node.wrong("has " + std::to_string(count) + " parts, but " + std::to_string(node.outputs()) + " outputs");
   OpFoldResult each = node.e.div(node.e.add(size, node.e.index(count - 1)), node.e.index(count));
   for (int64_t i = 0; i < count; ++i)
     parts.push_back(i + 1 < count ? each : node.e.sub(size, node.e.mul(each, node.e.index(count - 1))));
@@ -124,23 +134,22 @@ static Status importSplit(Node &node) {
   if (int(parts.size()) != node.outputs())
     return node.wrong("has " + std::to_string(parts.size()) + " parts, but " + std::to_string(node.outputs()) +
                       " outputs");
+  Dims offsets;
   OpFoldResult total = e.index(0);
+  for (OpFoldResult part : parts) {
+    e.check(Predicate::sge, part, e.index(0), "has a part of negative size");
+    offsets.push_back(total);
+    total = e.add(total, part);
+    e.check(Predicate::sge, total, e.index(0), "its parts do not add up to the axis"); // the sum wrapped
+  }
+  e.check(Predicate::eq, total, x.dims[axis], "its parts do not add up to the axis");
+  QUERN_TRY(node.checked());
   Dims starts(x.dims.size(), e.index(0)), steps(x.dims.size(), e.index(1)), dims(x.dims);
   for (auto [i, part] : llvm::enumerate(parts)) {
-    if (getConstantIntValue(part).value_or(0) < 0)
-      return node.wrong("has a part of negative size");
-    if (!getConstantIntValue(part))
-      e.check(Predicate::sge, part, e.index(0), "has a part of negative size");
-    starts[axis] = total;
+    starts[axis] = offsets[i];
     dims[axis] = part;
     node.set(int(i), strided(e, x, starts, steps, dims));
-    total = e.add(total, part);
   }
-  std::optional<int64_t> all = getConstantIntValue(total), size = getConstantIntValue(x.dims[axis]);
-  if (all && size && *all != *size)
-    return node.wrong("its parts have " + std::to_string(*all) + " elements, the axis " + std::to_string(*size));
-  if (!all || !size)
-    e.check(Predicate::eq, total, x.dims[axis], "its parts do not add up to the axis");
   return {};
 }
 
@@ -257,12 +266,12 @@ static Status importTile(Node &node) {
   Dims dims;
   llvm::SmallVector<Value> sizes;
   for (auto [size, repeat] : llvm::zip(x.dims, repeats)) {
-    if (getConstantIntValue(repeat).value_or(0) < 0)
-      return node.wrong("has a negative repeat");
     e.check(Predicate::sge, repeat, e.index(0), "has a negative repeat");
-    dims.push_back(e.mul(size, repeat));
+    dims.push_back(e.product({size, repeat}));
+    e.check(Predicate::ne, dims.back(), e.index(INT64_MAX), "a repeat makes its axis longer than any machine holds");
     sizes.push_back(e.toValue(size));
   }
+  QUERN_TRY(node.checked());
   Value source = e.valueOf(x);
   node.set(0, e.compute(dims, x.type, [&](const Scalars &s, ValueRange at) {
     llvm::SmallVector<Value> from;

@@ -5,18 +5,13 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::import;
 
-static bool multiplies(int32_t type) { return isFloat(type) || isInteger(type); }
-
 /// The tensor with the leading sizes `batch` in front of its last two, copied where it is broadcast.
 static Result<Tensor> withBatch(Emitter &e, Tensor x, const Dims &batch) {
   Dims wanted(batch);
   wanted.append(x.dims.end() - 2, x.dims.end());
   if (x.dims == wanted)
     return x;
-  Tensor filled = e.compute(wanted, x.type, [&](const Scalars &s, ValueRange) {
-    return s.constant(e.computeType(x.type), 0);
-  });
-  return e.elementwise({filled, x}, x.type, [](const Scalars &, ValueRange v) { return v[1]; });
+  return e.broadcastTo(x, wanted);
 }
 
 Result<Tensor> Emitter::multiply(Tensor x, Tensor y) {
@@ -43,7 +38,7 @@ Result<Tensor> Emitter::multiply(Tensor x, Tensor y) {
 static Status importMatMul(Node &node) {
   QUERN_ASSIGN(Tensor x, node.input(0));
   QUERN_ASSIGN(Tensor y, node.input(1));
-  if (!multiplies(x.type) || x.type != y.type)
+  if (!isNumeric(x.type) || x.type != y.type)
     return node.wrongType(x.type);
   return node.finish(node.e.multiply(x, y));
 }
@@ -53,7 +48,7 @@ static Status importGemm(Node &node) {
   Emitter &e = node.e;
   QUERN_ASSIGN(Tensor x, node.input(0));
   QUERN_ASSIGN(Tensor y, node.input(1));
-  if (!multiplies(x.type) || x.type != y.type)
+  if (!isNumeric(x.type) || x.type != y.type)
     return node.wrongType(x.type);
   if (x.rank() != 2 || y.rank() != 2)
     return node.wrong("needs two matrices");

@@ -49,6 +49,12 @@ void Node::set(int i, Tensor tensor) {
     values[proto.output(i)] = std::move(tensor);
 }
 
+Status Node::checked() const {
+  if (e.failure)
+    return wrong(*e.failure);
+  return {};
+}
+
 Status Node::finish(Result<Tensor> tensor) {
   if (!tensor)
     return wrong(tensor.error().message);

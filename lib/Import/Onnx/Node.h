@@ -40,6 +40,8 @@ public:
   bool wants(int i) const { return i < proto.output_size() && !proto.output(i).empty(); }
   /// Output i becomes this tensor.
   void set(int i, Tensor tensor);
+  /// Fails if a check that was emitted for this node can only fail.
+  Status checked() const;
   /// For importers that make their only output.
   Status finish(Result<Tensor> tensor);
 

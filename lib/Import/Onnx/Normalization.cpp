@@ -83,7 +83,8 @@ static Normalized normalize(Emitter &e, Tensor x, ArrayRef<bool> reduced, double
   return out;
 }
 
-/// LayerNormalization, and RMSNormalization, which neither centers nor shifts. Statistics are computed in f32.
+/// LayerNormalization, and RMSNormalization, which neither centers nor shifts. Statistics are computed in f32, those of
+/// f64 in f64, whatever stash_type says.
 static Status importLayerNorm(Node &node) {
   Emitter &e = node.e;
   QUERN_ASSIGN(Tensor x, node.input(0));

@@ -48,9 +48,11 @@ std::string import::describeNode(const onnx::NodeProto &node) {
   return "'" + name + "' (" + node.op_type() + ")";
 }
 
+std::string import::domainName(const std::string &domain) { return domain == "ai.onnx" ? "" : domain; }
+
 int64_t OnnxFile::opset(const std::string &domain) const {
   for (const onnx::OperatorSetIdProto &set : message->opset_import())
-    if (set.domain() == domain || (domain.empty() && set.domain() == "ai.onnx"))
+    if (domainName(set.domain()) == domainName(domain))
       return set.version();
   return 0;
 }

@@ -10,8 +10,6 @@ using namespace quern::import;
 
 using Predicate = arith::CmpIPredicate;
 
-static bool isNumber(int32_t type) { return isFloat(type) || isInteger(type); }
-
 static llvm::SmallVector<Value> replaced(ValueRange indices, int64_t axis, Value with) {
   llvm::SmallVector<Value> out(indices);
   out[size_t(axis)] = with;
@@ -42,7 +40,7 @@ static Tensor extremum(Emitter &e, Tensor x, int64_t axis, bool greatest, bool l
 
 static Status importArg(Node &node) {
   QUERN_ASSIGN(Tensor x, node.input(0));
-  if (!isNumber(x.type))
+  if (!isNumeric(x.type))
     return node.wrongType(x.type);
   QUERN_ASSIGN(int64_t axis, node.axis(node.integer("axis", 0), x.rank()));
   Tensor out = extremum(node.e, x, axis, node.op() == "ArgMax", node.integer("select_last_index", 0) != 0);
@@ -124,7 +122,7 @@ static Tensor places(Emitter &e, Tensor x, int64_t axis, OpFoldResult k, bool la
 static Status importTopK(Node &node) {
   Emitter &e = node.e;
   QUERN_ASSIGN(Tensor x, node.input(0));
-  if (!isNumber(x.type))
+  if (!isNumeric(x.type))
     return node.wrongType(x.type);
   QUERN_ASSIGN(int64_t axis, node.axis(node.integer("axis", -1), x.rank()));
   Dims k = {e.index(node.integer("k", 0))};
@@ -156,7 +154,7 @@ static Status importCumulative(Node &node) {
   Emitter &e = node.e;
   QUERN_ASSIGN(Tensor x, node.input(0));
   QUERN_ASSIGN(Dims axes, node.sizes(1, "the axis"));
-  if (!isNumber(x.type))
+  if (!isNumeric(x.type))
     return node.wrongType(x.type);
   if (axes.size() != 1 || x.rank() == 0)
     return node.wrong("needs one axis of a tensor that has axes");

@@ -56,7 +56,7 @@ static Tensor mapWith(Emitter &e, Tensor x, int32_t type, Value (*body)(const Sc
 static Status reduceWith(Node &node, Start start, const Reduction &how) {
   Emitter &e = node.e;
   QUERN_ASSIGN(Tensor x, node.input(0));
-  bool fits = how.transcendental ? isFloat(x.type) && x.type != kF64 : isFloat(x.type) || isInteger(x.type);
+  bool fits = how.transcendental ? isFloat(x.type) && x.type != kF64 : isNumeric(x.type);
   bool extremum = start == Start::Least || start == Start::Greatest;
   if (!fits && !(x.type == kBool && extremum))
     return node.wrongType(x.type);
@@ -78,12 +78,7 @@ static Value times(const Scalars &s, Value x, Value sum) { return s.mul(x, sum);
 static Value least(const Scalars &s, Value x, Value sum) { return s.min(x, sum); }
 static Value greatest(const Scalars &s, Value x, Value sum) { return s.max(x, sum); }
 static Value square(const Scalars &s, Value x) { return s.mul(x, x); }
-static Value magnitude(const Scalars &s, Value x) {
-  if (isa<FloatType>(x.getType()))
-    return s.make<math::AbsFOp>(x);
-  Value zero = s.integer(x.getType(), 0);
-  return s.isUnsigned ? x : s.select(s.less(x, zero), s.sub(zero, x), x);
-}
+static Value magnitude(const Scalars &s, Value x) { return s.abs(x); }
 static Value squareRoot(const Scalars &s, Value x) { return s.make<math::SqrtOp>(x); }
 static Value logarithm(const Scalars &s, Value x) { return s.make<math::LogOp>(x); }
 
@@ -126,7 +121,8 @@ static Status importLogSumExp(Node &node) {
     Value finite = s.less(size, s.constant(size.getType(), INFINITY));
     return s.select(finite, v[0], s.constant(size.getType(), 0));
   });
-  Tensor powers = *e.elementwise({x, top}, kF32, [](const Scalars &s, ValueRange v) { return s.exp(s.sub(v[0], v[1])); });
+  Tensor powers =
+      *e.elementwise({x, top}, kF32, [](const Scalars &s, ValueRange v) { return s.exp(s.sub(v[0], v[1])); });
   Tensor sum = e.reduce(powers, reduced, true, startOf(e, Start::Zero, kF32),
                         [](const Scalars &s, ValueRange v) { return s.add(v[0], v[1]); });
   Tensor out = *e.elementwise({sum, top}, kF32, [](const Scalars &s, ValueRange v) {

@@ -10,7 +10,9 @@ bool import::isUnsigned(int32_t type) { return type == kU8 || type == kU16 || ty
 bool import::isInteger(int32_t type) {
   return isUnsigned(type) || type == kI8 || type == kI16 || type == kI32 || type == kI64;
 }
-bool import::isComputable(int32_t type) { return isFloat(type) || isInteger(type) || type == kBool; }
+bool import::isNumeric(int32_t type) { return isFloat(type) || isInteger(type); }
+bool import::isBoolean(int32_t type) { return type == kBool; }
+bool import::isComputable(int32_t type) { return isNumeric(type) || isBoolean(type); }
 
 static bool isFloatType(Value x) { return isa<FloatType>(x.getType()); }
 
@@ -24,9 +26,15 @@ Value Scalars::integer(Type type, int64_t value) const {
   return make<arith::ConstantOp>(
       IntegerAttr::get(type, APInt(bits, uint64_t(value), /*isSigned=*/true, /*implicitTrunc=*/true)));
 }
-Value Scalars::add(Value x, Value y) const { return isFloatType(x) ? make<arith::AddFOp>(x, y) : make<arith::AddIOp>(x, y); }
-Value Scalars::sub(Value x, Value y) const { return isFloatType(x) ? make<arith::SubFOp>(x, y) : make<arith::SubIOp>(x, y); }
-Value Scalars::mul(Value x, Value y) const { return isFloatType(x) ? make<arith::MulFOp>(x, y) : make<arith::MulIOp>(x, y); }
+Value Scalars::add(Value x, Value y) const {
+  return isFloatType(x) ? make<arith::AddFOp>(x, y) : make<arith::AddIOp>(x, y);
+}
+Value Scalars::sub(Value x, Value y) const {
+  return isFloatType(x) ? make<arith::SubFOp>(x, y) : make<arith::SubIOp>(x, y);
+}
+Value Scalars::mul(Value x, Value y) const {
+  return isFloatType(x) ? make<arith::MulFOp>(x, y) : make<arith::MulIOp>(x, y);
+}
 
 Value Scalars::div(Value x, Value y) const {
   if (isFloatType(x))
@@ -42,6 +50,13 @@ Value Scalars::div(Value x, Value y) const {
 }
 
 Value Scalars::rem(Value x, Value y) const { return sub(x, mul(div(x, y), y)); }
+
+Value Scalars::abs(Value x) const {
+  if (isFloatType(x))
+    return make<math::AbsFOp>(x);
+  Value zero = integer(x.getType(), 0);
+  return isUnsigned ? x : select(less(x, zero), sub(zero, x), x);
+}
 
 Value Scalars::min(Value x, Value y) const {
   if (isFloatType(x))

@@ -32,18 +32,11 @@ static Status importReshape(Node &node) {
       wanted[i] = e.select(Predicate::eq, wanted[i], e.index(0), x.dims[i], wanted[i]);
   OpFoldResult others = e.index(1), all = e.product(x.dims);
   for (OpFoldResult size : wanted)
-    others = e.mul(others, e.select(Predicate::eq, size, e.index(-1), e.index(1), size));
+    others = e.product({others, e.select(Predicate::eq, size, e.index(-1), e.index(1), size)});
   // An empty tensor may have any size where -1 stands; 0 is what fits.
   OpFoldResult rest = e.div(all, e.max(others, e.index(1)));
   for (OpFoldResult &size : wanted)
     size = e.select(Predicate::eq, size, e.index(-1), rest, size);
-  for (OpFoldResult size : wanted)
-    if (std::optional<int64_t> known = getConstantIntValue(size); known && *known < 0)
-      return node.wrong("its new shape has the size " + std::to_string(*known));
-  std::optional<int64_t> before = getConstantIntValue(all), after = getConstantIntValue(e.product(wanted));
-  if (before && after && *before != *after)
-    return node.wrong("its new shape has " + std::to_string(*after) + " elements, the tensor " +
-                      std::to_string(*before));
   node.set(0, e.reshape(x, wanted));
   return {};
 }
@@ -128,16 +121,10 @@ static Status importSize(Node &node) {
   return {};
 }
 
-/// Fails where a size is known to be negative; others are checked when they are run.
 static Status checkSizes(Node &node, const Dims &dims) {
-  for (OpFoldResult size : dims) {
-    std::optional<int64_t> known = getConstantIntValue(size);
-    if (known && *known < 0)
-      return node.wrong("asks for the size " + std::to_string(*known));
-    if (!known)
-      node.e.check(Predicate::sge, size, node.e.index(0), "asks for a negative size");
-  }
-  return {};
+  for (OpFoldResult size : dims)
+    node.e.check(Predicate::sge, size, node.e.index(0), "asks for a negative size");
+  return node.checked();
 }
 
 static Status importExpand(Node &node) {
@@ -148,10 +135,7 @@ static Status importExpand(Node &node) {
   auto dims = e.broadcast({x.dims, wanted});
   if (!dims)
     return node.wrong(dims.error().message);
-  Tensor filled = e.compute(*dims, x.type, [&](const Scalars &s, ValueRange) {
-    return s.constant(e.computeType(x.type), 0);
-  });
-  return node.finish(e.elementwise({filled, x}, x.type, [](const Scalars &, ValueRange v) { return v[1]; }));
+  return node.finish(e.broadcastTo(x, *dims));
 }
 
 static Status importConstantOfShape(Node &node) {

@@ -62,10 +62,29 @@ OpFoldResult Emitter::select(arith::CmpIPredicate condition, OpFoldResult x, OpF
   return arith::SelectOp::create(b, loc, holds, toValue(yes), toValue(no)).getResult();
 }
 
+/// x * y of sizes that are not negative; the greatest number where that is not below 2^63.
+static OpFoldResult saturatingMul(Emitter &e, OpFoldResult x, OpFoldResult y) {
+  std::optional<int64_t> left = getConstantIntValue(x), right = getConstantIntValue(y);
+  if (left == 1 || right == 1 || left == 0 || right == 0)
+    return left == 1 || right == 0 ? y : x;
+  if (left && right) {
+    int64_t product;
+    return e.index(__builtin_mul_overflow(*left, *right, &product) ? INT64_MAX : product);
+  }
+  Type i64 = e.b.getI64Type();
+  Scalars s{e.b, e.loc};
+  auto wide = [&](OpFoldResult size) { return s.make<arith::IndexCastOp>(i64, e.toValue(size)); };
+  auto product = arith::MulUIExtendedOp::create(e.b, e.loc, wide(x), wide(y));
+  Value zero = s.integer(i64, 0);
+  Value fits = s.make<arith::AndIOp>(s.equal(product.getHigh(), zero), s.lessOrEqual(zero, product.getLow()));
+  Value bounded = s.select(fits, product.getLow(), s.integer(i64, INT64_MAX));
+  return s.make<arith::IndexCastOp>(e.b.getIndexType(), bounded);
+}
+
 OpFoldResult Emitter::product(ArrayRef<OpFoldResult> sizes) {
   OpFoldResult all = index(1);
   for (OpFoldResult size : sizes)
-    all = mul(all, size);
+    all = saturatingMul(*this, all, size);
   return all;
 }
 
@@ -76,6 +95,12 @@ void Emitter::check(OpBuilder &builder, Value condition, const std::string &mess
 void Emitter::check(arith::CmpIPredicate predicate, OpFoldResult x, OpFoldResult y, const std::string &message) {
   if (x == y && predicate == arith::CmpIPredicate::eq)
     return;
+  std::optional<int64_t> left = getConstantIntValue(x), right = getConstantIntValue(y);
+  if (left && right) {
+    if (!arith::applyCmpPredicate(predicate, APInt(64, uint64_t(*left)), APInt(64, uint64_t(*right))) && !failure)
+      failure = message + " (" + std::to_string(*left) + " and " + std::to_string(*right) + ")";
+    return;
+  }
   check(b, arith::CmpIOp::create(b, loc, predicate, toValue(x), toValue(y)), message);
 }
 

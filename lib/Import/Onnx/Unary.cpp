@@ -11,7 +11,6 @@ using namespace quern::import;
 using ScalarBody = Value (*)(const Scalars &, Value);
 using TypeTest = bool (*)(int32_t);
 
-static bool isNumber(int32_t type) { return isFloat(type) || isInteger(type); }
 /// Types whose functions are computed in f32.
 static bool isShortFloat(int32_t type) { return isFloat(type) && type != kF64; }
 
@@ -42,11 +41,7 @@ static Value softplus(const Scalars &s, Value x) {
 static Value negate(const Scalars &s, Value x) {
   return isa<FloatType>(x.getType()) ? s.make<arith::NegFOp>(x) : s.sub(s.integer(x.getType(), 0), x);
 }
-static Value absolute(const Scalars &s, Value x) {
-  if (isa<FloatType>(x.getType()))
-    return s.make<math::AbsFOp>(x);
-  return s.isUnsigned ? x : s.select(s.less(x, s.integer(x.getType(), 0)), negate(s, x), x);
-}
+static Value absolute(const Scalars &s, Value x) { return s.abs(x); }
 /// -1, 0 or 1; NaN stays one.
 static Value sign(const Scalars &s, Value x) {
   Value zero = number(s, x, 0);
@@ -73,7 +68,7 @@ static Value orBelow(const Scalars &s, Value x, Value below) { return s.select(s
 static Status importNeg(Node &node) {
   QUERN_ASSIGN(Tensor x, node.input(0));
   if (!x.elements || x.type != kI64)
-    return importUnary<isNumber, negate>(node);
+    return importUnary<isNumeric, negate>(node);
   Dims out;
   for (OpFoldResult element : *x.elements)
     out.push_back(node.e.sub(node.e.index(0), element));
@@ -168,14 +163,12 @@ static Status importIsInf(Node &node) {
   });
 }
 
-static bool isBool(int32_t type) { return type == kBool; }
-
 void import::addUnary(Operators &operators) {
   operators["Neg"] = importNeg;
-  operators["Abs"] = importUnary<isNumber, absolute>;
-  operators["Sign"] = importUnary<isNumber, sign>;
-  operators["Relu"] = importUnary<isNumber, relu>;
-  operators["Not"] = importUnary<isBool, invert>;
+  operators["Abs"] = importUnary<isNumeric, absolute>;
+  operators["Sign"] = importUnary<isNumeric, sign>;
+  operators["Relu"] = importUnary<isNumeric, relu>;
+  operators["Not"] = importUnary<isBoolean, invert>;
   operators["BitwiseNot"] = importUnary<isInteger, invert>;
   operators["Reciprocal"] = importUnary<isFloat, reciprocal>;
   operators["Softsign"] = importUnary<isFloat, softsign>;

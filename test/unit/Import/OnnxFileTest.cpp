@@ -29,6 +29,7 @@ TEST(OnnxFile, ReadsAGraph) {
   auto file = addition().read();
   ASSERT_TRUE(file) << file.error().message;
   EXPECT_EQ(file->opset(""), 21);
+  EXPECT_EQ(file->opset("ai.onnx"), 21); // the same domain
   EXPECT_EQ(file->opset("com.microsoft"), 0);
   EXPECT_EQ(describeNode(file->graph().node(0)), "'the_Add' (Add)");
   EXPECT_EQ(file->data(file->graph().initializer(0))->size(), 12u);
@@ -92,6 +93,13 @@ TEST(OnnxFile, RefusesNamesThatAreMadeTwiceOrNever) {
   model = addition();
   model.output("z", {1});
   EXPECT_EQ(refusal(model), "'folder/test.onnx': output 'z': nothing in the graph makes it");
+}
+
+TEST(OnnxFile, RefusesNodesThatMakeNothing) {
+  OnnxModel model = addition();
+  model.node("Constant", {}, {});
+  EXPECT_EQ(refusal(model),
+            "'folder/test.onnx': node 'the_Constant' (Constant): makes nothing; a node has at least one output");
 }
 
 TEST(OnnxFile, RefusesWrongDimensions) {

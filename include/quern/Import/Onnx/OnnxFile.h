@@ -31,6 +31,9 @@ const OnnxType *onnxType(int32_t id);
 /// The number of elements of a shape; fails on negative dimensions and on products beyond int64.
 Result<int64_t> countElements(std::span<const int64_t> shape);
 
+/// A domain of operators by its one name: "" for the standard operators, which files may also call "ai.onnx".
+std::string domainName(const std::string &domain);
+
 class OnnxFile {
 public:
   /// Reads and checks the file at `path`: a whole protobuf message, versions, names used once and made before they are
