@@ -163,6 +163,8 @@ def test_the_standard_domain_goes_by_two_names(graph_of):
      f"node 'the_Reshape' (Reshape): the new shape has a negative size ({LEAST} and 0)"),
     ([node("Reshape", ["x", "s"], ["y"])], {"s": numbers(2**32, 2**32)},
      f"node 'the_Reshape' (Reshape): the new shape has another number of elements (6 and {MOST})"),
+    ([node("Concat", ["x", "w"], ["y"], axis=1)], {"w": np.zeros((4, 5), np.float32)},
+     "node 'the_Concat' (Concat): its inputs have different sizes along axis 0 (4 and 2)"),
     ([node("Expand", ["x", "s"], ["y"])], {"s": numbers(-1, 3)},
      "node 'the_Expand' (Expand): asks for a negative size (-1 and 0)"),
     ([node("GatherElements", ["x", "s"], ["y"], axis=1)], {"s": numbers([0], [0], [0])},

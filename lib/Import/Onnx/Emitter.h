@@ -31,6 +31,7 @@ bool isUnsigned(int32_t type); ///< bool is not
 bool isInteger(int32_t type);  ///< bool is not
 bool isNumeric(int32_t type);  ///< a float or an integer
 bool isBoolean(int32_t type);
+int32_t foldType(int32_t type); ///< of sums of such elements: halves are folded in f32
 /// Whether compiled code can compute with elements of this type.
 bool isComputable(int32_t type);
 

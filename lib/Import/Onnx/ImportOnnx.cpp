@@ -27,6 +27,7 @@ static const Operators &operatorTable() {
     addCasts(operators);
     addShapes(operators);
     addIndexing(operators);
+    addSlices(operators);
     addReductions(operators);
     addNormalization(operators);
     addMatrices(operators);

@@ -1,4 +1,4 @@
-// Operators that choose elements: slices, concatenation, gathering.
+// Operators that choose elements: concatenation, gathering, repetition, ranges.
 #include "Node.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -11,146 +11,18 @@ using namespace quern::import;
 
 using Predicate = arith::CmpIPredicate;
 
-/// Elements start + i * step along each axis of x.
-static Tensor strided(Emitter &e, Tensor x, ArrayRef<OpFoldResult> starts, ArrayRef<OpFoldResult> steps,
-                      const Dims &dims) {
-  Value source = e.valueOf(x);
-  llvm::SmallVector<Value> start, step;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    start.push_back(e.toValue(starts[i]));
-    step.push_back(e.toValue(steps[i]));
+/// Inputs of Concat must agree but along the axis.
+static Status checkPieces(Node &node, const std::vector<Tensor> &inputs, int64_t axis) {
+  const Tensor &first = inputs[0];
+  for (const Tensor &input : inputs) {
+    if (input.type != first.type || input.rank() != first.rank())
+      return node.wrong("its inputs differ in type or rank");
+    for (int64_t i = 0; i < first.rank(); ++i)
+      if (i != axis)
+        node.e.check(Predicate::eq, input.dims[i], first.dims[i],
+                     "its inputs have different sizes along axis " + std::to_string(i));
   }
-  return e.compute(dims, x.type, [&](const Scalars &s, ValueRange indices) {
-    llvm::SmallVector<Value> at;
-    for (size_t i = 0; i < dims.size(); ++i)
-      at.push_back(s.add(start[i], s.mul(indices[i], step[i])));
-    return e.load(s, source, at);
-  });
-}
-
-/// The slices of an operator: from its inputs, or from the attributes of opset 1.
-static Result<Dims> sliceSizes(Node &node, int i, const char *attribute, const char *what) {
-  Dims out;
-  if (auto old = node.integers(attribute)) {
-    for (int64_t value : *old)
-      out.push_back(node.e.index(value));
-    return out;
-  }
-  return node.sizes(i, what);
-}
-
-/// The step of a slice, kept small enough that sums of it and a size do not wrap.
-/// No axis that holds elements is longer.
-static OpFoldResult boundedStep(Emitter &e, OpFoldResult step) {
-  constexpr int64_t kLongest = int64_t(1) << 62;
-  return e.max(e.min(step, e.index(kLongest)), e.index(-kLongest));
-}
-
-/// A start or an end is counted from the end if negative, and kept within the axis: for a negative step from -1 to
-/// size - 1, else from 0 to size. A dynamic step counts as unknown, so both are computed.
-static OpFoldResult clampTo(Emitter &e, OpFoldResult at, OpFoldResult size, OpFoldResult step, bool isStart) {
-  at = e.select(Predicate::slt, at, e.index(0), e.add(at, size), at);
-  OpFoldResult last = e.sub(size, e.index(1));
-  OpFoldResult forwards = e.max(e.min(at, size), e.index(0));
-  OpFoldResult backwards = e.max(e.min(at, last), e.index(isStart ? 0 : -1));
-  return e.select(Predicate::slt, step, e.index(0), backwards, forwards);
-}
-
-static Status importSlice(Node &node) {
-  Emitter &e = node.e;
-  QUERN_ASSIGN(Tensor x, node.input(0));
-  QUERN_ASSIGN(Dims starts, sliceSizes(node, 1, "starts", "the starts"));
-  QUERN_ASSIGN(Dims ends, sliceSizes(node, 2, "ends", "the ends"));
-  std::vector<int64_t> axes;
-  for (size_t i = 0; i < starts.size(); ++i)
-    axes.push_back(int64_t(i));
-  if (node.has(3)) {
-    QUERN_ASSIGN(axes, node.constants(3, "the axes"));
-  } else {
-    axes = node.integers("axes").value_or(axes);
-  }
-  Dims steps(starts.size(), e.index(1));
-  if (node.has(4)) {
-    QUERN_ASSIGN(steps, node.sizes(4, "the steps"));
-  }
-  if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size())
-    return node.wrong("its starts, ends, axes and steps differ in number");
-  Dims dims(x.dims), begin(x.dims.size(), e.index(0)), stride(x.dims.size(), e.index(1));
-  for (size_t i = 0; i < starts.size(); ++i) {
-    QUERN_ASSIGN(int64_t axis, node.axis(axes[i], x.rank()));
-    if (isConstantIntValue(steps[i], 0))
-      return node.wrong("has a step of 0");
-    OpFoldResult size = x.dims[axis], step = boundedStep(e, steps[i]), zero = e.index(0);
-    if (!getConstantIntValue(step))
-      e.check(Predicate::ne, step, zero, "has a step of 0");
-    begin[axis] = clampTo(e, starts[i], size, step, true);
-    OpFoldResult end = clampTo(e, ends[i], size, step, false);
-    // The number of steps, rounded up: (distance + step - sign) / step for both signs of the step.
-    OpFoldResult distance = e.sub(end, begin[axis]);
-    OpFoldResult backwards = e.div(e.sub(e.sub(zero, distance), e.add(step, e.index(1))),
-                                   e.max(e.sub(zero, step), e.index(1)));
-    OpFoldResult forwards = e.div(e.add(distance, e.sub(step, e.index(1))), e.max(step, e.index(1)));
-    OpFoldResult count = e.select(Predicate::slt, step, zero, backwards, forwards);
-    // An empty axis has no element to begin with, though a negative step begins at 0.
-    dims[axis] = e.max(e.min(count, size), zero);
-    stride[axis] = step;
-  }
-  if (x.elements && x.rank() == 1 && getConstantIntValue(dims[0]) && getConstantIntValue(begin[0]) &&
-      getConstantIntValue(stride[0])) {
-    Dims chosen;
-    for (int64_t i = 0; i < *getConstantIntValue(dims[0]); ++i)
-      chosen.push_back((*x.elements)[*getConstantIntValue(begin[0]) + i * *getConstantIntValue(stride[0])]);
-    node.set(0, e.fromElements(chosen, x.type));
-    return {};
-  }
-  node.set(0, strided(e, x, begin, stride, dims));
-  return {};
-}
-
-/// The parts of Split: given, or as equal as may be.
-static Result<Dims> splitSizes(Node &node, OpFoldResult size) {
-  Dims parts;
-  if (auto old = node.integers("split")) {
-    for (int64_t part : *old)
-      parts.push_back(node.e.index(part));
-    return parts;
-  }
-  if (node.has(1))
-    return node.sizes(1, "the sizes of the parts");
-  int64_t count = node.integer("num_outputs", node.outputs());
-  if (count != node.outputs())
-    return node.wrong("has " + std::to_string(count) + " parts, but " + std::to_string(node.outputs()) + " outputs");
-  OpFoldResult each = node.e.div(node.e.add(size, node.e.index(count - 1)), node.e.index(count));
-  for (int64_t i = 0; i < count; ++i)
-    parts.push_back(i + 1 < count ? each : node.e.sub(size, node.e.mul(each, node.e.index(count - 1))));
-  return parts;
-}
-
-static Status importSplit(Node &node) {
-  Emitter &e = node.e;
-  QUERN_ASSIGN(Tensor x, node.input(0));
-  QUERN_ASSIGN(int64_t axis, node.axis(node.integer("axis", 0), x.rank()));
-  QUERN_ASSIGN(Dims parts, splitSizes(node, x.dims[axis]));
-  if (int(parts.size()) != node.outputs())
-    return node.wrong("has " + std::to_string(parts.size()) + " parts, but " + std::to_string(node.outputs()) +
-                      " outputs");
-  Dims offsets;
-  OpFoldResult total = e.index(0);
-  for (OpFoldResult part : parts) {
-    e.check(Predicate::sge, part, e.index(0), "has a part of negative size");
-    offsets.push_back(total);
-    total = e.add(total, part);
-    e.check(Predicate::sge, total, e.index(0), "its parts do not add up to the axis"); // the sum wrapped
-  }
-  e.check(Predicate::eq, total, x.dims[axis], "its parts do not add up to the axis");
-  QUERN_TRY(node.checked());
-  Dims starts(x.dims.size(), e.index(0)), steps(x.dims.size(), e.index(1)), dims(x.dims);
-  for (auto [i, part] : llvm::enumerate(parts)) {
-    starts[axis] = offsets[i];
-    dims[axis] = part;
-    node.set(int(i), strided(e, x, starts, steps, dims));
-  }
-  return {};
+  return node.checked();
 }
 
 static Status importConcat(Node &node) {
@@ -158,26 +30,19 @@ static Status importConcat(Node &node) {
   QUERN_ASSIGN(std::vector<Tensor> inputs, node.allInputs());
   Tensor &first = inputs[0];
   QUERN_ASSIGN(int64_t axis, node.axis(node.integer("axis", 0), first.rank()));
+  QUERN_TRY(checkPieces(node, inputs, axis));
   Dims dims(first.dims), elements, offsets;
   dims[axis] = e.index(0);
   bool followed = first.rank() == 1;
   for (Tensor &input : inputs) {
-    if (input.type != first.type || input.rank() != first.rank())
-      return node.wrong("its inputs differ in type or rank");
-    for (int64_t i = 0; i < first.rank(); ++i) {
-      std::optional<int64_t> left = getConstantIntValue(input.dims[i]), right = getConstantIntValue(first.dims[i]);
-      if (i != axis && left && right && *left != *right)
-        return node.wrong("its inputs have the sizes " + std::to_string(*right) + " and " + std::to_string(*left) +
-                          " along axis " + std::to_string(i));
-      if (i != axis)
-        e.check(Predicate::eq, input.dims[i], first.dims[i], "its inputs have different sizes");
-    }
     followed &= input.elements.has_value();
     if (followed)
       elements.append(*input.elements);
     offsets.push_back(dims[axis]);
     dims[axis] = e.add(dims[axis], input.dims[axis]);
   }
+  e.check(Predicate::sge, dims[axis], e.index(0), "its inputs are together longer than any machine holds");
+  QUERN_TRY(node.checked());
   if (followed && elements.size() <= 64) {
     node.set(0, e.fromElements(elements, first.type));
     return {};
@@ -348,8 +213,6 @@ static Status importRange(Node &node) {
 }
 
 void import::addIndexing(Operators &operators) {
-  operators["Slice"] = importSlice;
-  operators["Split"] = importSplit;
   operators["Concat"] = importConcat;
   operators["Gather"] = importGather;
   operators["GatherElements"] = importGatherElements;

@@ -87,6 +87,7 @@ void addUnary(Operators &operators);
 void addCasts(Operators &operators);
 void addShapes(Operators &operators);
 void addIndexing(Operators &operators);
+void addSlices(Operators &operators);
 void addReductions(Operators &operators);
 void addNormalization(Operators &operators);
 void addMatrices(Operators &operators);

@@ -71,7 +71,8 @@ static Normalized normalize(Emitter &e, Tensor x, ArrayRef<bool> reduced, double
   Tensor difference = x;
   if (centered) {
     out.mean = e.mean(x, reduced, true);
-    difference = *e.elementwise({x, out.mean}, x.type, [](const Scalars &s, ValueRange v) { return s.sub(v[0], v[1]); });
+    difference =
+        *e.elementwise({x, out.mean}, x.type, [](const Scalars &s, ValueRange v) { return s.sub(v[0], v[1]); });
   }
   Tensor squares = *e.elementwise(difference, x.type, [](const Scalars &s, ValueRange v) { return s.mul(v[0], v[0]); });
   out.inverseDeviation = *e.elementwise(e.mean(squares, reduced, true), x.type, [&](const Scalars &s, ValueRange v) {

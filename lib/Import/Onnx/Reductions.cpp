@@ -61,7 +61,7 @@ static Status reduceWith(Node &node, Start start, const Reduction &how) {
   if (!fits && !(x.type == kBool && extremum))
     return node.wrongType(x.type);
   QUERN_ASSIGN(llvm::SmallVector<bool> reduced, reducedAxes(node, x));
-  int32_t type = x.type, wide = x.type == kF16 || x.type == kBF16 ? int32_t(kF32) : x.type;
+  int32_t type = x.type, wide = foldType(x.type);
   Tensor out = mapWith(e, x, wide, how.before);
   if (llvm::is_contained(reduced, true))
     out = e.reduce(out, reduced, node.integer("keepdims", 1) != 0, startOf(e, start, type),

@@ -12,6 +12,7 @@ bool import::isInteger(int32_t type) {
 }
 bool import::isNumeric(int32_t type) { return isFloat(type) || isInteger(type); }
 bool import::isBoolean(int32_t type) { return type == kBool; }
+int32_t import::foldType(int32_t type) { return type == kF16 || type == kBF16 ? int32_t(kF32) : type; }
 bool import::isComputable(int32_t type) { return isNumeric(type) || isBoolean(type); }
 
 static bool isFloatType(Value x) { return isa<FloatType>(x.getType()); }
