@@ -210,6 +210,8 @@ static Status importClip(Node &node) {
 
 static Status importPRelu(Node &node) {
   QUERN_ASSIGN(std::vector<Tensor> inputs, sameInputs(node, isNumeric));
+  if (inputs.size() != 2)
+    return node.wrong("needs two inputs");
   return node.finish(node.e.elementwise(inputs, inputs[0].type, [](const Scalars &s, ValueRange v) {
     return s.select(s.less(v[0], s.constant(v[0].getType(), 0)), s.mul(v[0], v[1]), v[0]);
   }));

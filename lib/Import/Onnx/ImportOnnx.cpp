@@ -101,6 +101,7 @@ private:
   Status addInput(const onnx::ValueInfoProto &input);
   Status importNode(const onnx::NodeProto &proto);
   Status checkInputs(Node &node);
+  Status checkOutput(Node &node, const std::string &name);
   Tensor inlined(const onnx::TensorProto &tensor, std::span<const std::byte> bytes);
   Status finish();
 
@@ -219,8 +220,24 @@ Status GraphImporter::importNode(const onnx::NodeProto &proto) {
   QUERN_TRY(operatorTable().lookup(qualifiedName(proto))(node));
   QUERN_TRY(node.checked());
   for (const std::string &output : proto.output())
-    if (!output.empty() && !values.contains(output))
-      return node.wrong("its output '" + output + "' is not supported");
+    if (!output.empty())
+      QUERN_TRY(checkOutput(node, output));
+  return {};
+}
+
+/// Known sizes may have multiplied or added up to nonsense.
+Status GraphImporter::checkOutput(Node &node, const std::string &name) {
+  auto made = values.find(name);
+  if (made == values.end())
+    return node.wrong("its output '" + name + "' is not supported");
+  llvm::SmallVector<int64_t> known;
+  for (OpFoldResult size : made->second.dims)
+    if (std::optional<int64_t> value = getConstantIntValue(size))
+      known.push_back(*value);
+  constexpr int64_t kMostElements = int64_t(1) << 48; // of at most 8 bytes, so that bytes can be counted
+  auto count = countElements({known.data(), known.size()});
+  if (!count || *count > kMostElements)
+    return node.wrong("its output '" + name + "' would have more elements than any machine holds");
   return {};
 }
 

@@ -22,6 +22,13 @@ Result<Tensor> Emitter::multiply(Tensor x, Tensor y) {
     x = reshape(x, {index(1), x.dims[0]});
   if (column)
     y = reshape(y, {y.dims[0], index(1)});
+  if (y.rank() == 2 && x.rank() > 2) { // one product of all rows: the right matrix need not be repeated
+    Dims dims(x.dims.begin(), x.dims.end() - 1);
+    Tensor rows = reshape(x, {product(dims), x.dims.back()});
+    if (!column)
+      dims.push_back(y.dims.back());
+    return reshape(matmul(rows, y), dims);
+  }
   Dims leftBatch(x.dims.begin(), x.dims.end() - 2), rightBatch(y.dims.begin(), y.dims.end() - 2);
   QUERN_ASSIGN(Dims batch, broadcast({leftBatch, rightBatch}));
   QUERN_ASSIGN(x, withBatch(*this, x, batch));
