@@ -127,6 +127,39 @@ def GraphEntry : Pass<"cpu-graph-entry", "::mlir::ModuleOp"> {
                            "::mlir::scf::SCFDialect"];
 }
 
+def FuseElementwise : Pass<"cpu-fuse-elementwise"> {
+  let summary = "fuse elementwise linalg ops, but not into products of matrices";
+  let description = [{
+    Upstream's patterns for fusion of `linalg.generic` ops on tensors, except where one of the two is a product of
+    matrices: it reads each element of its factors many times, and would compute it as often.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def TileMatmuls : Pass<"cpu-tile-matmuls"> {
+  let summary = "turn products of matrices on buffers into loops over tiles that stay in registers";
+  let description = [{
+    A `linalg.generic` on buffers that adds products up, `[..., m, k]` times `[..., k, n]` of f32 or f64, becomes loops
+    over tiles of 4 rows and 32 columns whose sums are carried as vectors through the loop over k. The rows and columns
+    that fill no tile stay `linalg.generic` ops. Each sum is still folded in ascending k, product and sum rounded
+    separately.
+
+    ```mlir
+    linalg.generic ... ins(%x, %y : memref<?x?xf32>, memref<?x?xf32>) outs(%out : memref<?x?xf32>)
+    // becomes
+    scf.for %column ... { scf.for %row ... {
+      %sums:4 = scf.for %k = ... iter_args(...) -> (vector<32xf32>, ...) { ... }
+      vector.store %sums#0, %out[%row, %column] ...
+    } }
+    linalg.generic ... // columns beyond the last tile
+    linalg.generic ... // rows beyond the last tile
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 def CopiesToLoops : Pass<"cpu-copies-to-loops"> {
   let summary = "turn copies of buffers into linalg ops";
   let description = [{

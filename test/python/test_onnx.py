@@ -145,6 +145,21 @@ def test_places_outside_end_the_run(quern, library, tmp_path):
     graph.close()
 
 
+@pytest.mark.parametrize("operator, inputs, error", [
+    ("MatMul", ["x", "x"], "the inner sizes of its factors differ (3 and 2)"),
+    ("PRelu", ["x"], "needs two inputs"),
+    ("Split", ["x"], "has 7 parts, but 1 outputs"),
+    ("Tile", ["x", "huge"], "its output 'y' would have more elements than any machine holds"),
+    ("CumSum", ["x", "huge"], "needs one axis of a tensor that has axes"),
+    ("Relu", ["x", "nowhere"], "uses 'nowhere', which nothing in the graph makes")])
+def test_wrong_nodes_are_refused(quern, tmp_path, operator, inputs, error):
+    model = write_model(tmp_path / "m.onnx", [("x", "float32", [2, 3])], [("y", "float32", ["a", "b"])],
+                        [node(operator, inputs, ["y"], num_outputs=7)], {"huge": np.array([1 << 40, 1 << 12])})
+    assert quern.fails("compile", model, "-o", tmp_path / "m.quern") == \
+        f"error: '{model}': node 'the_{operator}' ({operator}): {error}"
+    assert not (tmp_path / "m.quern").exists()
+
+
 def test_inspect_shows_what_a_file_holds(quern, tmp_path):
     weights = {"W": np.ones((3, 2), np.float32), "n": np.array(1)}
     model = write_model(tmp_path / "m.onnx", [("x", "float32", ["rows", 3])], [("z", "float32", ["rows", 2])],

@@ -53,7 +53,7 @@ struct ExpandMath : codegen::impl::ExpandMathBase<ExpandMath> {
 void codegen::buildGraphBuffersPipeline(OpPassManager &pm) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
-  pm.addPass(createLinalgElementwiseOpFusionPass());
+  pm.addPass(createFuseElementwise());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -65,6 +65,7 @@ void codegen::buildGraphBuffersPipeline(OpPassManager &pm) {
 
 void codegen::buildGraphLoopsPipeline(OpPassManager &pm) {
   pm.addPass(createCopiesToLoops());
+  pm.addPass(createTileMatmuls());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addPass(createGraphEntry());
   pm.addPass(memref::createExpandStridedMetadataPass());
