@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
   auto add = [&](const std::string &name, const std::string &element) {
     benchmark::RegisterBenchmark(name.c_str(), [&context, element](benchmark::State &state) {
       measure(state, context, element);
-    })->Arg(1)->Arg(4)->Arg(kFewTokens)->Arg(kManyTokens)->UseManualTime()->Unit(benchmark::kMillisecond);
+    })->Arg(1)->Arg(4)->Arg(8)->Arg(kFewTokens)->Arg(kManyTokens)->UseManualTime()->Unit(benchmark::kMillisecond);
   };
   for (dq::FormatAttr format : context.getLoadedDialect<dq::DQDialect>()->getFormats().list())
     add(format.getName().str(), "!dq.block<" + format.getName().str() + ">");

@@ -6,6 +6,7 @@
 #include "dialects/DQ/DQ.h"
 #include "quern/Codegen/ActivationLayout.h"
 
+#include <array>
 #include <bit>
 
 using namespace mlir;
@@ -13,9 +14,19 @@ using namespace quern::codegen;
 
 namespace {
 
+/// Tokens of a tile of one panel whose sums are formed together: enough to hide the latency of a product, few enough to
+/// stay in registers beside the codes of a group.
+constexpr unsigned kTokensTogether = 4;
+
 /// Where a group of 32 activations of a token lies: its codes, and its numbers as distances from `numbers`.
 struct ActGroup {
   Value codes, numbers, sums16;
+};
+
+/// What has been made of a panel's group so far: the codes of its k-lines and the scales of its pieces.
+struct Unpacked {
+  std::array<Value, 8> codes;
+  std::array<std::pair<Value, Value>, 2> scales;
 };
 
 class BlockFold {
@@ -27,6 +38,7 @@ public:
 private:
   using Supers = llvm::ArrayRef<PanelReader::Super>;
   using Readers = std::vector<PanelReader>;
+  using Groups = llvm::MutableArrayRef<Unpacked>;
 
   /// One or two elements stream, the loop over their groups unrolled, lines in ascending order; a larger tile loops over
   /// the two groups of a sub-unit, which keeps LLVM from holding the accumulators of both.
@@ -39,9 +51,9 @@ private:
   Readers readersAt(Value subunit);
   ActGroup actGroup(Value unit, Value group);
   void foldGroup(Readers &readers, ArrayRef<ActGroup> acts, Supers supers, MutableArrayRef<Value> sums);
-  llvm::SmallVector<Value> dotPiece(Readers &readers, ArrayRef<ActGroup> acts, unsigned piece);
+  llvm::SmallVector<Value> dotPiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, unsigned piece);
   Value startOfDot(const ActGroup &act, unsigned piece, unsigned chain);
-  void scalePiece(Readers &readers, ArrayRef<ActGroup> acts, Supers supers, ArrayRef<Value> dots,
+  void scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, Supers supers, ArrayRef<Value> dots,
                   MutableArrayRef<Value> sums, unsigned piece);
   Value scaledSum(const ActGroup &act, Value scale, unsigned piece);
 
@@ -52,6 +64,7 @@ private:
   Emitter &e;
   const MatmulTile &tile;
   const PanelLayout &layout;
+  Value zeroShift; ///< bits of a shift that multiplies by the zero point, where a tile has it in a register
 };
 
 } // namespace
@@ -67,11 +80,13 @@ Value BlockFold::startOfDot(const ActGroup &act, unsigned piece, unsigned chain)
   Value sum = layout.piece == 16 || chains() == 2
                   ? load32(act.sums16, kActSums16 + 4 * (layout.piece == 16 ? piece : chain), e.getI32Type())
                   : load32(act.numbers, kActSums32, e.getI32Type());
-  return e.shiftLeft(e.splat(sum, e.i32s()), std::countr_zero(layout.zero));
+  Value starts = e.splat(sum, e.i32s());
+  return zeroShift ? arith::ShLIOp::create(e, starts, zeroShift).getResult()
+                   : e.shiftLeft(starts, std::countr_zero(layout.zero));
 }
 
 /// The exact dot products of piece `piece` of a group: [(token * panels + panel) * chains + chain].
-llvm::SmallVector<Value> BlockFold::dotPiece(Readers &readers, ArrayRef<ActGroup> acts, unsigned piece) {
+llvm::SmallVector<Value> BlockFold::dotPiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, unsigned piece) {
   unsigned panels = readers.size(), lines = layout.piece / 4;
   llvm::SmallVector<Value> dots;
   for (const ActGroup &act : acts) {
@@ -85,14 +100,14 @@ llvm::SmallVector<Value> BlockFold::dotPiece(Readers &readers, ArrayRef<ActGroup
     // Four-bit lines hold k-lines j and j + 4: taken together, so that a line is read and spent at once.
     unsigned local = layout.lowBits == 4 && lines == 8 ? i / 2 + i % 2 * 4 : i;
     unsigned line = piece * lines + local, chain = chains() == 2 ? local / 4 : 0;
-    llvm::SmallVector<Value> codes;
-    for (PanelReader &reader : readers)
-      codes.push_back(reader.codes(line, asSigned()));
+    for (unsigned r = 0; r < panels; ++r)
+      if (!groups[r].codes[line])
+        groups[r].codes[line] = readers[r].codes(line, asSigned());
     for (auto [t, act] : llvm::enumerate(acts)) {
       Value bytes = e.bitcast(e.splat(load32(act.codes, 4 * line, e.getI32Type()), e.i32s()), e.i8s());
       for (unsigned r = 0; r < panels; ++r) {
         Value &dot = dots[(t * panels + r) * chains() + chain];
-        dot = quern::dq::DotOp::create(e, dot.getType(), dot, codes[r], bytes, asSigned(),
+        dot = quern::dq::DotOp::create(e, dot.getType(), dot, groups[r].codes[line], bytes, asSigned(),
                                        layout.largestCode(asSigned()));
       }
     }
@@ -109,12 +124,12 @@ Value BlockFold::scaledSum(const ActGroup &act, Value scale, unsigned piece) {
 }
 
 /// One step of the fold of each element.
-void BlockFold::scalePiece(Readers &readers, ArrayRef<ActGroup> acts, Supers supers, ArrayRef<Value> dots,
-                           MutableArrayRef<Value> sums, unsigned piece) {
+void BlockFold::scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, Supers supers,
+                           ArrayRef<Value> dots, MutableArrayRef<Value> sums, unsigned piece) {
   unsigned panels = readers.size();
-  llvm::SmallVector<std::pair<Value, Value>> scales;
   for (unsigned r = 0; r < panels; ++r)
-    scales.push_back(readers[r].scales(piece, supers.empty() ? PanelReader::Super{} : supers[r]));
+    if (!groups[r].scales[piece].first)
+      groups[r].scales[piece] = readers[r].scales(piece, supers.empty() ? PanelReader::Super{} : supers[r]);
   for (auto [t, act] : llvm::enumerate(acts)) {
     Value scale = load32(act.numbers, kActScales, e.getF32Type()), d = e.splat(scale, e.f32s());
     Value codeSum = layout.hasMinimum() ? scaledSum(act, scale, piece) : Value();
@@ -123,9 +138,10 @@ void BlockFold::scalePiece(Readers &readers, ArrayRef<ActGroup> acts, Supers sup
       Value dot = dots[element * chains()];
       if (chains() == 2)
         dot = e.createOrFold<arith::AddIOp>(dot, dots[element * 2 + 1]);
-      sums[element] = e.fma(e.mulf(scales[r].first, d), e.toFloat(dot), sums[element]);
+      auto [rowScale, rowMinimum] = groups[r].scales[piece];
+      sums[element] = e.fma(e.mulf(rowScale, d), e.toFloat(dot), sums[element]);
       if (layout.hasMinimum()) {
-        Value minimum = layout.minimumAdded ? scales[r].second : e.negf(scales[r].second);
+        Value minimum = layout.minimumAdded ? rowMinimum : e.negf(rowMinimum);
         sums[element] = e.fma(minimum, codeSum, sums[element]);
       }
     }
@@ -133,8 +149,16 @@ void BlockFold::scalePiece(Readers &readers, ArrayRef<ActGroup> acts, Supers sup
 }
 
 void BlockFold::foldGroup(Readers &readers, ArrayRef<ActGroup> acts, Supers supers, MutableArrayRef<Value> sums) {
-  for (unsigned piece = 0; piece < 32 / layout.piece; ++piece)
-    scalePiece(readers, acts, supers, dotPiece(readers, acts, piece), sums, piece);
+  unsigned panels = readers.size();
+  llvm::SmallVector<Unpacked> groups(panels);
+  // Two panels have too many codes to keep, so all their tokens go together.
+  size_t together = panels == 1 ? kTokensTogether : acts.size();
+  for (size_t first = 0; first < acts.size(); first += together) {
+    ArrayRef<ActGroup> some = acts.slice(first, std::min(together, acts.size() - first));
+    MutableArrayRef<Value> theirs = sums.slice(first * panels, some.size() * panels);
+    for (unsigned piece = 0; piece < 32 / layout.piece; ++piece)
+      scalePiece(readers, groups, some, supers, dotPiece(readers, groups, some, piece), theirs, piece);
+  }
 }
 
 BlockFold::Readers BlockFold::readersAt(Value subunit) {
@@ -204,6 +228,9 @@ Emitter::Values BlockFold::overSubunits(Value first, Value end, ValueRange init,
 Emitter::Values BlockFold::run() {
   unsigned elements = tile.elements();
   Emitter::Values init(elements, e.real(e.f32s(), 0));
+  // Were the number of bits known to LLVM, it would shift one number and then spread it: two operations for one.
+  if (!streams() && layout.zero && tile.vectorBits == 512)
+    zeroShift = e.opaque(e.number(e.i32s(), std::countr_zero(layout.zero)));
   Value subunits = e.div(tile.k, kSubunit);
   if (!layout.hasSuperBlocks())
     return overSubunits(e.i64(0), subunits, init, {});

@@ -76,14 +76,16 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine, bool ve
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
-/// Builds the code generation pipeline by hand, for one reason: the scheduler after register allocation would gather
-/// the prefetches of a loop body into one burst, which costs several percent of the read bandwidth.
+/// Builds the code generation pipeline by hand, to leave out two schedulers. Kernels are emitted in the order that they
+/// should run in. The scheduler before register allocation would hold the sums of many tokens at once, and spill; the
+/// one after it would gather the prefetches of a loop body into one burst (docs/performance.md).
 static Status generate(llvm::Module &module, llvm::TargetMachine &machine, llvm::raw_pwrite_stream &out) {
   auto &target = static_cast<llvm::CodeGenTargetMachineImpl &>(machine);
   llvm::legacy::PassManager passes;
   auto *info = new llvm::MachineModuleInfoWrapperPass(&machine);
   llvm::TargetPassConfig *config = target.createPassConfig(passes);
   config->setDisableVerify(true);
+  config->disablePass(&llvm::MachineSchedulerID);
   config->disablePass(&llvm::PostRASchedulerID);
   passes.add(config);
   passes.add(info);

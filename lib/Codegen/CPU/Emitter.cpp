@@ -71,6 +71,13 @@ Value Emitter::signedShiftRight(Value a, int64_t bits) {
   return bits == 0 ? a : createOrFold<arith::ShRSIOp>(a, number(a.getType(), bits));
 }
 
+Value Emitter::opaque(Value vector) {
+  return LLVM::InlineAsmOp::create(*this, vector.getType(), ValueRange{vector}, "", "=v,0",
+                                   /*has_side_effects=*/false, /*is_align_stack=*/false,
+                                   LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
 Value Emitter::maxf(Value a, Value b) {
   Value greater = arith::CmpFOp::create(*this, arith::CmpFPredicate::OGT, a, b);
   return arith::SelectOp::create(*this, greater, a, b);

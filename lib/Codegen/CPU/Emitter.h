@@ -67,6 +67,8 @@ public:
   Value shiftRight(Value a, int64_t bits); ///< unsigned
   Value shiftLeft(Value a, int64_t bits);
   Value signedShiftRight(Value a, int64_t bits);
+  /// The vector itself, of which LLVM then knows nothing. It must fill one register.
+  Value opaque(Value vector);
   Value bitOr(Value a, Value b) { return createOrFold<mlir::arith::OrIOp>(a, b); }
 
   Value maxf(Value a, Value b); ///< the greater; b where either is no number

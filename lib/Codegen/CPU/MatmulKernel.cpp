@@ -44,7 +44,8 @@ private:
   struct Cut {
     unsigned least, most, tile;
   };
-  static constexpr unsigned kAny = ~0u; ///< `Cut::most` without a limit
+  static constexpr unsigned kAny = ~0u;           ///< `Cut::most` without a limit
+  static constexpr unsigned kStreamedTokens = 2; ///< up to which reading two far panels is all that counts
 
   void emitInChunks(Value first, Value last, unsigned tile);
   void emitSingly(Value first, Value last, Rows rows, Cut cut);
@@ -65,9 +66,9 @@ private:
 } // namespace
 
 /// Tiles of one panel and many tokens unpack a code once for all of them; tiles of two panels share the activations.
-/// Codes in one piece, which are cheap to unpack, take the latter, and so do all plain formats while few tokens fit one:
-/// two panels far from each other, line by line in turn, are what memory serves best. The rest take the former
-/// (docs/performance.md). All ways give the same bits.
+/// Codes without high bits, which are cheap to unpack, take the latter for many tokens, and so do all plain formats for
+/// one or two: two panels far from each other, line by line in turn, are what memory serves best. The rest take the
+/// former (docs/performance.md). All ways give the same bits.
 void MatmulEmitter::emit() {
   Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
   auto [first, last] = e.share(call, panels);
@@ -75,13 +76,14 @@ void MatmulEmitter::emit() {
   unsigned tile = layout.isFloat() ? target.floatTokens : target.tileTokens;
   if ((layout.isFloat() && !layout.inPairs()) || layout.hasSuperBlocks() || target.pairTokens == 0)
     return emitInChunks(first, last, tile);
-  if (layout.isFloat() || layout.lowBits == 8)
+  if (layout.isFloat())
     return emitFarPairs(first, last, {1, kAny, target.pairTokens});
-  Value pairs = e.less(tokens, e.i64(target.pairTokens + 1));
-  if (layout.highBits == 0)
+  bool pairsOfMany = layout.highBits == 0;
+  Value pairs = e.less(tokens, e.i64(kStreamedTokens + 1));
+  if (pairsOfMany)
     pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
   e.ifThenElse(
-      pairs, [&] { emitFarPairs(first, last, {1, layout.highBits ? target.pairTokens : kAny, target.pairTokens}); },
+      pairs, [&] { emitFarPairs(first, last, {1, pairsOfMany ? kAny : kStreamedTokens, target.pairTokens}); },
       [&] { emitInChunks(first, last, tile); });
 }
 
@@ -140,7 +142,7 @@ void MatmulEmitter::emitTileOf(ArrayRef<Value> panels, Value from, Value size, C
 }
 
 void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count, int64_t prefetch) {
-  MatmulTile tile{layout, {}, {}, k, headerBytes(), target.signedCodes, prefetch};
+  MatmulTile tile{layout, {}, {}, k, headerBytes(), target.signedCodes, target.vectorBits, prefetch};
   for (Value panel : panels)
     tile.panels.push_back(e.at(w, e.mul(panel, panelBytes)));
   for (unsigned t = 0; t < count; ++t)

@@ -14,6 +14,7 @@ struct MatmulTile {
   mlir::Value k;                              ///< padded
   mlir::Value headerBytes;                    ///< of a panel
   bool signedCodes;                           ///< dots take signed bytes where the layout has them
+  unsigned vectorBits;                        ///< of a register
   int64_t prefetch = 0;                       ///< bytes ahead of each line that is read; 0: none
 
   unsigned elements() const { return panels.size() * activations.size(); }
