@@ -13,7 +13,7 @@ static constexpr int64_t kKeptAt = 0, kTakenAt = 1, kGreatestAt = 2; // vectors 
 std::unique_ptr<HeadGroup> HeadGroup::make(Emitter &e, const AttentionShape &shape, const Target &target, Value work,
                                            int64_t count) {
   if (shape.cache == CacheKind::F16)
-    return std::make_unique<HalfGroup>(e, shape, work, count);
+    return std::make_unique<HalfGroup>(e, shape, work, count, target);
   return std::make_unique<ByteGroup>(e, shape, work, count, target.signedCodes);
 }
 
@@ -33,27 +33,38 @@ void HeadGroup::begin(Value state) {
   e.store(e.real(e.f32s(), 0), totals(state), 4);
 }
 
-/// Scores of 16 keys for each head: the dot product over D in two partial sums (even and odd d), times the scale.
-Emitter::Values HalfGroup::scoreBlock(Value queries, Value tile, Value at) {
-  Value block = e.at(tile, e.mul(at, shape.headDim * 2));
-  Values zeros(2 * count, e.real(e.f32s(), 0));
+/// Two where their sums fit the registers: then they share the queries, which come from memory.
+int64_t HalfGroup::blocksTogether() const { return 4 * count + 3 <= registers ? 2 : 1; }
+
+/// The dot product over D in two partial sums (even and odd d), times the scale.
+Emitter::Values HalfGroup::scoreBlocks(Value queries, Value tile, Value at) {
+  int64_t blocks = blocksTogether(), blockBytes = kKeyBlock * shape.headDim * 2;
+  Value first = e.at(tile, e.mul(at, shape.headDim * 2));
+  Values zeros(2 * blocks * count, e.real(e.f32s(), 0));
   Values sums = e.loop(e.i64(0), e.i64(shape.headDim), e.i64(2), zeros, [&](Value d, ValueRange carried) {
-    Values next(carried);
-    Value line = e.at(block, e.mul(d, kKeyBlock * 2));
-    e.prefetchFar(e.at(line, layout.tileBytes())); // the same keys of the next tile
+    Values next(carried), lines;
+    for (int64_t b = 0; b < blocks; ++b) {
+      lines.push_back(e.at(e.at(first, b * blockBytes), e.mul(d, kKeyBlock * 2)));
+      e.prefetchFar(e.at(lines[b], layout.tileBytes())); // the same keys of the next tile
+    }
     for (int64_t odd = 0; odd < 2; ++odd) {
-      Value keys = e.widen(e.load(e.vec(kKeyBlock, e.getF16Type()), e.at(line, odd * kKeyBlock * 2), 32));
+      Values keys;
+      for (Value line : lines)
+        keys.push_back(e.widen(e.load(e.vec(kKeyBlock, e.getF16Type()), e.at(line, odd * kKeyBlock * 2), 32)));
       for (int64_t r = 0; r < count; ++r) {
-        Value query = e.load(e.getF32Type(), e.at(queries, e.add(e.mul(d, 4), sumsAt(r) + odd * 4)), 4);
-        Value &sum = next[2 * r + odd];
-        sum = e.fma(keys, e.splat(query, e.f32s()), sum);
+        Value address = e.at(queries, e.add(e.mul(d, 4), sumsAt(r) + odd * 4));
+        Value query = e.splat(e.load(e.getF32Type(), address, 4), e.f32s());
+        for (int64_t b = 0; b < blocks; ++b) {
+          Value &sum = next[2 * (b * count + r) + odd];
+          sum = e.fma(keys[b], query, sum);
+        }
       }
     }
     return next;
   });
   Values scores;
-  for (int64_t r = 0; r < count; ++r)
-    scores.push_back(e.mulf(e.addf(sums[2 * r], sums[2 * r + 1]), e.real(e.f32s(), shape.scale)));
+  for (int64_t i = 0; i < blocks * count; ++i)
+    scores.push_back(e.mulf(e.addf(sums[2 * i], sums[2 * i + 1]), e.real(e.f32s(), shape.scale)));
   return scores;
 }
 
@@ -69,14 +80,17 @@ Value HeadGroup::validLanes(Value left) {
 Value HeadGroup::scoreTile(Value queries, Value tile, Value tileKeys) {
   Value lowest = e.real(e.f32s(), kLowest);
   Values none(count, lowest);
-  Values greatest = e.loop(e.i64(0), tileKeys, e.i64(kKeyBlock), none, [&](Value at, ValueRange carried) {
+  int64_t step = blocksTogether() * kKeyBlock;
+  Values greatest = e.loop(e.i64(0), tileKeys, e.i64(step), none, [&](Value at, ValueRange carried) {
     Values next(carried);
-    Values scores = scoreBlock(queries, tile, at);
-    Value valid = validLanes(e.sub(tileKeys, at));
-    for (int64_t r = 0; r < count; ++r) {
-      Value score = arith::SelectOp::create(e, valid, scores[r], lowest);
-      e.store(score, e.at(weights(r), e.mul(at, 4)), 4);
-      next[r] = e.maxf(next[r], score);
+    Values scores = scoreBlocks(queries, tile, at);
+    for (int64_t b = 0; b < blocksTogether(); ++b) {
+      Value valid = validLanes(e.sub(tileKeys, e.add(at, b * kKeyBlock)));
+      for (int64_t r = 0; r < count; ++r) {
+        Value score = arith::SelectOp::create(e, valid, scores[b * count + r], lowest);
+        e.store(score, e.at(weights(r), e.mul(e.add(at, b * kKeyBlock), 4)), 4);
+        next[r] = e.maxf(next[r], score);
+      }
     }
     return next;
   });
@@ -120,33 +134,33 @@ void HeadGroup::tile(Value state, Value queries, Value keys, Value values, Value
   weighValues(state, e.at(values, offset), tileKeys);
 }
 
-/// 16 elements of a head at a time.
-void HalfGroup::weighValues(Value state, Value tile, Value tileKeys) {
-  Values zeros(count, e.real(e.f32s(), 0));
-  auto pass = [&](Value d, bool prefetches) {
-    Values weighted = e.loop(e.i64(0), tileKeys, e.i64(1), zeros, [&](Value key, ValueRange carried) {
-      Values next(carried);
-      Value address = e.at(tile, e.mul(e.add(e.mul(key, shape.headDim), d), 2));
-      if (prefetches)
-        e.prefetchFar(e.at(address, layout.tileBytes())); // the same values of the next tile
-      Value value = e.widen(e.load(e.vec(16, e.getF16Type()), address, 32));
-      for (int64_t r = 0; r < count; ++r) {
-        Value weight = e.load(e.getF32Type(), e.at(weights(r), e.mul(key, 4)), 4);
-        next[r] = e.fma(value, e.splat(weight, e.f32s()), next[r]);
-      }
-      return next;
-    });
-    for (int64_t r = 0; r < count; ++r)
-      mergeSums(state, r, e.mul(d, 4), weighted[r]);
-  };
-  // A line holds 32 values: two passes, of which one prefetches.
-  int64_t step = std::min<int64_t>(32, shape.headDim);
-  e.loop(e.i64(0), e.i64(shape.headDim / step * step), e.i64(step), [&](Value d) {
-    for (int64_t half = 0; half < step; half += 16)
-      pass(e.add(d, half), half == 0);
+/// The weighted sums of `vectors` times 16 elements that begin at `d`, merged into the state.
+void HalfGroup::weighElements(Value state, Value tile, Value tileKeys, Value d, int64_t vectors) {
+  Values zeros(vectors * count, e.real(e.f32s(), 0));
+  Values weighted = e.loop(e.i64(0), tileKeys, e.i64(1), zeros, [&](Value key, ValueRange carried) {
+    Values next(carried), parts;
+    Value address = e.at(tile, e.mul(e.add(e.mul(key, shape.headDim), d), 2));
+    e.prefetchFar(e.at(address, layout.tileBytes())); // the same values of the next tile
+    for (int64_t v = 0; v < vectors; ++v)
+      parts.push_back(e.widen(e.load(e.vec(16, e.getF16Type()), e.at(address, v * 32), 32)));
+    for (int64_t r = 0; r < count; ++r) {
+      Value weight = e.splat(e.load(e.getF32Type(), e.at(weights(r), e.mul(key, 4)), 4), e.f32s());
+      for (int64_t v = 0; v < vectors; ++v)
+        next[v * count + r] = e.fma(parts[v], weight, next[v * count + r]);
+    }
+    return next;
   });
-  if (shape.headDim % step != 0)
-    pass(e.i64(shape.headDim / step * step), true);
+  for (int64_t v = 0; v < vectors; ++v)
+    for (int64_t r = 0; r < count; ++r)
+      mergeSums(state, r, e.mul(e.add(d, v * 16), 4), weighted[v * count + r]);
+}
+
+/// A line of memory, 32 values, at a time, where their sums fit the registers.
+void HalfGroup::weighValues(Value state, Value tile, Value tileKeys) {
+  int64_t vectors = 2 * count + 4 <= registers ? 2 : 1, step = 16 * vectors, whole = shape.headDim / step * step;
+  e.loop(e.i64(0), e.i64(whole), e.i64(step), [&](Value d) { weighElements(state, tile, tileKeys, d, vectors); });
+  if (whole != shape.headDim)
+    weighElements(state, tile, tileKeys, e.i64(whole), 1);
 }
 
 void HeadGroup::merge(Value state, Value from) {

@@ -44,8 +44,10 @@ protected:
   HeadGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count)
       : e(e), shape(shape), layout(shape.layout()), work(work), count(count) {}
 
-  /// Scores of the 16 keys of a tile that begin at `at`, for each head.
-  virtual Values scoreBlock(Value queries, Value tile, Value at) = 0;
+  /// Blocks of 16 keys that are scored together.
+  virtual int64_t blocksTogether() const { return 1; }
+  /// Scores of the blocks of a tile's keys that begin at `at`: [block * count + head].
+  virtual Values scoreBlocks(Value queries, Value tile, Value at) = 0;
   /// Merges the values of a tile's first keys, times the heads' weights, into the sums.
   virtual void weighValues(Value state, Value tile, Value tileKeys) = 0;
 
@@ -79,11 +81,18 @@ private:
 /// Over a cache of f16: products of f32.
 class HalfGroup : public HeadGroup {
 public:
-  HalfGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count) : HeadGroup(e, shape, work, count) {}
+  HalfGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count, const Target &target)
+      : HeadGroup(e, shape, work, count), registers(target.vectorBits == 512 ? 32 : 16) {}
 
 protected:
-  Values scoreBlock(Value queries, Value tile, Value at) override;
+  int64_t blocksTogether() const override;
+  Values scoreBlocks(Value queries, Value tile, Value at) override;
   void weighValues(Value state, Value tile, Value tileKeys) override;
+
+private:
+  void weighElements(Value state, Value tile, Value tileKeys, Value d, int64_t vectors);
+
+  int64_t registers;
 };
 
 /// Over a cache of q8_0: products of bytes. Queries, and weights times the scales of the values, become whole numbers of
@@ -99,7 +108,7 @@ public:
   void prepare(Value queries, Value prepared) override;
 
 protected:
-  Values scoreBlock(Value queries, Value tile, Value at) override;
+  Values scoreBlocks(Value queries, Value tile, Value at) override;
   void weighValues(Value state, Value tile, Value tileKeys) override;
 
 private:

@@ -96,7 +96,7 @@ Emitter::Values ByteGroup::scoreGroup(Value queries, Value tile, Value at, Value
   return next;
 }
 
-Emitter::Values ByteGroup::scoreBlock(Value queries, Value tile, Value at) {
+Emitter::Values ByteGroup::scoreBlocks(Value queries, Value tile, Value at) {
   Values zeros(count, e.real(e.f32s(), 0));
   int64_t whole = shape.headDim / kCacheGroup;
   Values scores = e.loop(e.i64(0), e.i64(whole), e.i64(1), zeros, [&](Value group, ValueRange carried) {
