@@ -93,7 +93,7 @@ def torch_export(path, dynamo, attention, model):
     save(onnx.load(path), path)
 
 
-def genai_export(path, precision, *options, tied=False):
+def genai_export(path, precision, *options, tied=False, device="cpu"):
     """By the model builder, as its command line runs it."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, out = Path(folder) / "checkpoint", Path(folder) / "out"
@@ -103,7 +103,7 @@ def genai_export(path, precision, *options, tied=False):
         shutil.copy(tokenizer / "tokenizer.json", checkpoint)
         (checkpoint / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
         subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "tiny", "-i", checkpoint, "-o",
-                        out, "-p", precision, "-e", "cpu", "-c", Path(folder) / "cache", "--extra_options",
+                        out, "-p", precision, "-e", device, "-c", Path(folder) / "cache", "--extra_options",
                         "hf_remote=false", *options], check=True)
         save(onnx.load(out / "model.onnx"), path)  # with its external data
         shutil.copy(out / "genai_config.json", path.with_suffix(".genai.json"))
@@ -118,6 +118,7 @@ MODELS = {
     "builder-int4": lambda path: genai_export(path, "int4", "int4_block_size=32"),
     "builder-int4-tied": lambda path: genai_export(path, "int4", "int4_block_size=32", "shared_embeddings=true",
                                                    "int4_is_symmetric=false", tied=True),
+    "builder-half": lambda path: genai_export(path, "fp16", device="cuda"),
     "builder-int8": lambda path: genai_export(path, "int8"),
 }
 

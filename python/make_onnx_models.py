@@ -363,7 +363,8 @@ def logits(path, prompt):
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     rows = 32 if "lengths" in (i.name for i in session.get_inputs()) else 0
-    empty = np.zeros((1, KV_HEADS, rows, SIZE), np.float32)
+    half = any(i.type == "tensor(float16)" for i in session.get_inputs())
+    empty = np.zeros((1, KV_HEADS, rows, SIZE), np.float16 if half else np.float32)
     caches = {i.name: empty for i in session.get_inputs() if len(i.shape) == 4}
     past, tokens = 0, [BEGIN] + [ord(c) - 33 for c in prompt]
     line = {"prompt_tokens": tokens, "steps": []}

@@ -33,6 +33,7 @@ FORMS = {
     "torch-dynamo": ("f32", "f32", FLOAT),
     "torch-dynamo-llama3": ("f32", None, FLOAT),
     "builder-float": ("f32", "f32", FLOAT),
+    "builder-half": ("f16", "f16", QUANTIZED),  # onnxruntime rounds all activations to f16
     "builder-int4": ("i4_f32", "i4_f32", QUANTIZED),
     "builder-int8": ("i8_f32", "i8_f32", QUANTIZED),
     "builder-int4-tied": ("i4_f32", None, QUANTIZED),
@@ -138,3 +139,14 @@ def test_scaled_frequencies_become_divisors(quern, tmp_path, tokenizer):
     turns = 1024 * 500000.0 ** (-np.arange(8) / 8) / (2 * np.pi)
     kept = np.clip((turns - 1) / 3, 0, 1)
     assert np.allclose(file.tensors["rope_freqs.weight"].array(), 1 / ((1 - kept) / 8 + kept), rtol=1e-5)
+
+
+def test_a_sliding_window_is_refused(quern, tmp_path, tokenizer):
+    """The builder's attribute that says the window is -1, none, made to say 64."""
+    folder = folder_of("builder-float", tokenizer, tmp_path / "folder")
+    data = (folder / "model.onnx").read_bytes()
+    none = b"\x0a\x11local_window_size\x18" + b"\xff" * 9 + b"\x01"
+    assert none in data
+    window = b"\x0a\x11local_window_size\x18" + b"\xc0" + b"\x80" * 8 + b"\x00"
+    (folder / "model.onnx").write_bytes(data.replace(none, window))
+    assert "has a sliding window (local_window_size)" in quern.fails("compile", folder, "-o", tmp_path / "m.quern")

@@ -9,6 +9,9 @@ using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
+/// Behind the usual sliding windows of 4096 tokens.
+static constexpr int64_t kFar = 4200;
+
 /// The ways in which the projections that `output` reads may hold queries, keys and values.
 Result<std::vector<AttentionFinder::Roles>> AttentionFinder::candidates(const Projection &output) const {
   Projections::Sources sources = projections.sources(graph, output.input);
@@ -165,6 +168,16 @@ std::vector<double> AttentionFinder::expected(const Step &step) const {
         out.push_back(sum / total);
     }
   return out;
+}
+
+/// One token so far on that usual sliding windows leave keys out. Passes where the graph cannot go so far, and where
+/// tables are so coarse that angles of far positions cannot be told.
+bool AttentionFinder::seesFar(const Projection &output, const Roles &roles) {
+  if (layout.coarse)
+    return true;
+  Step step = draw(roles, caches.empty() ? 0 : kFar, 1);
+  auto made = run(output, roles, step);
+  return !made || isClose(*made, expected(step), 3e-2); // errors of f32 angles are as many times larger
 }
 
 /// Whole steps: a prompt, more of it, one token, and tokens far on.

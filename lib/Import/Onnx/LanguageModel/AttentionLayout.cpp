@@ -8,6 +8,9 @@ using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
+/// Inputs whose meanings are tried out.
+static constexpr size_t kMostOthers = 5;
+
 static int rankOf(const onnx::ValueInfoProto &input) { return input.type().tensor_type().shape().dim_size(); }
 
 static bool isInteger(const onnx::ValueInfoProto &input) {
@@ -153,8 +156,18 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output) {
     return graph.file.wrong("node " + output.node->describe(), "its attention reads " + std::to_string(caches.size()) +
                                                                    " caches; one of keys and one of values, or none, "
                                                                    "are supported");
+  if (others.size() > kMostOthers)
+    return graph.file.wrong("graph", "has " + std::to_string(others.size()) +
+                                         " inputs of whole numbers beside the token "
+                                         "ids; at most " +
+                                         std::to_string(kMostOthers) + " are supported");
   meanings.assign(others.size(), 0);
+  bool isFirst = layout.frequencies.empty();
   QUERN_ASSIGN(Roles roles, findLayout(output, all));
+  if (isFirst && !seesFar(output, roles))
+    return graph.file.wrong("node " + output.node->describe(),
+                            "its attention does not see all tokens of a long context; sliding windows and rotary "
+                            "embeddings that change with the length are not supported");
   std::string input = graph.strip(roles.query.projection->input);
   for (const Piece *piece : {&roles.key, &roles.value})
     if (graph.strip(piece->projection->input) != input)

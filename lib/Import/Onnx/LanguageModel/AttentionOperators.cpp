@@ -122,7 +122,8 @@ static Result<Heads> append(Call &call, const Array *past, const Heads &x) {
 /// softmax(scale * q k^T + mask) v. `mask(b, h, i, j)` is added; minus infinity leaves a key out.
 template <typename Mask>
 static Result<Heads> attend(Call &call, const Heads &q, const Heads &k, const Heads &v, double scale, Mask mask) {
-  if (k.heads < 1 || q.heads % k.heads != 0 || k.heads != v.heads || q.size != k.size || k.rows != v.rows)
+  if (k.heads < 1 || q.heads % k.heads != 0 || k.heads != v.heads || q.size != k.size || k.rows != v.rows ||
+      q.batch != k.batch || k.batch != v.batch)
     return call.wrong("its queries, keys and values do not fit together");
   Heads out{q.batch, q.heads, q.rows, v.size, {}};
   out.data.resize(static_cast<size_t>(out.batch * out.heads * out.rows * out.size));

@@ -37,6 +37,8 @@ template <double (*f)(double, double)> static Result<Array> combine(const Array 
 template <double (*f)(double, double)> static Status binary(Call &call) {
   Array all = call[0];
   for (size_t i = 1; i < call.inputs.size(); ++i) {
+    if (!call.has(i))
+      return call.wrong("lacks input " + std::to_string(i));
     QUERN_ASSIGN(all, combine<f>(all, call[i]));
   }
   call.outputs.push_back(std::move(all));

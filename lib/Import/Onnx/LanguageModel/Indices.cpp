@@ -65,6 +65,8 @@ static Status slice(Call &call) {
     auto place = [&](int64_t at, int64_t low, int64_t high) {
       return std::clamp(at < 0 ? (at < -size ? low : at + size) : at, low, high);
     };
+    if (size == 0)
+      continue;
     int64_t first = place(starts[i], 0, step > 0 ? size : size - 1);
     int64_t last = step > 0 ? place(ends[i], 0, size) : place(ends[i], -1, size - 1);
     std::vector<int64_t> places;
@@ -169,6 +171,9 @@ static Status visitSlices(Call &call, const Array &data, const Array &indices, s
                           const std::function<void(int64_t, int64_t, int64_t)> &visit) {
   if (indices.rank() < 1 || size_t(indices.rank()) <= batch)
     return call.wrong("needs indices with a last axis");
+  if (!std::equal(indices.shape.begin(), indices.shape.begin() + int64_t(batch), data.shape.begin(),
+                  data.shape.begin() + int64_t(std::min(batch, data.shape.size()))))
+    return call.wrong("its indices have other batch axes than its data");
   auto named = static_cast<size_t>(indices.shape.back());
   if (batch + named > data.shape.size())
     return call.wrong("its indices name more axes than there are");
@@ -231,7 +236,7 @@ static Status tensorScatter(Call &call) {
   if (update.rank() != out.rank() || axis == 0)
     return call.wrong("its update does not fit its cache");
   Around whole(out, axis), part(update, axis);
-  if (part.outer != whole.outer || part.inner != whole.inner || out.shape[0] < 1)
+  if (part.outer != whole.outer || part.inner != whole.inner || out.shape[0] < 1 || whole.along < 1)
     return call.wrong("its update does not fit its cache");
   const onnx::AttributeProto *mode = call.node.attribute("mode");
   bool circular = mode && mode->s() == "circular";

@@ -10,6 +10,9 @@ using namespace quern::import::language;
 
 using Type = onnx::TensorProto;
 
+/// The largest size, which keeps products of two inside 64 bits.
+static constexpr int64_t kMost = int64_t(1) << 28;
+
 static bool isFloat(int32_t type) { return type == Type::FLOAT || type == Type::FLOAT16 || type == Type::BFLOAT16; }
 
 /// Width and sign of small integers; of the numbers that the installed classes do not know too.
@@ -71,7 +74,7 @@ static Result<Matrix> dequantized(const Graph &graph, const GraphNode &node, boo
   int64_t axis = node.integer("axis", 1), block = node.integer("block_size", 0);
   axis += axis < 0 ? 2 : 0;
   std::vector<int64_t> sizes = shapeOf(*scale);
-  if (axis < 0 || axis > 1)
+  if (axis < 0 || axis > 1 || block < 0 || block > kMost)
     return wrong("names an axis that a matrix does not have");
   bool alongK = (axis == 1) != transposed;
   int64_t length = tensor->dims(int(axis)), row = 0, column = 0, count = 1;
@@ -162,7 +165,7 @@ Result<Matrix> language::nBitsMatrix(const Graph &graph, const GraphNode &node) 
   out.k = node.integer("K", 0);
   out.group = node.integer("block_size", 0);
   int bits = static_cast<int>(node.integer("bits", 4));
-  if (out.n < 1 || out.k < 1 || out.n > INT32_MAX || out.k > INT32_MAX || out.group < 16 || out.group > INT32_MAX ||
+  if (out.n < 1 || out.k < 1 || out.n > kMost || out.k > kMost || out.group < 16 || out.group > kMost ||
       out.group % 2 != 0 || (bits != 2 && bits != 4 && bits != 8))
     return wrong("its N, K, block_size or bits are none that the operator has");
   if (node.integer("weight_prepacked", 0) != 0)
@@ -216,7 +219,7 @@ Result<Matrix> language::gatheredMatrix(const Graph &graph, const GraphNode &nod
   out.group = node.integer("block_size", 128);
   QUERN_ASSIGN(std::span<const std::byte> bytes, graph.file.data(*tensor));
   out.k = static_cast<int64_t>(bytes.size()) * 8 / bits / out.n;
-  if (out.group < 1 || out.k < 1 || out.n * out.k * bits != static_cast<int64_t>(bytes.size()) * 8)
+  if (out.group < 1 || out.group > kMost || out.k < 1 || out.n * out.k * bits != static_cast<int64_t>(bytes.size()) * 8)
     return wrong("its table has an unknown layout");
   int64_t blocks = (out.k + out.group - 1) / out.group;
   out.codes = Integers{bytes, bits, codes->isSigned, 0, out.k, 1};
