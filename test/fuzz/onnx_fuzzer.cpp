@@ -1,5 +1,5 @@
-// Any bytes must either be refused with a sentence or become valid IR. They are taken as a file, and then as a recipe for
-// a graph of known operators whose nodes take values that exist: random bytes would rarely reach an operator's importer.
+// Any bytes must either be refused with a sentence or become valid IR. They are taken as a file, and then as a recipe
+// for a graph of known operators whose nodes take values that exist: random bytes would rarely reach an importer.
 #include "quern/Import/Onnx/ImportOnnx.h"
 
 #include "mlir/IR/Diagnostics.h"

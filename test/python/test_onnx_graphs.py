@@ -1,4 +1,4 @@
-"""Graphs that are no language models, and the results that onnxruntime gave; python/compare_onnxruntime.py made them."""
+"""Graphs that are no language models, with onnxruntime's results; python/compare_onnxruntime.py made them."""
 import numpy as np
 import pytest
 
