@@ -122,8 +122,8 @@ static LogicalResult verifySegments(MatmulOp op) {
                                               << op.getBiases()[index].getType();
     if (isa<Act8Type>(element(op.getX())) != isa<BlockType>(element(weight)) ||
         element(op.getX()).isBF16() != element(weight).isBF16())
-      return op.emitOpError(
-                 "expected !dq.act8 rows for block formats, bf16 rows for bf16 and f32 rows for other floats (M6), got ")
+      return op.emitOpError("expected !dq.act8 rows for block formats, bf16 rows for bf16 and f32 rows for other "
+                            "floats (M6), got ")
              << element(op.getX()) << " for weight " << index << " of " << element(weight);
     if (Value out = op.getOuts()[gated ? 0 : index]; width(out) != height(weight))
       return op.emitOpError("expected result ") << index << " of width " << height(weight) << " (M5), got "

@@ -123,7 +123,8 @@ Status Writer::write(std::span<const std::byte> data) {
 
 Status Writer::finish() {
   if (state->current < state->tensors.size())
-    return fail(state->file.path() + ": tensor " + gguf::quoted(state->tensors[state->current].name) + " is not complete");
+    return fail(state->file.path() + ": tensor " + gguf::quoted(state->tensors[state->current].name) +
+                " is not complete");
   QUERN_TRY(state->flush());
   return state->file.finish();
 }

@@ -154,13 +154,14 @@ Status GraphCompilation::write() {
   QUERN_TRY(writer.addSection(package::kManifest, printManifest(manifest)));
   for (const Emitted &code : emitted)
     QUERN_TRY(writer.addSection(package::kCodePrefix + code.target->name, code.image.bytes));
-  QUERN_TRY(writer.addRegion(package::kWeights, uint64_t(weightBytes), [&](package::PackageWriter::Region &region) -> Status {
+  auto writeWeights = [&](package::PackageWriter::Region &region) -> Status {
     for (size_t i = 0; i < offsets.size(); ++i) {
       QUERN_ASSIGN(std::span<const std::byte> bytes, file->data(*graph.weights[i]));
       QUERN_TRY(region.writeAt(uint64_t(offsets[i]), {reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()}));
     }
-    return Status();
-  }));
+    return {};
+  };
+  QUERN_TRY(writer.addRegion(package::kWeights, uint64_t(weightBytes), writeWeights));
   return writer.finish();
 }
 

@@ -32,7 +32,8 @@ void *GraphCall::allocate(void *context, int64_t bytes) {
     memory = std::aligned_alloc(kAlignment, (size_t(bytes) / kAlignment + 1) * kAlignment);
   if (!memory) {
     self->status = QUERN_OUT_OF_MEMORY;
-    self->message = "the graph needs " + std::to_string(bytes) + " bytes for one tensor, which the system does not have";
+    self->message =
+        "the graph needs " + std::to_string(bytes) + " bytes for one tensor, which the system does not have";
     std::longjmp(self->end, 1);
   }
   self->blocks.insert(memory);

@@ -99,7 +99,8 @@ void readModel(Fields &fields, const json &root, Manifest::Model &out) {
   out.contextLength = fields.number(*model, "context_length", 1, kMaxCount);
   out.parameters = fields.number(*model, "parameters", 0, kMaxBytes);
   if (out.kind != "language_model")
-    fields.complain("model kind '" + out.kind + "' is unknown to this runtime, which runs 'language_model' and 'graph'");
+    fields.complain("model kind '" + out.kind +
+                    "' is unknown to this runtime, which runs 'language_model' and 'graph'");
 }
 
 std::vector<Manifest::Tensor> readTensors(Fields &fields, const json &root, const char *key,

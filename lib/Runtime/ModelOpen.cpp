@@ -203,7 +203,8 @@ Outcome<void> Model::start(const ModelOptions &options) {
   try {
     program = std::make_unique<Program>(parts.manifest, parts.weights.data(), int(threads));
   } catch (const std::system_error &) {
-    return fault(QUERN_OUT_OF_MEMORY, "the system cannot start " + std::to_string(threads) + " threads; use fewer (-t)");
+    return fault(QUERN_OUT_OF_MEMORY,
+                 "the system cannot start " + std::to_string(threads) + " threads; use fewer (-t)");
   }
   stepEntry = parts.step;
   if (options.populate)

@@ -24,7 +24,8 @@ constexpr int64_t kManyTokens = 256;
 /// Seconds of the kernel, and how near it comes to what its bytes and its operations allow.
 static void measure(benchmark::State &state, mlir::MLIRContext &context, const std::string &element) {
   int64_t tokens = state.range(0);
-  auto matmul = CompiledMatmul::make(context, element, tokens <= kFewTokens ? kRowsStreamed : kRowsTiled, kColumns, tokens);
+  auto matmul =
+      CompiledMatmul::make(context, element, tokens <= kFewTokens ? kRowsStreamed : kRowsTiled, kColumns, tokens);
   if (!matmul)
     return state.SkipWithError(matmul.error().message.c_str());
   CompiledMatmul &m = **matmul;

@@ -52,7 +52,8 @@ static void printTensors(const char *kind, const std::vector<Manifest::Tensor> &
 }
 
 static void printGraph(const Manifest &manifest) {
-  std::printf("graph      %s, %.1f M parameters\n", manifest.model.name.c_str(), double(manifest.model.parameters) / 1e6);
+  std::printf("graph      %s, %.1f M parameters\n", manifest.model.name.c_str(),
+              double(manifest.model.parameters) / 1e6);
   std::printf("producer   %s\n", manifest.producer.c_str());
   printTensors("input", manifest.inputs);
   printTensors("output", manifest.outputs);

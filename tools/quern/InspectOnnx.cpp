@@ -29,7 +29,8 @@ static ordered_json valuesJson(const google::protobuf::RepeatedPtrField<onnx::Va
       else
         shape.push_back(dimension.dim_param().empty() ? "?" : dimension.dim_param());
     }
-    all.push_back({{"name", value.name()}, {"type", typeName(value.type().tensor_type().elem_type())}, {"shape", shape}});
+    all.push_back(
+        {{"name", value.name()}, {"type", typeName(value.type().tensor_type().elem_type())}, {"shape", shape}});
   }
   return all;
 }

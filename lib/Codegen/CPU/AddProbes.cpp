@@ -81,14 +81,16 @@ void ProbeEmitter::dot() {
   llvm::SmallVector<Value> codes;
   for (unsigned i = 0; i < target.probeAccumulators; ++i) {
     init.push_back(e.number(e.i32s(), 0));
-    codes.push_back(e.bitcast(e.splat(arith::TruncIOp::create(e, e.getI32Type(), e.add(rounds, i)), e.i32s()), e.i8s()));
+    codes.push_back(
+        e.bitcast(e.splat(arith::TruncIOp::create(e, e.getI32Type(), e.add(rounds, i)), e.i32s()), e.i8s()));
   }
   init.push_back(e.number(e.i32s(), 1));
   Emitter::Values sums = e.loop(e.i64(0), turns(), e.i64(1), init, [&](Value, ValueRange carried) {
     Emitter::Values next;
     Value activations = e.bitcast(carried.back(), e.i8s());
     for (auto [sum, code] : llvm::zip(carried.drop_back(), codes))
-      next.push_back(dq::DotOp::create(e, sum.getType(), sum, code, activations, target.signedCodes, target.signedCodes ? 128 : 255));
+      next.push_back(dq::DotOp::create(e, sum.getType(), sum, code, activations, target.signedCodes,
+                                       target.signedCodes ? 128 : 255));
     next.push_back(e.add(carried.back(), e.number(e.i32s(), 0x01030507)));
     return next;
   });

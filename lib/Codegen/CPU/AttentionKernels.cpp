@@ -24,8 +24,8 @@ static int64_t headsTogether(const AttentionShape &shape, const Target &target) 
   return count;
 }
 
-// A thread's working memory: that of a tile, the prepared queries of a chunk's rows, then states: of these rows, two for
-// each, or of the spans of two units and of a unit whose spans are merged.
+// A thread's working memory: that of a tile, the prepared queries of a chunk's rows, then states: of these rows, two
+// for each, or of the spans of two units and of a unit whose spans are merged.
 int64_t quern::codegen::attentionScratchBytes(const AttentionShape &shape, const Target &target) {
   int64_t count = headsTogether(shape, target), states = std::max(2 * kSpans + 1, 2 * kChunkRows);
   int64_t bytes = HeadGroup::tileWorkBytes(shape, count) + kChunkRows * HeadGroup::queryBytes(shape, count) +

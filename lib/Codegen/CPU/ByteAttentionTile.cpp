@@ -1,7 +1,7 @@
 // Tiles of a q8_0 cache (see CacheLayout.h): products of bytes in both halves of attention.
 //
-// A query becomes whole numbers q of up to 127 * 128 in groups of 32 with a scale, and q = 128 * high + low, each digit a
-// signed byte. A weight times the scale of its value becomes a whole number of up to 128 * 128 - 1 for each tile and
+// A query becomes whole numbers q of up to 127 * 128 in groups of 32 with a scale, and q = 128 * high + low, each digit
+// a signed byte. A weight times the scale of its value becomes a whole number of up to 128 * 128 - 1 for each tile and
 // group of values, in two digits below 128. So all products are exact sums of products of bytes.
 #include "AttentionTile.h"
 #include "dialects/DQ/DQ.h"
@@ -78,7 +78,8 @@ Emitter::Values ByteGroup::scoreGroup(Value queries, Value tile, Value at, Value
     Value keys = e.load(e.i8s(), address, 64);
     for (int64_t r = 0; r < count; ++r)
       for (int64_t digit = 0; digit < kDigits; ++digit) {
-        Value four = e.load(e.getI32Type(), e.at(query, r * headQueryBytes(layout) + digit * digitBytes() + line * 4), 4);
+        Value four =
+            e.load(e.getI32Type(), e.at(query, r * headQueryBytes(layout) + digit * digitBytes() + line * 4), 4);
         Value digits = e.bitcast(e.splat(four, e.i32s()), e.i8s());
         Value &sum = digit == 0 ? high[r] : low[r];
         sum = dq::DotOp::create(e, sum.getType(), sum, keys, digits, signedCodes, signedCodes ? 128 : 255);

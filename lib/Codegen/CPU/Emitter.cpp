@@ -112,7 +112,8 @@ Value Emitter::foldLanes(ArrayRef<Value> vectors, llvm::function_ref<Value(Value
     Values next;
     for (size_t i = 0; i < parts.size(); i += 2) {
       Value a = parts[i], b = i + 1 < parts.size() ? parts[i + 1] : a;
-      next.push_back(combine(vector::ShuffleOp::create(*this, a, b, low), vector::ShuffleOp::create(*this, a, b, high)));
+      next.push_back(
+          combine(vector::ShuffleOp::create(*this, a, b, low), vector::ShuffleOp::create(*this, a, b, high)));
     }
     parts = next;
   }

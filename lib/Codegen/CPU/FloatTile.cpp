@@ -27,7 +27,7 @@ Emitter::Values quern::codegen::foldPairs(Emitter &e, const MatmulTile &tile) {
   unsigned panels = tile.panels.size(), elements = tile.elements();
   VectorType bfloats = e.vec(2 * kPanelRows, e.getBF16Type());
   Emitter::Values zeros(elements * 2, e.real(e.f32s(), 0));
-  Emitter::Values partials = e.loop(e.i64(0), e.div(tile.k, 2), e.i64(kPairs), zeros, [&](Value at, ValueRange carried) {
+  auto partials = e.loop(e.i64(0), e.div(tile.k, 2), e.i64(kPairs), zeros, [&](Value at, ValueRange carried) {
     Emitter::Values sums(carried);
     for (int64_t j = 0; j < kPairs; ++j) {
       llvm::SmallVector<Value> weights;

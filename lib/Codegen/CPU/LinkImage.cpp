@@ -21,7 +21,8 @@ struct TemporaryFile {
   static Result<TemporaryFile> create(llvm::StringRef suffix) {
     TemporaryFile file;
     if (std::error_code error = llvm::sys::fs::createTemporaryFile("quern", suffix, file.path))
-      return fail("cannot create a temporary file: " + error.message() + "; set TMPDIR to a folder that can be written");
+      return fail("cannot create a temporary file: " + error.message() +
+                  "; set TMPDIR to a folder that can be written");
     return file;
   }
   TemporaryFile() = default;

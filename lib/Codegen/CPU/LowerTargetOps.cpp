@@ -146,7 +146,8 @@ struct ExpandHalfToFloat : OpRewritePattern<arith::ExtFOp> {
                                         arith::BitcastOp::create(rewriter, loc, halves, op.getIn()));
     Value sign = bits.left(bits.bitAnd(half, 0x8000), 16);
     Value magnitude = bits.left(bits.bitAnd(half, 0x7fff), 13);
-    Value scaled = arith::MulFOp::create(rewriter, loc, bits.toFloat(magnitude), bits.toFloat(bits.constant(0x77800000)));
+    Value scaled =
+        arith::MulFOp::create(rewriter, loc, bits.toFloat(magnitude), bits.toFloat(bits.constant(0x77800000)));
     Value special = bits.compare(arith::CmpIPredicate::uge, magnitude, 0x0f800000);
     Value value = bits.pick(special, bits.bitOr(magnitude, bits.constant(0x7f800000)), bits.fromFloat(scaled));
     rewriter.replaceOp(op, bits.toFloat(bits.bitOr(sign, value)));

@@ -16,7 +16,8 @@ using namespace quern::codegen;
 /// Loads what the call holds: sizes, the arena's parts, buffers by name.
 void EntryLowering::readCall() {
   Type ptr = e.ptr(), i64 = e.getI64Type();
-  Value sizesAt = e.callField(call, QUERN_CALL_SIZES, ptr), capacitiesAt = e.callField(call, QUERN_CALL_CAPACITIES, ptr);
+  Value sizesAt = e.callField(call, QUERN_CALL_SIZES, ptr),
+        capacitiesAt = e.callField(call, QUERN_CALL_CAPACITIES, ptr);
   Value buffers = e.callField(call, QUERN_CALL_BUFFERS, ptr);
   weights = e.callField(call, QUERN_CALL_WEIGHTS, ptr);
   Value part = e.callField(call, QUERN_CALL_ARENA, ptr);

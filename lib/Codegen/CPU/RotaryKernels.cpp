@@ -54,7 +54,8 @@ func::FuncOp quern::codegen::emitRotaryAngles(ModuleOp module, StringRef name, d
   int64_t half = headDim / 2, lanes = std::gcd(half, int64_t(8));
   VectorType doubles = e.vec(lanes, e.getF64Type());
   k.forRows(k.args[5], [&](Value t) {
-    Value position = arith::SIToFPOp::create(e, e.getF64Type(), e.load(e.getI32Type(), e.at(k.args[1], e.mul(t, 4)), 4));
+    Value position =
+        arith::SIToFPOp::create(e, e.getF64Type(), e.load(e.getI32Type(), e.at(k.args[1], e.mul(t, 4)), 4));
     Value out = k.row(k.args[3], t, k.args[4]);
     for (int64_t first = 0; first < half; first += lanes) {
       llvm::SmallVector<double> frequencies;
@@ -89,7 +90,8 @@ func::FuncOp quern::codegen::emitRotary(ModuleOp module, StringRef name, int64_t
       for (int64_t i = 0; i < half; i += lanes) {
         Value cos = e.load(type, e.at(angles, i * 4), 4), sin = e.load(type, e.at(angles, (half + i) * 4), 4);
         if (!interleaved) {
-          auto [a, b] = rotate(e.load(type, e.at(from, i * 4), 4), e.load(type, e.at(from, (half + i) * 4), 4), cos, sin);
+          auto [a, b] =
+              rotate(e.load(type, e.at(from, i * 4), 4), e.load(type, e.at(from, (half + i) * 4), 4), cos, sin);
           e.store(a, e.at(to, i * 4), 4);
           e.store(b, e.at(to, (half + i) * 4), 4);
           continue;

@@ -70,7 +70,8 @@ static void quantizeRow(KernelBody &k, Value n, Value out, llvm::function_ref<Va
   });
 }
 
-/// 16 f32 as the bits of bf16, nearest even; a NaN stays one. In integers, as conversions of processors flush subnormals.
+/// 16 f32 as the bits of bf16, nearest even; a NaN stays one. In integers, as conversions of processors flush
+/// subnormals.
 static Value roundToBfloat(Emitter &e, Value x) {
   Value bits = e.bitcast(x, e.i32s()), odd = e.bitAnd(e.shiftRight(bits, 16), 1);
   Value rounded = e.add(e.add(bits, odd), e.number(e.i32s(), 0x7fff));
@@ -216,8 +217,9 @@ static void widenPanelRow(Emitter &e, const PanelLayout &layout, Value panel, Va
                  : layout.bfloat       ? Type(e.getBF16Type())
                                        : Type(e.getF16Type());
   e.loop(e.i64(0), k, e.i64(1), [&](Value at) {
-    Value offset = layout.inPairs() ? e.add(e.mul(e.div(at, 2), kLineBytes), e.add(e.mul(lane, 4), e.mul(e.rem(at, e.i64(2)), 2)))
-                                    : e.mul(e.add(e.mul(at, kPanelRows), lane), layout.floatBytes);
+    Value offset = layout.inPairs()
+                       ? e.add(e.mul(e.div(at, 2), kLineBytes), e.add(e.mul(lane, 4), e.mul(e.rem(at, e.i64(2)), 2)))
+                       : e.mul(e.add(e.mul(at, kPanelRows), lane), layout.floatBytes);
     Value weight = e.load(e.vec(1, element), e.at(panel, offset), layout.floatBytes);
     e.store(layout.floatBytes == 4 ? weight : e.widen(weight), e.at(out, e.mul(at, 4)), 4);
   });

@@ -51,7 +51,10 @@ static Status choosePlainScale(const FormatSpec &spec, PanelLayout &layout) {
     return fail("format " + spec.name + ": a plain minimum must be f16, as the scale");
   if (spec.unit != 1.0f && !power)
     return fail("format " + spec.name + ": a unit other than 1 needs e8m0 scales");
-  layout.scale = power ? ScaleLayout::BFloat : !half ? ScaleLayout::Single : spec.minimum ? ScaleLayout::HalfAndMinimum : ScaleLayout::Half;
+  layout.scale = power          ? ScaleLayout::BFloat
+                 : !half        ? ScaleLayout::Single
+                 : spec.minimum ? ScaleLayout::HalfAndMinimum
+                                : ScaleLayout::Half;
   return {};
 }
 
@@ -116,7 +119,8 @@ std::string PanelLayout::family() const {
   } else if (zero) {
     name += "z" + std::to_string(zero);
   }
-  static constexpr const char *names[] = {"half", "bfloat", "single", "halfmin", "six", "nibbles", "bytes", "byteshalf"};
+  static constexpr const char *names[] = {"half", "bfloat",  "single", "halfmin",
+                                          "six",  "nibbles", "bytes",  "byteshalf"};
   name += std::string("_") + names[int(scale)];
   return minimumAdded && hasMinimum() ? name + "_added" : name;
 }

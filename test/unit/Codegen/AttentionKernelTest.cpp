@@ -27,8 +27,8 @@ struct Shape {
 
 /// Groups of one, of several and of a prime number of heads; head sizes of whole and half lines; up to two spans of 512
 /// keys. 16,449 keys have spans of 1,024.
-constexpr Shape kShapes[] = {{6, 2, 32, 600}, {7, 1, 64, 530}, {3, 3, 16, 200}, {2, 1, 48, 130}, {10, 1, 16, 66}, {2, 1, 128, 70},
-                             {1, 1, 16, 16449}};
+constexpr Shape kShapes[] = {{6, 2, 32, 600}, {7, 1, 64, 530}, {3, 3, 16, 200},  {2, 1, 48, 130},
+                             {10, 1, 16, 66}, {2, 1, 128, 70}, {1, 1, 16, 16449}};
 
 /// One layer's cache of a sequence.
 struct Sequence {
@@ -52,11 +52,12 @@ protected:
     for (int64_t i = 0; i < width; ++i)
       identity[size_t(i * width + i)] = 1.0f;
     module.source("one", type(width, width), identity);
-    std::string rows = "tensor<?x" + std::to_string(width) + "xf32>", kv = "tensor<?x" + std::to_string(kvWidth) + "xf32>";
+    std::string rows = "tensor<?x" + std::to_string(width) + "xf32>",
+                kv = "tensor<?x" + std::to_string(kvWidth) + "xf32>";
     std::string cache = "!lm.cache<layers = 1, kv_heads = " + std::to_string(shape.kvHeads) +
                         ", head_dim = " + std::to_string(shape.headDim) + ">";
-    module.text += "func.func @f(%ids: tensor<?xi32> {lm.name = \"token_ids\", lm.size = \"tokens\"}, %p: tensor<?xi32> "
-                   "{lm.name = \"positions\", lm.size = \"tokens\"}, %c: " + cache + ") -> (" + rows +
+    module.text += "func.func @f(%ids: tensor<?xi32> {lm.name = \"token_ids\", lm.size = \"tokens\"}, "
+                   "%p: tensor<?xi32> {lm.name = \"positions\", lm.size = \"tokens\"}, %c: " + cache + ") -> (" + rows +
                    " {lm.name = \"out\"}) {\n" + embed("q", width) + embed("k", kvWidth) + embed("v", kvWidth) +
                    "  %a = lm.attention %q, %k, %v at %p in %c {layer = 0, scale = 0.25 : f32} : " + rows + ", " + kv +
                    ", tensor<?xi32>, " + cache + "\n  %one = dq.weight @one : " + type(width, width) +
@@ -93,8 +94,8 @@ protected:
   }
   std::string embed(const std::string &name, int64_t columns) {
     std::string table = type(shape.tokens, columns);
-    return "  %" + name + "s = dq.weight @" + name + "s : " + table + "\n  %" + name + " = lm.embedding %ids, %" + name +
-           "s : tensor<?xi32>, " + table + " -> tensor<?x" + std::to_string(columns) + "xf32>\n";
+    return "  %" + name + "s = dq.weight @" + name + "s : " + table + "\n  %" + name +
+           " = lm.embedding %ids, %" + name + "s : tensor<?xi32>, " + table + " -> tensor<?x" + std::to_string(columns) + "xf32>\n";
   }
 
   /// One step: token `positions[i]` at that position of sequences[i].
@@ -104,10 +105,12 @@ protected:
     std::vector<int64_t> capacities;
     for (Sequence *sequence : sequences)
       caches.push_back(sequence->data()), capacities.push_back(sequence->capacity);
-    return code.call("f" + std::string(codegen::cacheKindSuffix(kind)), positions, {positions.data(), caches.data(), capacities.data()}, width, threads);
+    return code.call("f" + std::string(codegen::cacheKindSuffix(kind)), positions,
+                     {positions.data(), caches.data(), capacities.data()}, width, threads);
   }
   /// Tokens [first, last) of one sequence.
-  std::vector<float> step(const CompiledModule &code, int64_t first, int64_t last, Sequence &sequence, int64_t threads) {
+  std::vector<float> step(const CompiledModule &code, int64_t first, int64_t last, Sequence &sequence,
+                          int64_t threads) {
     std::vector<int32_t> positions(size_t(last - first));
     std::iota(positions.begin(), positions.end(), int32_t(first));
     return step(code, positions, std::vector<Sequence *>(positions.size(), &sequence), threads);
@@ -223,5 +226,6 @@ TEST_P(AttentionKernelTest, BatchesOfSequences) {
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionKernelTest,
                          testing::Combine(testing::ValuesIn(kShapes), testing::ValuesIn(codegen::kCacheKinds)),
                          [](const auto &info) {
-                           return "s" + std::get<0>(info.param).name() + "_" + codegen::cacheKindName(std::get<1>(info.param));
+                           return "s" + std::get<0>(info.param).name() + "_" +
+                                  codegen::cacheKindName(std::get<1>(info.param));
                          });

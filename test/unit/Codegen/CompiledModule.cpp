@@ -45,7 +45,8 @@ std::unique_ptr<CompiledModule> CompiledModule::make(mlir::MLIRContext &context,
                       mlir::quant::QuantDialect>();
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text.text, mlir::ParserConfig(&context));
   std::unique_ptr<CompiledModule> compiled(new CompiledModule);
-  if (!module || (prepare && !runPasses(*module, prepare)) || !compiled->compile(*module, target) || !compiled->pack(*module, text.file)) {
+  if (!module || (prepare && !runPasses(*module, prepare)) || !compiled->compile(*module, target) ||
+      !compiled->pack(*module, text.file)) {
     ADD_FAILURE() << "cannot compile for " << target.name << ":\n" << text.text;
     return nullptr;
   }

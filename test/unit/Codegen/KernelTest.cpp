@@ -21,7 +21,8 @@ using reference::MultiplyAdd;
 namespace {
 
 constexpr int64_t kTokens = 25, kN = 37, kSwigluN = 32;
-/// Tokens and threads: none, tiles of each size, several tiles of one size and of two, each thread with and without work.
+/// Tokens and threads: none, tiles of each size, several tiles of one size and of two, each thread with and without
+/// work.
 constexpr std::pair<int64_t, int64_t> kCalls[] = {{0, 1}, {1, 1}, {1, 3}, {2, 1}, {3, 1}, {4, 1},
                                                    {5, 3}, {6, 1}, {7, 3}, {8, 1}, {9, 1}, {9, 3},
                                                    {10, 1}, {11, 3}, {12, 1}, {13, 3}, {25, 1}};

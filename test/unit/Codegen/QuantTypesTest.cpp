@@ -1,6 +1,6 @@
 // Constants of upstream's `quant` types, converted, compiled and run, against scale * (integer - zero point) in double
-// precision. An embedding of the matrix, and a product with 127 times the identity, bring out its rows; a linear layer on
-// 127 times the identity, which int8 activations hold exactly, its columns.
+// precision. An embedding of the matrix, and a product with 127 times the identity, bring out its rows; a linear layer
+// on 127 times the identity, which int8 activations hold exactly, its columns.
 #include "CompiledModule.h"
 
 #include "quern/Pipelines/Phases.h"

@@ -117,8 +117,8 @@ TEST_F(CApiTest, ChoosesTheCacheType) {
   auto missing = open([](auto &options) { options.cache_type = "q8_0"; });
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().status, QUERN_UNSUPPORTED);
-  EXPECT_NE(missing.error().message.find("no code for a key-value cache of type 'q8_0' (--cache-type); the types are f16; "
-                                         "compile the model again"),
+  EXPECT_NE(missing.error().message.find("no code for a key-value cache of type 'q8_0' (--cache-type); "
+                                         "the types are f16; compile the model again"),
             std::string::npos);
   // Options of before this field; what lies behind them is not read.
   EXPECT_TRUE(open([](auto &options) {

@@ -70,7 +70,8 @@ TEST(Session, AllLogitsFromAGivenToken) {
     EXPECT_EQ(first, expectedFirst);
     size_t vocabulary = size_t(fake.model->vocabulary());
     for (size_t r = 0; r < rows; ++r)
-      EXPECT_EQ(best({logits + r * vocabulary, vocabulary}), expectedNext(Ids(tokens.begin(), tokens.begin() + long(first + r) + 1)));
+      EXPECT_EQ(best({logits + r * vocabulary, vocabulary}),
+                expectedNext(Ids(tokens.begin(), tokens.begin() + long(first + r) + 1)));
     expectedFirst += rows;
     return true;
   });

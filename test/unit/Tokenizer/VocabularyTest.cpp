@@ -52,7 +52,9 @@ protected:
     ASSERT_TRUE(opened) << opened.error().message;
     tokenizer = std::make_unique<Tokenizer>(*opened);
   }
-  std::vector<int32_t> encode(const std::string &text) { return *tokenizer->encode(text, Specials::UserDefined, false); }
+  std::vector<int32_t> encode(const std::string &text) {
+    return *tokenizer->encode(text, Specials::UserDefined, false);
+  }
 
   std::vector<uint8_t> tables;
   std::unique_ptr<Tokenizer> tokenizer;
