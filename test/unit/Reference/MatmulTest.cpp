@@ -129,7 +129,8 @@ TEST(Matmul, FoldsGroupsOf16NearTheExactFold) {
   }
 }
 
-/// Overwrites the stored numbers of random blocks by moderate ones: f16 between 2^-6 and 2^-5, e8m0 between 2^-6 and 1.
+/// Overwrites the stored numbers of random blocks by moderate ones: f16 and f32 between 2^-6 and 2^-5, e8m0 between 2^-6
+/// and 1.
 static void tameScales(const formats::FormatSpec &spec, const formats::Scale &scale, std::vector<uint8_t> &bytes) {
   std::mt19937 random(10);
   for (size_t block = 0; block < bytes.size(); block += spec.bytes)
@@ -137,7 +138,10 @@ static void tameScales(const formats::FormatSpec &spec, const formats::Scale &sc
       size_t at = block + scale.byte + scale.stride * group;
       if (scale.kind == formats::ScaleKind::E8M0)
         bytes[at] = uint8_t(121 + random() % 7);
-      else
+      else if (scale.kind == formats::ScaleKind::F32) {
+        float number = std::ldexp(1.0f + float(random() % 1024) / 1024, -6);
+        std::memcpy(&bytes[at], &number, sizeof number);
+      } else
         putHalf(bytes, at, uint16_t(0x2400 | (random() & 0x3ff)));
     }
 }
