@@ -67,7 +67,8 @@ static bool canBeNegative(const Scale &scale) {
   return scale.sub ? limits(*scale.sub).first < 0 : scale.kind != ScaleKind::E8M0;
 }
 
-Encoder::Encoder(const FormatSpec &format) : spec(format), values(spec.table.begin(), spec.table.end()) {
+Encoder::Encoder(const FormatSpec &format)
+    : spec(format), codeWriter(spec.codes), values(spec.table.begin(), spec.table.end()) {
   IntReader codes(spec.codes);
   if (values.empty())
     for (unsigned raw = 0; raw < 1u << spec.codes.bits(); ++raw)
@@ -86,6 +87,7 @@ std::vector<float> Encoder::encodeNumbers(const Scale &scale, float unit, const 
     return got;
   }
   auto [low, high] = limits(*scale.sub);
+  std::vector<uint8_t> factors;
   auto [smallest, largest] = std::minmax_element(wanted.begin(), wanted.end());
   float super = coveringScale(*smallest, *largest, low, high, scale.kind != ScaleKind::E8M0);
   super = unit * writeNumber(scale.kind, super / unit, block + scale.byte);
@@ -94,9 +96,10 @@ std::vector<float> Encoder::encodeNumbers(const Scale &scale, float unit, const 
     // The slack keeps what was meant to be whole from being pushed to the next integer by the number's own rounding.
     float away = std::copysign(std::ceil(std::fabs(exact) - 1.0f / 128), exact);
     int factor = std::clamp(int(away), low, high);
-    writeInt(*scale.sub, j, unsigned(factor + scale.sub->offset), block);
+    factors.push_back(uint8_t(factor + scale.sub->offset));
     got[j] = super * float(factor);
   }
+  IntWriter(*scale.sub).write(factors.data(), block);
   return got;
 }
 
@@ -139,10 +142,10 @@ void Encoder::encodeBlock(const float *weights, uint8_t *block) const {
     scales.push_back(coveringScale(ranges[g].low - offsets[g], ranges[g].high - offsets[g], least, greatest,
                                    canBeNegative(spec.scale) && !spec.minimum));
   scales = encodeNumbers(spec.scale, spec.unit, scales, block);
-  for (unsigned k = 0; k < spec.block; ++k) {
-    unsigned g = k / spec.group;
-    writeInt(spec.codes, k, nearestCode(weights[k] - offsets[g], scales[g]), block);
-  }
+  std::vector<uint8_t> codes;
+  for (unsigned k = 0; k < spec.block; ++k)
+    codes.push_back(uint8_t(nearestCode(weights[k] - offsets[k / spec.group], scales[k / spec.group])));
+  codeWriter.write(codes.data(), block);
 }
 
 void Encoder::encodeRow(const float *row, int64_t count, uint8_t *out) const {

@@ -1,6 +1,6 @@
 #include "BlockLayout.h"
 
-#include "quern/Formats/IntReader.h"
+#include "quern/Formats/IntWriter.h"
 #include "quern/Support/Half.h"
 
 #include <algorithm>
@@ -57,6 +57,7 @@ Result<BlockWeight> import::toBlocks(const IntegerMatrix &matrix, const gguf::Ty
   BlockWeight out{types.idOf(spec->name), {}};
   out.bytes.resize(static_cast<size_t>(matrix.rows()) * scales.size() * spec->bytes);
   auto *block = reinterpret_cast<uint8_t *>(out.bytes.data());
+  formats::IntWriter writer(spec->codes);
   for (int64_t n = 0; n < matrix.rows(); ++n) {
     matrix.differences(n, row);
     matrix.scales(n, scales);
@@ -65,8 +66,10 @@ Result<BlockWeight> import::toBlocks(const IntegerMatrix &matrix, const gguf::Ty
       uint16_t half = floatToHalf(scale);
       spec->scale.kind == ScaleKind::F16 ? std::memcpy(block + spec->scale.byte, &half, 2)
                                          : std::memcpy(block + spec->scale.byte, &scale, 4);
-      for (size_t i = 0; i < kLayoutBlock; ++i)
-        formats::writeInt(spec->codes, i, static_cast<unsigned>(*from++ + spec->codes.offset), block);
+      uint8_t codes[kLayoutBlock];
+      for (uint8_t &code : codes)
+        code = static_cast<uint8_t>(*from++ + spec->codes.offset);
+      writer.write(codes, block);
       block += spec->bytes;
     }
   }

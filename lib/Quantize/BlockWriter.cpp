@@ -9,36 +9,6 @@ using namespace quern;
 using namespace quern::quantize;
 using formats::ScaleKind;
 
-IntWriter::IntWriter(const formats::PackedInts &ints) {
-  unsigned place = 0;
-  for (const formats::Plane &plane : ints.planes) {
-    size_t count = plane.byte.size();
-    for (size_t i = 0; i < count;) {
-      unsigned step = i + 1 < count && plane.byte[i + 1] == plane.byte[i] ? 0 : 1;
-      size_t length = 1;
-      while (i + length < count && plane.shift[i + length] == plane.shift[i] &&
-             plane.byte[i + length] == plane.byte[i] + step * length)
-        ++length;
-      runs.push_back({i, length, plane.byte[i], step, plane.shift[i], (1u << plane.bits) - 1, place});
-      i += length;
-    }
-    place += plane.bits;
-  }
-}
-
-void IntWriter::write(const uint8_t *raw, uint8_t *block) const {
-  for (const Run &run : runs) {
-    const uint8_t *__restrict from = raw + run.index;
-    uint8_t *__restrict to = block + run.byte;
-    if (run.step == 1)
-      for (size_t i = 0; i < run.length; ++i)
-        to[i] |= uint8_t(((from[i] >> run.place) & run.mask) << run.shift);
-    else
-      for (size_t i = 0; i < run.length; ++i)
-        to[0] |= uint8_t(((from[i] >> run.place) & run.mask) << run.shift);
-  }
-}
-
 static uint8_t exponentOf(float power) {
   return uint8_t(std::ilogb(power) + 127); // scales of this kind are powers of two from 2^-127 on
 }
@@ -69,9 +39,9 @@ float quantize::asStored(ScaleKind kind, float value) {
 
 BlockWriter::BlockWriter(const formats::FormatSpec &format) : spec(format), codes(format.codes) {
   if (spec.scale.sub)
-    scaleFactors = IntWriter(*spec.scale.sub);
+    scaleFactors = formats::IntWriter(*spec.scale.sub);
   if (spec.minimum && spec.minimum->sub)
-    minimumFactors = IntWriter(*spec.minimum->sub);
+    minimumFactors = formats::IntWriter(*spec.minimum->sub);
 }
 
 static void writeNumbers(const formats::Scale &scale, const float *numbers, float sign, unsigned groups,

@@ -2,27 +2,9 @@
 #ifndef QUERN_LIB_QUANTIZE_BLOCKWRITER_H
 #define QUERN_LIB_QUANTIZE_BLOCKWRITER_H
 
-#include "quern/Formats/FormatSpec.h"
+#include "quern/Formats/IntWriter.h"
 
 namespace quern::quantize {
-
-/// Writes the small integers of a block plane by plane, in runs of consecutive bytes with a common shift.
-class IntWriter {
-public:
-  IntWriter() = default;
-  explicit IntWriter(const formats::PackedInts &ints);
-
-  /// `raw` holds the unsigned bits of each integer. The bits in the block are zero before.
-  void write(const uint8_t *raw, uint8_t *block) const;
-
-private:
-  struct Run {
-    size_t index, length;
-    unsigned byte, step; ///< first byte, and bytes from one integer to the next (0 or 1)
-    unsigned shift, mask, place;
-  };
-  std::vector<Run> runs;
-};
 
 /// One block, as numbers. With factors (hierarchical scales), scale[0] and minimum[0] are the super-block's.
 struct BlockParts {
@@ -42,7 +24,7 @@ public:
 
 private:
   formats::FormatSpec spec;
-  IntWriter codes, scaleFactors, minimumFactors;
+  formats::IntWriter codes, scaleFactors, minimumFactors;
 };
 
 /// What a reader of the stored number will see.

@@ -1,6 +1,6 @@
 #include "QuantWeight.h"
 
-#include "quern/Formats/IntReader.h"
+#include "quern/Formats/IntWriter.h"
 #include "quern/Support/Half.h"
 
 #include "mlir/AsmParser/AsmParser.h"
@@ -98,22 +98,25 @@ static Result<dq::FormatAttr> chooseFormat(MLIRContext *context, int64_t low, in
 }
 
 /// The raw bits of each difference: what the table or the zero point makes of them is the difference.
-static unsigned rawCode(const formats::FormatSpec &spec, int difference) {
+static uint8_t rawCode(const formats::FormatSpec &spec, int difference) {
   if (!spec.table.empty())
-    return unsigned(difference - spec.table.front());
-  return unsigned(difference + spec.codes.offset);
+    return uint8_t(difference - spec.table.front());
+  return uint8_t(difference + spec.codes.offset);
 }
 
 static std::vector<char> encode(const formats::FormatSpec &spec, const QuantGrid &grid, int64_t n, int64_t k,
                                 ArrayRef<int16_t> differences) {
+  formats::IntWriter writer(spec.codes);
   std::vector<char> bytes(size_t(n * k / kBlock * spec.bytes));
   for (int64_t i = 0; i < n * k; i += kBlock) {
     auto *block = reinterpret_cast<uint8_t *>(bytes.data()) + i / kBlock * spec.bytes;
     float scale = grid.scales[grid.at(i / k, i % k)];
     uint16_t half = floatToHalf(scale);
     spec.scale.kind == formats::ScaleKind::F16 ? std::memcpy(block, &half, 2) : std::memcpy(block, &scale, 4);
+    uint8_t codes[kBlock];
     for (int64_t j = 0; j < kBlock; ++j)
-      formats::writeInt(spec.codes, size_t(j), rawCode(spec, differences[size_t(i + j)]), block);
+      codes[j] = rawCode(spec, differences[size_t(i + j)]);
+    writer.write(codes, block);
   }
   return bytes;
 }

@@ -3,7 +3,7 @@
 #ifndef QUERN_FORMATS_ENCODER_H
 #define QUERN_FORMATS_ENCODER_H
 
-#include "quern/Formats/FormatSpec.h"
+#include "quern/Formats/IntWriter.h"
 
 namespace quern::formats {
 
@@ -30,6 +30,7 @@ private:
   unsigned nearestCode(float value, float scale) const;
 
   FormatSpec spec;
+  IntWriter codeWriter;
   std::vector<int> values; ///< t(c) by the code's raw bits
   int least, greatest;     ///< of `values`
 };

@@ -1,9 +1,8 @@
-// Reads and writes the small integers of a block, plane by plane. The places of a plane are grouped once into runs of consecutive
-// bytes with a common shift, so that reading is a few tight loops.
+// Reads the small integers of a block.
 #ifndef QUERN_FORMATS_INTREADER_H
 #define QUERN_FORMATS_INTREADER_H
 
-#include "quern/Formats/FormatSpec.h"
+#include "quern/Formats/IntRuns.h"
 
 namespace quern::formats {
 
@@ -23,20 +22,12 @@ public:
   }
 
 private:
-  struct Run {
-    size_t index, length;
-    unsigned byte, step; ///< first byte, and bytes from one integer to the next (0 or 1)
-    unsigned shift, mask, place;
-  };
-  std::vector<Run> runs;
+  std::vector<IntRun> runs;
   size_t integers = 0;
   unsigned width = 0;
   bool isSigned = false;
   int offset = 0;
 };
-
-/// Writes the bits of the `index`-th integer into a block where they are zero.
-void writeInt(const PackedInts &ints, size_t index, unsigned raw, uint8_t *block);
 
 } // namespace quern::formats
 
