@@ -74,7 +74,7 @@ def DQ_FormatAttr : DQ_Attr<"Format", "format"> {
     (F12) what is subtracted from an integer is at most 256.
   }];
   let parameters = (ins StringRefParameter<>:$name, "int64_t":$ggufType, "int64_t":$block, "int64_t":$bytes,
-                        "int64_t":$group, "PackedIntsAttr":$codes, ArrayRefParameter<"int8_t">:$table,
+                        "int64_t":$group, "PackedIntsAttr":$codes, ArrayRefParameter<"int16_t">:$table,
                         "::mlir::FloatAttr":$unit, "ScaleAttr":$scale, OptionalParameter<"ScaleAttr">:$minimum,
                         "bool":$minimumAdded);
   let hasCustomAssemblyFormat = 1;

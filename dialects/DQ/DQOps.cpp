@@ -27,14 +27,18 @@ static int64_t storedBytes(RankedTensorType type) {
 
 void SourceOp::build(OpBuilder &builder, OperationState &state, StringRef name, RankedTensorType type, int64_t part,
                      int64_t offset, int64_t bytes) {
-  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), builder.getI64IntegerAttr(part),
-        builder.getI64IntegerAttr(offset), builder.getI64IntegerAttr(bytes), nullptr);
+  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), nullptr, builder.getI64IntegerAttr(part),
+        builder.getI64IntegerAttr(offset), builder.getI64IntegerAttr(bytes), nullptr, nullptr);
 }
 
 void SourceOp::build(OpBuilder &builder, OperationState &state, StringRef name, RankedTensorType type,
                      DenseResourceElementsAttr data) {
-  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), nullptr, nullptr, nullptr, data);
+  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), nullptr, nullptr, nullptr, nullptr, data, nullptr);
 }
+
+RankedTensorType SourceOp::getStoredType() { return cast<RankedTensorType>(getStored().value_or(getType())); }
+
+int64_t SourceOp::getTypeBytes() { return storedBytes(cast<RankedTensorType>(getType())); }
 
 int64_t SourceOp::getByteSize() { return getData() ? getData()->getType().getNumElements() : int64_t(*getBytes()); }
 
@@ -49,6 +53,17 @@ quern::Result<std::span<const uint8_t>> SourceOp::readBytes(
   return std::span(reinterpret_cast<const uint8_t *>(blob->getData().data()), blob->getData().size());
 }
 
+static LogicalResult verifyImportance(SourceOp op) {
+  if (!op.getImportance())
+    return success();
+  auto type = dyn_cast<RankedTensorType>(op.getImportance()->getType());
+  if (!op.getStored() || !type || type.getRank() != 1 || !type.getElementType().isF32() ||
+      type.getDimSize(0) != op.getStoredType().getDimSize(1))
+    return op.emitOpError("expected importance of f32 for each column of a type after 'from' (S6), got ")
+           << op.getImportance()->getType();
+  return success();
+}
+
 LogicalResult SourceOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   if (!type.hasStaticShape())
@@ -60,12 +75,16 @@ LogicalResult SourceOp::verify() {
   } else if (!getPart() || !getOffset() || !getBytes()) {
     return emitOpError("expected either part, offset and bytes, or data");
   }
-  int64_t bytes = storedBytes(type);
-  if (bytes < 0)
-    return emitOpError("expected rows of whole blocks (S3), got ") << type;
-  if (bytes != getByteSize())
-    return emitOpError("expected ") << bytes << " bytes for " << type << " (S2), got " << getByteSize();
-  return success();
+  RankedTensorType stored = getStoredType();
+  if (getStored() && (stored.getShape() != type.getShape() || type.getRank() != 2))
+    return emitOpError("expected a matrix stored in the shape of ") << type << " (S5), got " << stored;
+  for (RankedTensorType one : {type, stored})
+    if (storedBytes(one) < 0)
+      return emitOpError("expected rows of whole blocks (S3), got ") << one;
+  if (storedBytes(stored) != getByteSize())
+    return emitOpError("expected ") << storedBytes(stored) << " bytes for " << stored << " (S2), got "
+                                    << getByteSize();
+  return verifyImportance(*this);
 }
 
 LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {

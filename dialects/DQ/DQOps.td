@@ -43,18 +43,27 @@ def DQ_SourceOp : DQ_Op<"source", [Symbol]> {
     Names `bytes` bytes at `offset` of part `part` of the source file, which hold a tensor of `type` row by row. The
     bytes never enter the IR. Weights that no file holds as they are (converted from `quant` types) lie in a resource.
 
+    A weight that is quantized on its way into the package has, after `from`, the type in which it is stored: rows are
+    widened to f32 and quantized as the packer reads them. `importance`, if given, says how much errors in each column
+    count. `dq-assign-formats` makes such sources.
+
     Constraints: (S1) the type is a ranked tensor with static shape; (S2) `bytes`, or the resource's length, is what the
-    type needs; (S3) a block format's rows hold whole blocks; (S4) `data` is a vector of i8.
+    stored type needs; (S3) a block format's rows hold whole blocks; (S4) `data` is a vector of i8; (S5) the type after
+    `from` is a matrix of the same shape; (S6) `importance` is a vector of f32, one for each column, and needs `from`.
 
     ```mlir
     dq.source @"blk.0.attn_q.weight" : tensor<896x896x!q5_0> in 0 at 5947648 bytes 551936
     dq.source @"fc.weight" : tensor<64x64x!i8_f16> data dense_resource<"fc.weight"> : tensor<4352xi8>
+    dq.source @"blk.0.attn_k.weight" : tensor<128x896x!q5_K> from tensor<128x896xbf16> in 0 at 96 bytes 229376
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<DQ_Weight>:$type, OptionalAttr<I64Attr>:$part,
-                       OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$bytes, OptionalAttr<DQ_Resource>:$data);
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<DQ_Weight>:$type,
+                       OptionalAttr<TypeAttrOf<DQ_Weight>>:$stored, OptionalAttr<I64Attr>:$part,
+                       OptionalAttr<I64Attr>:$offset, OptionalAttr<I64Attr>:$bytes, OptionalAttr<DQ_Resource>:$data,
+                       OptionalAttr<DQ_Resource>:$importance);
   let assemblyFormat = [{
-    $sym_name `:` $type (`in` $part^ `at` $offset `bytes` $bytes) : (`data` $data)? attr-dict
+    $sym_name `:` $type (`from` $stored^)? (`in` $part^ `at` $offset `bytes` $bytes) : (`data` $data)?
+    (`importance` $importance^)? attr-dict
   }];
   let hasVerifier = 1;
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type, "int64_t":$part,
@@ -62,8 +71,12 @@ def DQ_SourceOp : DQ_Op<"source", [Symbol]> {
                   OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type,
                                  "::mlir::DenseResourceElementsAttr":$data)>];
   let extraClassDeclaration = [{
+    /// The type in which the bytes lie: that after `from`, or the weight's own.
+    ::mlir::RankedTensorType getStoredType();
     /// Bytes of the stored tensor.
     int64_t getByteSize();
+    /// Bytes of a tensor of the weight's type, row by row.
+    int64_t getTypeBytes();
     /// The stored bytes: the resource's, or what `file(part, offset, bytes)` gives. Errors do not name the weight.
     ::quern::Result<std::span<const uint8_t>> readBytes(
         const std::function<::quern::Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file);

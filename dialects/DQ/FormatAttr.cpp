@@ -94,7 +94,7 @@ namespace {
 struct FormatFields {
   int64_t ggufType = -1, block = 0, bytes = 0, group = 0;
   PackedIntsAttr codes;
-  SmallVector<int8_t> table;
+  SmallVector<int16_t> table;
   double unit = 1.0;
   ScaleAttr scale, minimum;
   bool minimumAdded = false;
@@ -112,7 +112,7 @@ template <typename PartT> static ParseResult parsePart(AsmParser &parser, PartT 
   return failure(!part);
 }
 
-static ParseResult parseTable(AsmParser &parser, SmallVector<int8_t> &table) {
+static ParseResult parseTable(AsmParser &parser, SmallVector<int16_t> &table) {
   auto entry = [&] { return parser.parseInteger(table.emplace_back()); };
   return failure(parser.parseEqual() || parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, entry) ||
                  parser.parseComma());
@@ -173,7 +173,7 @@ void FormatAttr::print(AsmPrinter &printer) const {
   getCodes().print(printer);
   if (!getTable().empty()) {
     printer << ", table = [";
-    llvm::interleaveComma(getTable(), printer, [&](int8_t entry) { printer << int(entry); });
+    llvm::interleaveComma(getTable(), printer, [&](int16_t entry) { printer << int(entry); });
     printer << ']';
   }
   if (!getUnit().getValue().isExactlyValue(1.0)) {

@@ -192,7 +192,7 @@ FailureOr<FormatSpec> quern::dq::evaluateFormat(EmitError emitError, const Forma
 }
 
 LogicalResult FormatAttr::verify(EmitError emitError, StringRef name, int64_t ggufType, int64_t block, int64_t bytes,
-                                 int64_t group, PackedIntsAttr codes, ArrayRef<int8_t> table, FloatAttr unit,
+                                 int64_t group, PackedIntsAttr codes, ArrayRef<int16_t> table, FloatAttr unit,
                                  ScaleAttr scale, ScaleAttr minimum, bool minimumAdded) {
   return evaluateFormat(emitError, {name, ggufType, block, bytes, group, codes, table, unit, scale, minimum,
                                     minimumAdded});

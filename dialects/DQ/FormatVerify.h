@@ -14,7 +14,7 @@ struct FormatParameters {
   llvm::StringRef name;
   int64_t ggufType, block, bytes, group;
   PackedIntsAttr codes;
-  llvm::ArrayRef<int8_t> table;
+  llvm::ArrayRef<int16_t> table;
   mlir::FloatAttr unit;
   ScaleAttr scale, minimum;
   bool minimumAdded;

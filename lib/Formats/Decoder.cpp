@@ -50,7 +50,7 @@ Decoder::Decoder(const FormatSpec &format) : spec(format), codes(spec.codes), sc
   values = spec.table;
   if (values.empty())
     for (unsigned raw = 0; raw < 1u << spec.codes.bits(); ++raw)
-      values.push_back(int8_t(codes.value(uint8_t(raw))));
+      values.push_back(int16_t(codes.value(uint8_t(raw))));
 }
 
 void Decoder::decodeBlock(const uint8_t *block, DecodedBlock &out) const {
@@ -60,10 +60,10 @@ void Decoder::decodeBlock(const uint8_t *block, DecodedBlock &out) const {
   out.scaleFactor.assign(groups, 1);
   out.minimum.assign(groups, 0.0f);
   out.minimumFactor.assign(groups, 1);
-  auto *raw = reinterpret_cast<uint8_t *>(out.value.data());
-  codes.read(block, raw);
+  out.code.resize(spec.block);
+  codes.read(block, out.code.data());
   for (size_t i = 0; i < spec.block; ++i)
-    out.value[i] = values[raw[i]];
+    out.value[i] = values[out.code[i]];
   scales.read(spec.scale, block, spec.unit, out.scale, out.scaleFactor);
   if (spec.minimum)
     minimums.read(*spec.minimum, block, 1.0f, out.minimum, out.minimumFactor);

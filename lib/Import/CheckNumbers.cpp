@@ -55,6 +55,11 @@ static bool badScales(const std::byte *row, uint64_t blocks, const FormatSpec &s
   return bad;
 }
 
+bool import::finiteScales(const std::byte *at, uint64_t blocks, const FormatSpec &spec) {
+  return !badScales(at, blocks, spec, spec.scale) &&
+         !(spec.minimum && badScales(at, blocks, spec, *spec.minimum));
+}
+
 /// The first row that holds a bad number; nothing if all are good, or the type is none of numbers (integers).
 static std::optional<uint64_t> badRow(const gguf::Tensor &tensor, const FormatSpec *spec) {
   std::optional<ScaleKind> kind = floatKind(tensor);
@@ -63,9 +68,7 @@ static std::optional<uint64_t> badRow(const gguf::Tensor &tensor, const FormatSp
   uint64_t blocks = tensor.dims[0] / tensor.type->block, rowBytes = blocks * tensor.type->bytes;
   for (uint64_t row = 0; row < tensor.elements / tensor.dims[0]; ++row) {
     const std::byte *at = tensor.data.data() + row * rowBytes;
-    bool bad = kind ? anyNonFinite(at, blocks, tensor.type->bytes, *kind)
-                    : badScales(at, blocks, *spec, spec->scale) ||
-                          (spec->minimum && badScales(at, blocks, *spec, *spec->minimum));
+    bool bad = kind ? anyNonFinite(at, blocks, tensor.type->bytes, *kind) : !finiteScales(at, blocks, *spec);
     if (bad)
       return row;
   }

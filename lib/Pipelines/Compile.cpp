@@ -36,6 +36,11 @@ Status Compilation::open() {
 Result<bool> Compilation::runPhases() {
   module = import::importModel(context, *file, config);
   QUERN_ASSIGN(bool stop, phases.endPhase("import", *module));
+  if (const quantize::AssignmentChoice &choice = options.assignment; choice.given() && !stop)
+    QUERN_TRY(phases.run(*module, [&](mlir::OpPassManager &pm) {
+      pm.addPass(transforms::createAssignFormats(
+          {choice.mix, choice.recipe, choice.importance, choice.allowRequantize}));
+    }));
   using Build = void (*)(mlir::OpPassManager &);
   for (auto [name, build] : {std::pair<const char *, Build>("quantize", buildQuantizePipeline),
                              std::pair<const char *, Build>("pack", buildPackPipeline),

@@ -75,7 +75,7 @@ std::string Compilation::describePlan() const {
     plan["tensors"].push_back({{"name", source.getSymName().str()},
                                {"format", nameOf(type.getElementType())},
                                {"shape", std::vector<int64_t>(type.getShape())},
-                               {"stored_bytes", source.getByteSize()},
+                               {"stored_bytes", source.getTypeBytes()},
                                {"offset", attribute(codegen::kPackedOffset)},
                                {"bytes", attribute(codegen::kPackedBytes)},
                                {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});

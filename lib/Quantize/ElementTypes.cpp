@@ -16,10 +16,6 @@ ElementTypes::ElementTypes(std::span<const formats::FormatSpec *const> specs)
     : types{{"F32", 0, 1, 4, nullptr}, {"F16", 1, 1, 2, nullptr}, {"BF16", 30, 1, 2, nullptr}} {
   for (const formats::FormatSpec *spec : specs)
     types.push_back({upperCase(spec->name), spec->ggufType, spec->block, spec->bytes, spec});
-  // Recipes name these, so that what cannot be done with them can be said; a file of formats may describe them.
-  for (const char *name : {"MXFP6_E2M3", "MXFP6_E3M2"})
-    if (!find(name))
-      types.push_back({name, -1, 32, 25, nullptr});
 }
 
 const ElementType *ElementTypes::find(std::string_view name) const {
@@ -27,7 +23,7 @@ const ElementType *ElementTypes::find(std::string_view name) const {
   return found == types.end() ? nullptr : &*found;
 }
 
-bool ElementType::isFloat() const { return !spec && ggufType >= 0; }
+bool ElementType::isFloat() const { return !spec; }
 
 const ElementType *ElementTypes::find(uint32_t ggufType) const {
   auto found = std::ranges::find(types, int(ggufType), &ElementType::ggufType);

@@ -192,21 +192,21 @@ void withMinimum(GroupTile &tile, int reach, const Candidates &candidates) {
 }
 
 /// Index of the entry nearest to v; of two as near, the higher.
-Ints nearestEntry(Floats v, const int8_t *values) {
+Ints nearestEntry(Floats v, const int16_t *values) {
   Ints index{};
   for (int i = 1; i < 16; ++i) // a true comparison is -1
     index -= v >= 0.5f * float(values[i - 1] + values[i]);
   return index;
 }
 
-Floats nearestValue(Floats v, const int8_t *values) {
+Floats nearestValue(Floats v, const int16_t *values) {
   Floats value = all(float(values[0]));
   for (int i = 1; i < 16; ++i)
     value = v >= 0.5f * float(values[i - 1] + values[i]) ? all(float(values[i])) : value;
   return value;
 }
 
-void table(GroupTile &tile, const int8_t *values, int tries) {
+void table(GroupTile &tile, const int16_t *values, int tries) {
   Extremes extreme = extremes(tile);
   Ints live = isLive(extreme);
   float first = float(values[0]);
@@ -227,7 +227,7 @@ void table(GroupTile &tile, const int8_t *values, int tries) {
   lanes(tile.scale) = live ? scale : Floats{};
 }
 
-void recodeTable(GroupTile &tile, const int8_t *values) {
+void recodeTable(GroupTile &tile, const int16_t *values) {
   Floats scale = lanes(tile.scale);
   Floats inverse = scale != 0.0f ? 1.0f / scale : Floats{};
   for (int k = 0; k < tile.group; ++k)
@@ -270,7 +270,7 @@ void roundToByte(GroupTile &tile) {
   }
 }
 
-void powerOfTwo(GroupTile &tile, const int8_t *values, int count, float unit, int exponentOfGreatest) {
+void powerOfTwo(GroupTile &tile, const int16_t *values, int count, float unit, int exponentOfGreatest, bool toEven) {
   Floats size = extremes(tile).size, scale{};
   for (int lane = 0; lane < kLanes; ++lane)
     if (size[lane] > 0.0f) {
@@ -282,11 +282,15 @@ void powerOfTwo(GroupTile &tile, const int8_t *values, int count, float unit, in
   lanes(tile.scale) = used;
   for (int k = 0; k < tile.group; ++k) {
     Floats x = lanes(tile.x[k]), error = all(__builtin_inff()), code{};
-    for (int i = 0; i < count; ++i) {
+    auto consider = [&](int i) {
       Floats off = magnitude(used * (unit * float(values[i])) - x);
       code = off < error ? all(float(i)) : code;
       error = least(error, off);
-    }
+    };
+    for (int i = 0, step = toEven ? 2 : 1; i < count; i += step)
+      consider(i);
+    for (int i = 1; toEven && i < count; i += 2)
+      consider(i);
     storeCodes(tile.code[k], code);
   }
 }

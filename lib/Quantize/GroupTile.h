@@ -52,20 +52,20 @@ struct Searches {
   void (*symmetric)(GroupTile &, int reach);
   void (*symmetricByDescent)(GroupTile &, int reach);
   void (*withMinimum)(GroupTile &, int reach, const Candidates &);
-  void (*table)(GroupTile &, const int8_t *values, int tries); ///< 16 ascending values
+  void (*table)(GroupTile &, const int16_t *values, int tries); ///< 16 ascending values
 
   // One formula, no search.
   void (*extremeFirst)(GroupTile &, int reach);  ///< the greatest magnitude gets code 0
   void (*fullRange)(GroupTile &, int reach);     ///< least and greatest weight get codes 0 and reach
   void (*roundToByte)(GroupTile &);              ///< codes -127 to 127, as their low eight bits
   /// Scales are powers of two, their exponent that of the greatest magnitude less `exponentOfGreatest`; of codes that
-  /// are as near, the first. `values` are the numbers of `count` codes, times `unit`.
-  void (*powerOfTwo)(GroupTile &, const int8_t *values, int count, float unit, int exponentOfGreatest);
+  /// are as near, the first; or an even one before an odd one. `values` are the numbers of `count` codes, times `unit`.
+  void (*powerOfTwo)(GroupTile &, const int16_t *values, int count, float unit, int exponentOfGreatest, bool toEven);
 
   // Codes again, from `scale` and `minimum` as they are stored; groups with scale 0 keep theirs.
   void (*recodeSymmetric)(GroupTile &, int reach);
   void (*recodeWithMinimum)(GroupTile &, int reach);
-  void (*recodeTable)(GroupTile &, const int8_t *values); ///< groups with scale 0 get the code nearest to 0
+  void (*recodeTable)(GroupTile &, const int16_t *values); ///< groups with scale 0 get the code nearest to 0
 };
 
 /// The fastest variant that this processor runs.

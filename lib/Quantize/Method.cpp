@@ -1,4 +1,5 @@
-// Candidates and weights are those of the reference encoders; other choices give other bytes.
+// Candidates and weights are those of the reference encoders; other choices give other bytes. MXFP6, which GGUF
+// does not have, is rounded as the OCP specification of microscaling formats says.
 #include "Method.h"
 
 using namespace quern::quantize;
@@ -7,6 +8,7 @@ static constexpr GroupMethod kWeightedMinimum = {Search::Minimum, Weighting::Sca
 static constexpr GroupMethod kWeightedSymmetric = {Search::Symmetric, Weighting::Scaled, {}};
 static constexpr GroupMethod kByte = {Search::RoundToByte, Weighting::Square, {}};
 static constexpr GroupMethod kPower = {Search::PowerOfTwo, Weighting::Square, {}};
+static constexpr GroupMethod kPowerToEven = {Search::PowerOfTwoToEven, Weighting::Square, {}};
 static constexpr GroupMethod kTable = {Search::Table, Weighting::Square, {}};
 static constexpr GroupMethod kWeightedTable = {Search::Table, Weighting::Scaled, {}};
 
@@ -17,6 +19,8 @@ static constexpr GroupMethod minimum(Weighting weighting, Candidates candidates)
 static constexpr Method kMethods[] = {
     {"q8_0", 0, kByte, kByte},
     {"mxfp4", 0, kPower, kPower},
+    {"mxfp6_e2m3", 0, kPowerToEven, kPowerToEven},
+    {"mxfp6_e3m2", 0, kPowerToEven, kPowerToEven},
     {"q4_0", 8, {Search::ExtremeFirst}, kWeightedSymmetric, 1, true},
     {"q5_0", 16, {Search::ExtremeFirst}, kWeightedSymmetric, 1, true},
     {"q4_1", 15, {Search::FullRange}, kWeightedMinimum, 1, true},

@@ -8,7 +8,17 @@
 
 namespace quern::quantize {
 
-enum class Search { Symmetric, Descent, Minimum, Table, ExtremeFirst, FullRange, RoundToByte, PowerOfTwo };
+enum class Search {
+  Symmetric,
+  Descent,
+  Minimum,
+  Table,
+  ExtremeFirst,
+  FullRange,
+  RoundToByte,
+  PowerOfTwo,
+  PowerOfTwoToEven, ///< weights between two codes go to the even one
+};
 
 /// How one group is quantized.
 struct GroupMethod {

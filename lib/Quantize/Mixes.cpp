@@ -189,6 +189,23 @@ std::string quantize::standardMixNames() {
   return list;
 }
 
+Result<std::unique_ptr<Assignment>> quantize::makeAssignment(const AssignmentChoice &choice) {
+  if (choice.mix.empty() == choice.recipe.empty())
+    return fail("say what the tensors become: either --quant MIX or --recipe FILE");
+  return choice.mix.empty() ? readRecipe(choice.recipe) : standardMix(choice.mix);
+}
+
+Status quantize::checkChange(std::string_view tensor, const ElementType *from, const ElementType &to,
+                             bool allowRequantize) {
+  std::string start = "tensor '" + std::string(tensor) + "' ";
+  if (!from)
+    return fail(start + "holds no numbers that could become " + to.name);
+  if (from->spec && !allowRequantize)
+    return fail(start + "is quantized already, as " + from->name + ", and would lose more as " + to.name +
+                "; start from a float model, or pass --allow-requantize");
+  return {};
+}
+
 Result<std::unique_ptr<Assignment>> quantize::standardMix(std::string_view name) {
   for (const Mix &mix : kMixes)
     if (mix.name == name)

@@ -1,6 +1,7 @@
 #include "quern/Quantize/QuantizeFile.h"
 
 #include "FileType.h"
+#include "quern/Import/WriteGGUF.h"
 
 #include <map>
 
@@ -17,16 +18,13 @@ uint64_t FilePlan::bytes() const {
 }
 
 static Status check(const std::string &path, const TensorPlan &plan, bool allowRequantize) {
-  std::string start = path + ": tensor '" + std::string(plan.tensor->name) + "' ";
   if (plan.copied())
     return {};
-  if (!plan.from)
-    return fail(start + "holds " + plan.tensor->type->name + ", which cannot become " + plan.to->name);
   if (plan.to->ggufType < 0)
-    return fail(start + "would become " + plan.to->name + ", for which GGUF has no type; choose another format");
-  if (plan.from->spec && !allowRequantize)
-    return fail(start + "is quantized already, as " + plan.from->name + ", and would lose more as " + plan.to->name +
-                "; start from a float model, or pass --allow-requantize");
+    return fail(path + ": tensor '" + std::string(plan.tensor->name) + "' would become " + plan.to->name +
+                ", for which GGUF has no type; choose another format, or compile straight to a package");
+  if (Status status = checkChange(plan.tensor->name, plan.from, *plan.to, allowRequantize); !status)
+    return fail(path + ": " + status.error().message);
   return {};
 }
 
@@ -48,11 +46,16 @@ Result<FilePlan> quantize::planFile(const gguf::File &file, const ElementTypes &
   for (const gguf::Tensor &tensor : file.tensors())
     shapes.push_back({std::string(tensor.name), tensor.dims});
   QUERN_ASSIGN(auto chosen, options.assignment->assign(shapes, types, options.importance.has_value()));
+  uint64_t headDim = 0;
+  if (file.hasHeadsInHalves()) {
+    QUERN_ASSIGN(headDim, file.get<uint64_t>("llama.rope.dimension_count"));
+  }
   FilePlan plan;
   for (size_t i = 0; i < shapes.size(); ++i) {
     const gguf::Tensor &tensor = file.tensors()[i];
     const ElementType *from = types.find(tensor.typeId);
     TensorPlan one{&tensor, from, chosen[i] ? chosen[i] : from, tensor.data.size()};
+    one.headDim = import::hasRotatedHeads(tensor.name) ? headDim : 0;
     QUERN_TRY(check(file.path(), one, options.allowRequantize));
     if (!one.copied())
       one.bytes = tensor.elements / one.to->block * one.to->bytes;

@@ -85,10 +85,11 @@ void Worker::searchGroups(const float *row, int lanes) {
     return search.fullRange(tile, method.reach);
   case Search::RoundToByte:
     return search.roundToByte(tile);
-  case Search::PowerOfTwo: {
+  case Search::PowerOfTwo:
+  case Search::PowerOfTwoToEven: {
     float largest = format().unit * float(*std::max_element(format().table.begin(), format().table.end()));
     return search.powerOfTwo(tile, format().table.data(), int(format().table.size()), format().unit,
-                             std::ilogb(largest));
+                             std::ilogb(largest), group.search == Search::PowerOfTwoToEven);
   }
   }
 }

@@ -3,6 +3,7 @@
 #include "quern/Quantize/QuantizeFile.h"
 
 #include "quern/Import/GGUFWriter.h"
+#include "quern/Import/WriteGGUF.h"
 #include "quern/Quantize/RowConverter.h"
 #include "quern/Support/Threads.h"
 
@@ -20,11 +21,14 @@ namespace {
 /// Rows of one tensor.
 struct Piece {
   const TensorPlan *plan;
-  const RowConverter *converter; ///< null: copied
+  const RowConverter *converter; ///< null: rows stay what they are
   uint64_t firstRow, rows;
   std::vector<std::byte> out;
   bool done = false;
-  std::optional<uint64_t> badRow;
+  std::string problem; ///< what is wrong with a row; empty: nothing
+
+  /// Whether the source's bytes are the outcome's.
+  bool copied() const { return !converter && !plan->headDim; }
 };
 
 class Conversion {
@@ -69,6 +73,8 @@ Status Conversion::prepare() {
   for (const TensorPlan &tensor : plan.tensors) {
     QUERN_ASSIGN(const RowConverter *converter, converterFor(tensor));
     uint64_t rows = tensor.rows(), step = std::max<uint64_t>(1, kPieceWeights / tensor.columns());
+    if (tensor.headDim) // whole heads, so that a piece's rows come from the same rows of the source
+      step = (step + tensor.headDim - 1) / tensor.headDim * tensor.headDim;
     for (uint64_t row = 0; row < rows; row += step)
       pieces.push_back({&tensor, converter, row, std::min(step, rows - row), {}, false, {}});
   }
@@ -85,12 +91,19 @@ void Conversion::convert(Piece &piece, std::vector<float> &scratch) const {
   std::span<const std::byte> from = source(piece);
   uint64_t fromBytes = from.size() / piece.rows, toBytes = piece.plan->bytes / piece.plan->rows();
   piece.out.resize(piece.rows * toBytes);
-  for (uint64_t row = 0; row < piece.rows; ++row)
-    if (!piece.converter->convert(from.data() + row * fromBytes, piece.plan->columns(), piece.plan->importance, scratch,
-                                  piece.out.data() + row * toBytes)) {
-      piece.badRow = piece.firstRow + row;
+  for (uint64_t row = 0; row < piece.rows; ++row) {
+    uint64_t at = piece.plan->headDim ? import::rowInHalves(row, piece.plan->headDim) : row;
+    const std::byte *stored = from.data() + at * fromBytes;
+    std::byte *out = piece.out.data() + row * toBytes;
+    if (!piece.converter) {
+      std::copy_n(stored, toBytes, out);
+    } else if (Status status = piece.converter->convert(stored, piece.plan->columns(), piece.plan->importance, scratch,
+                                                        out);
+               !status) {
+      piece.problem = "row " + std::to_string(piece.firstRow + at) + " " + status.error().message;
       return;
     }
+  }
 }
 
 void Conversion::work() {
@@ -107,7 +120,7 @@ void Conversion::work() {
 void Conversion::convertNext(std::unique_lock<std::mutex> &lock, std::vector<float> &scratch) {
   Piece &piece = pieces[next++];
   lock.unlock();
-  if (piece.converter)
+  if (!piece.copied())
     convert(piece, scratch);
   lock.lock();
   piece.done = true;
@@ -130,10 +143,9 @@ Status Conversion::drain(gguf::Writer &writer, const gguf::File &file, const std
     if (!piece.done)
       return fail(file.path() + ": the conversion stopped");
     lock.unlock();
-    if (piece.badRow)
-      return fail(file.path() + ": tensor '" + std::string(piece.plan->tensor->name) + "': row " +
-                  std::to_string(*piece.badRow) + " has a value that is infinite or no number");
-    QUERN_TRY(writer.write(piece.converter ? std::span<const std::byte>(piece.out) : source(piece)));
+    if (!piece.problem.empty())
+      return fail(file.path() + ": tensor '" + std::string(piece.plan->tensor->name) + "': " + piece.problem);
+    QUERN_TRY(writer.write(piece.copied() ? source(piece) : std::span<const std::byte>(piece.out)));
     std::vector<std::byte>().swap(piece.out); // gives its memory back
     file.release(source(piece));
     lock.lock();

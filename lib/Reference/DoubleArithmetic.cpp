@@ -25,7 +25,7 @@ static double dot(const double *x, const float *w, int64_t k) {
 /// One element: the fold over pieces of `piece` weights, given row `row` of the weights.
 template <int64_t piece> static double foldRow(const Act8Row &x, const SplitWeight &weights, int64_t row) {
   int64_t width = x.codes.size(), pieces = width / piece;
-  const int8_t *codes = weights.codes.data() + row * width;
+  const int16_t *codes = weights.codes.data() + row * width;
   const float *scales = weights.scales.data() + row * pieces;
   const float *addends = weights.addends.empty() ? nullptr : weights.addends.data() + row * pieces;
   double sum = 0;
@@ -87,13 +87,13 @@ void DoubleArithmetic::addRows(Rows &rows, const Rows &other) const {
 
 Rows DoubleArithmetic::rmsNorm(const Rows &x, std::span<const float> gain, float eps) const {
   Rows out(x.count, x.width);
-  for (int64_t t = 0; t < x.count; ++t) {
+  for (size_t first = 0; first < x.values.size(); first += gain.size()) {
     double squares = 0;
-    for (double value : x.row(t))
-      squares += value * value;
-    double root = std::sqrt(squares / double(x.width) + eps);
-    for (int64_t i = 0; i < x.width; ++i)
-      out.row(t)[i] = x.row(t)[i] / root * gain[i];
+    for (size_t i = 0; i < gain.size(); ++i)
+      squares += x.values[first + i] * x.values[first + i];
+    double root = std::sqrt(squares / double(gain.size()) + eps);
+    for (size_t i = 0; i < gain.size(); ++i)
+      out.values[first + i] = x.values[first + i] / root * gain[i];
   }
   return out;
 }

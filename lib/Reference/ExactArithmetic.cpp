@@ -30,7 +30,7 @@ float ExactArithmetic::exp(float x) const {
 template <int64_t piece>
 float ExactArithmetic::foldRow(const Act8Row &x, const SplitWeight &weights, int64_t row) const {
   int64_t width = x.codes.size(), pieces = width / piece;
-  const int8_t *codes = weights.codes.data() + row * width;
+  const int16_t *codes = weights.codes.data() + row * width;
   float acc = 0;
   for (int64_t p = 0; p < pieces; ++p) {
     float sx = x.scales[p * piece / kAct8Group];
@@ -82,15 +82,15 @@ void ExactArithmetic::addRows(Rows &rows, const Rows &other) const {
 
 Rows ExactArithmetic::rmsNorm(const Rows &x, std::span<const float> gain, float eps) const {
   Rows out(x.count, x.width);
-  for (int64_t t = 0; t < x.count; ++t) {
+  for (size_t first = 0; first < x.values.size(); first += gain.size()) {
     Lanes squares{};
-    for (int64_t i = 0; i < x.width; ++i) {
-      float value = float(x.row(t)[i]);
+    for (size_t i = 0; i < gain.size(); ++i) {
+      float value = float(x.values[first + i]);
       squares[i % 16] = multiplyAdd(value, value, squares[i % 16]);
     }
-    float factor = 1.0f / std::sqrt(treeSum(squares) / float(x.width) + eps);
-    for (int64_t i = 0; i < x.width; ++i)
-      out.row(t)[i] = float(x.row(t)[i]) * factor * gain[i];
+    float factor = 1.0f / std::sqrt(treeSum(squares) / float(gain.size()) + eps);
+    for (size_t i = 0; i < gain.size(); ++i)
+      out.values[first + i] = float(x.values[first + i]) * factor * gain[i];
   }
   return out;
 }

@@ -3,6 +3,7 @@
 #include "BlockReader.h"
 #include "Halves.h"
 #include "quern/Support/Threads.h"
+#include "quern/Transforms/StoredRows.h"
 
 #include <cstring>
 
@@ -34,12 +35,12 @@ void Weight::decodeRow(int64_t row, float *out) const {
   }
 }
 
-void Weight::splitRow(int64_t row, int64_t piece, int8_t *codes, float *scales, float *addends) const {
+void Weight::splitRow(int64_t row, int64_t piece, int16_t *codes, float *scales, float *addends) const {
   BlockReader reader(*spec);
   const uint8_t *from = bytes.data() + row * rowBytes();
   for (int64_t k = 0; k < width; ++k) {
     const uint8_t *block = from + k / spec->block * spec->bytes;
-    codes[k] = int8_t(reader.code(block, k % spec->block));
+    codes[k] = int16_t(reader.code(block, k % spec->block));
     if (k % piece != 0)
       continue;
     unsigned group = k % spec->block / spec->group;
@@ -66,11 +67,28 @@ Result<const Weight *> WeightCache::stored(dq::SourceOp op) {
     weight.spec = &block.getFormat().getSpec();
   else if (!weight.element.isF32() && !weight.element.isF16() && !weight.element.isBF16())
     return refuse("elements of this type have no reference; f32, f16, bf16 and block formats have");
-  auto bytes = op.readBytes(source);
-  if (!bytes)
-    return refuse(bytes.error().message);
-  weight.bytes = *bytes;
+  auto rows = transforms::StoredRows::get(op, source);
+  if (!rows)
+    return refuse(rows.error().message);
+  weight.bytes = rows->stored();
+  if (rows->areStored())
+    return &weight;
+  weight.made.resize(size_t(weight.rows * rows->rowBytes()));
+  std::vector<float> scratch;
+  for (int64_t row = 0; row < weight.rows; ++row)
+    if (auto made = rows->row(row, weight.made.data() + row * rows->rowBytes(), scratch); !made)
+      return refuse(made.error().message);
+  weight.bytes = weight.made;
   return &weight;
+}
+
+Result<std::vector<int32_t>> WeightCache::integers(dq::SourceOp op) {
+  if (!mlir::cast<mlir::RankedTensorType>(op.getType()).getElementType().isInteger(32))
+    return fail("weight '" + op.getSymName().str() + "' is no vector of i32");
+  QUERN_ASSIGN(std::span<const uint8_t> bytes, op.readBytes(source));
+  std::vector<int32_t> values(bytes.size() / sizeof(int32_t));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
 }
 
 Result<std::span<const float>> WeightCache::floats(dq::SourceOp op) {

@@ -20,18 +20,19 @@ public:
 private:
   friend class WeightCache;
   std::span<const uint8_t> bytes;
+  std::vector<uint8_t> made; ///< where the file does not hold them as they are wanted
   const formats::FormatSpec *spec = nullptr; ///< null for float elements
   mlir::Type element;
 
   int64_t rowBytes() const { return int64_t(bytes.size()) / rows; }
-  void splitRow(int64_t row, int64_t piece, int8_t *codes, float *scales, float *addends) const;
+  void splitRow(int64_t row, int64_t piece, int16_t *codes, float *scales, float *addends) const;
 };
 
 /// A block weight taken apart for exact dot products: w[n, k] = scales[n, k / piece] * codes[n, k] + addends[n, k /
 /// piece].
 struct SplitWeight {
   int64_t piece = 0;          ///< weights that share a scale: 16 or 32
-  std::vector<int8_t> codes;  ///< [rows, width]
+  std::vector<int16_t> codes;  ///< [rows, width]
   std::vector<float> scales;  ///< [rows, width / piece]
   std::vector<float> addends; ///< [rows, width / piece]; empty if the format has no minimums
 };
@@ -44,6 +45,8 @@ public:
   Result<const Weight *> stored(dq::SourceOp op);
   /// The weight decoded to f32, [rows, width].
   Result<std::span<const float>> floats(dq::SourceOp op);
+  /// A vector of i32.
+  Result<std::vector<int32_t>> integers(dq::SourceOp op);
   /// A weight of a block format, taken apart.
   Result<const SplitWeight *> split(dq::SourceOp op);
 
@@ -72,10 +75,10 @@ Rows forElements(const RowsT &x, int64_t n, unsigned threads, ElementT element) 
 }
 
 /// The exact dot product of bytes. A length known to the compiler becomes a few vector instructions.
-template <int64_t length> int32_t exactDot(const int8_t *a, const int8_t *b) {
+template <int64_t length> int32_t exactDot(const int16_t *a, const int8_t *b) {
   int32_t sum = 0;
   for (int64_t i = 0; i < length; ++i)
-    sum += int16_t(a[i]) * int16_t(b[i]);
+    sum += a[i] * int16_t(b[i]);
   return sum;
 }
 

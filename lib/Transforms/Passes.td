@@ -4,6 +4,33 @@
 
 include "mlir/Pass/PassBase.td"
 
+def AssignFormats : Pass<"dq-assign-formats", "::mlir::ModuleOp"> {
+  let summary = "give weights other element types, by a standard mix or by a recipe";
+  let description = [{
+    ```mlir
+    dq.source @blk.0.attn_q.weight : tensor<1536x1536xbf16> in 0 at 96 bytes 4718592
+    %w = dq.weight @blk.0.attn_q.weight : tensor<1536x1536xbf16>
+    %y = lm.linear %x, %w : ...
+    // with mix=Q5_K_M becomes
+    dq.source @blk.0.attn_q.weight : tensor<1536x1536x!q5_K> from tensor<1536x1536xbf16> in 0 at 96 bytes 4718592
+    %w = dq.weight @blk.0.attn_q.weight : tensor<1536x1536x!q5_K>
+    %f = dq.dequantize %w : tensor<1536x1536x!q5_K> -> tensor<1536x1536xf32>
+    %y = lm.linear %x, %f : ...
+    ```
+    The module is then that of a file that was quantized first. No weight is read here: the packer quantizes rows as it
+    streams them. An error are names or types in a recipe that do not exist, blocks that do not divide a row, importance
+    for another number of columns, types without a quantizer, and weights that are quantized already.
+  }];
+  let options = [Option<"mix", "mix", "std::string", [{""}], "name of a standard mix, such as Q5_K_M">,
+                 Option<"recipe", "recipe", "std::string", [{""}], "path of a recipe: a JSON object from names to types">,
+                 Option<"importance", "importance", "std::string", [{""}],
+                        "path of a file that tells how much each column matters">,
+                 Option<"allowRequantize", "allow-requantize", "bool", "false",
+                        "also change weights that are quantized already">];
+  let statistics = [Statistic<"assigned", "assigned", "weights that got another type">];
+  let dependentDialects = ["::quern::dq::DQDialect"];
+}
+
 def ConvertQuant : Pass<"dq-convert-quant", "::mlir::ModuleOp"> {
   let summary = "turn constants of upstream's quant types into weights in block formats";
   let description = [{

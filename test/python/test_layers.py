@@ -17,9 +17,9 @@ BELOW = {
     "Package": {"Support", "Runtime"},
     "Import": {"Support", "Formats", "Package", "Runtime"},
     "Quantize": {"Support", "Formats", "Import"},
-    "Transforms": {"Support", "Formats"},
+    "Transforms": {"Support", "Formats", "Quantize"},
     "Codegen": {"Support", "Formats", "Runtime", "Transforms"},
-    "Pipelines": {"Support", "Formats", "Runtime", "Package", "Import", "Transforms", "Codegen"},
+    "Pipelines": {"Support", "Formats", "Runtime", "Package", "Import", "Quantize", "Transforms", "Codegen"},
     "Reference": {"Support", "Formats", "Import", "Transforms", "Codegen", "Pipelines"},
 }
 INCLUDE = re.compile(r'#include ["<](?:quern|lib)/([A-Za-z]+)/')

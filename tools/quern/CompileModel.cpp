@@ -10,9 +10,7 @@
 #include "quern/Pipelines/Phases.h"
 #include "quern/Support/Threads.h"
 
-#include <filesystem>
 #include <thread>
-#include <unistd.h>
 
 using namespace quern;
 using namespace quern::cli;
@@ -29,6 +27,12 @@ static Result<std::string> graphFileOf(const std::string &path) {
 static Status compile(pipelines::CompileOptions options) {
   if (options.output.empty() && options.stopAfter.empty())
     return fail("say where the package goes: -o OUT.quern");
+  const quantize::AssignmentChoice &choice = options.assignment;
+  if (!choice.given() && !choice.importance.empty())
+    return fail("--imatrix needs --quant or --recipe");
+  QUERN_ASSIGN(std::string graph, graphFileOf(options.input));
+  if (choice.given() && !graph.empty())
+    return fail("--quant and --recipe are for language models, which '" + graph + "' is not");
   if (options.threads == 0)
     options.threads = std::max(1u, std::thread::hardware_concurrency());
   Progress bar("compiling");
@@ -37,42 +41,10 @@ static Status compile(pipelines::CompileOptions options) {
     bar.update(fraction);
   };
   options.warning = [](const std::string &text) { std::fprintf(stderr, "\nwarning: %s\n", text.c_str()); };
-  QUERN_ASSIGN(std::string graph, graphFileOf(options.input));
   if (graph.empty())
     return pipelines::compileModel(options);
   options.input = graph;
   return pipelines::compileGraph(options);
-}
-
-namespace {
-/// A file that goes with this.
-struct Temporary {
-  std::string path;
-  ~Temporary() {
-    std::error_code ignored;
-    std::filesystem::remove(path, ignored);
-  }
-};
-} // namespace
-
-/// Quantizes into a file beside the package, and compiles that: the package is that of quantizing first.
-static Status quantizeAndCompile(pipelines::CompileOptions options, const QuantizeFlags &flags) {
-  if (!flags.given())
-    return flags.importance.empty() ? compile(options) : fail("--imatrix needs --quant or --recipe");
-  QUERN_ASSIGN(std::string graph, graphFileOf(options.input));
-  if (!graph.empty())
-    return fail("--quant and --recipe are for language models, which '" + graph + "' is not");
-  if (options.output.empty())
-    return fail("say where the package goes: -o OUT.quern; the quantized model lies beside it for a while");
-  Temporary quantized{options.output + ".tmp." + std::to_string(getpid()) + ".gguf"};
-  {
-    Progress bar("quantizing");
-    QuantizeJob job{flags, options.input, quantized.path, options.formatFiles, options.threads, false, {}};
-    job.progress = [&](double fraction) { bar.update(fraction); };
-    QUERN_TRY(quantizeModel(job));
-  }
-  options.input = quantized.path;
-  return compile(options);
 }
 
 static std::string phaseHelp() {
@@ -89,8 +61,7 @@ Command cli::addCompileModel(CLI::App &root) {
   app->add_option("model", options->input, "GGUF file, the first part of a split one, a Hugging Face folder, or an ONNX file (.onnx)")
       ->required();
   app->add_option("-o,--output", options->output, "The package to write");
-  auto flags = std::make_shared<QuantizeFlags>();
-  bindQuantizeFlags(*app, *flags);
+  bindQuantizeFlags(*app, options->assignment);
   app->add_option("--target", options->targets, "Make code for this processor only; may be given several times")
       ->allow_extra_args(false);
   app->add_option("--format", options->formatFiles,
@@ -100,7 +71,7 @@ Command cli::addCompileModel(CLI::App &root) {
                 "Fail, instead of warning, where a quantized weight would be multiplied as floats");
   app->add_option("--dump-phases", options->dumpPhases, "Folder for the IR after each phase");
   app->add_option("--stop-after", options->stopAfter, phaseHelp());
-  app->add_option("-t,--threads", options->threads, "Threads that pack weights; 0: one for each processor")
+  app->add_option("-t,--threads", options->threads, "Threads that quantize and pack weights; 0: one for each processor")
       ->check(CLI::Range(0, kMostWorkers))
       ->capture_default_str();
   app->footer("\nExamples:\n"
@@ -110,5 +81,5 @@ Command cli::addCompileModel(CLI::App &root) {
               "  quern compile model.onnx -o model.quern\n"
               "  quern compile model.gguf -o model.quern --target x86-64-v2\n"
               "  quern compile model.gguf --dump-phases=ir --stop-after=quantize");
-  return {app, [options, flags] { return quantizeAndCompile(*options, *flags); }};
+  return {app, [options] { return compile(*options); }};
 }

@@ -41,13 +41,21 @@ static void print(const quantize::FilePlan &plan) {
               8.0 * double(plan.bytes()) / double(elements));
 }
 
-static Result<std::unique_ptr<quantize::Assignment>> assignment(const QuantizeFlags &flags) {
-  if (flags.mix.empty() == flags.recipe.empty())
-    return fail("say what the tensors become: either --quant MIX or --recipe FILE");
-  return flags.mix.empty() ? quantize::readRecipe(flags.recipe) : quantize::standardMix(flags.mix);
-}
+namespace {
+struct QuantizeJob {
+  quantize::AssignmentChoice choice;
+  std::string input;                    ///< GGUF file or Hugging Face folder
+  std::string output;                   ///< GGUF file, written by atomic rename
+  std::vector<std::string> formatFiles; ///< further block formats
+  unsigned threads = 0;                 ///< 0: one for each processor
+  bool dryRun = false;                  ///< print types and sizes, write nothing
+};
+} // namespace
 
-Status cli::quantizeModel(const QuantizeJob &job) {
+static Status run(const QuantizeJob &job) {
+  if (job.output.empty() && !job.dryRun)
+    return fail("say where the file goes: -o OUT.gguf (or ask for sizes only: --dry-run)");
+  Progress bar("quantizing");
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   dq::FormatRegistry &formats = context.getOrLoadDialect<dq::DQDialect>()->getFormats();
   for (const std::string &path : job.formatFiles)
@@ -57,39 +65,28 @@ Status cli::quantizeModel(const QuantizeJob &job) {
     specs.push_back(&format.getSpec());
   quantize::ElementTypes types(specs);
   quantize::FileOptions settings;
-  QUERN_ASSIGN(settings.assignment, assignment(job.flags));
-  if (!job.flags.importance.empty()) {
-    QUERN_ASSIGN(settings.importance, quantize::Importance::read(job.flags.importance));
+  QUERN_ASSIGN(settings.assignment, quantize::makeAssignment(job.choice));
+  if (!job.choice.importance.empty()) {
+    QUERN_ASSIGN(settings.importance, quantize::Importance::read(job.choice.importance));
   }
-  settings.allowRequantize = job.flags.allowRequantize;
+  settings.allowRequantize = job.choice.allowRequantize;
   settings.threads = job.threads ? job.threads : std::max(1u, std::thread::hardware_concurrency());
   QUERN_ASSIGN(gguf::File file, import::openModel(job.input, import::typeTable(context)));
-  if (file.hasHeadsInHalves() && !job.dryRun)
-    return fail(job.input + ": rows of this architecture have another order in GGUF files; first: quern convert " +
-                job.input + " -o model.gguf");
   QUERN_ASSIGN(quantize::FilePlan plan, quantize::planFile(file, types, settings));
   if (job.dryRun) {
     print(plan);
     return {};
   }
-  settings.progress = job.progress;
+  settings.progress = [&](double fraction) { bar.update(fraction); };
   return quantize::writeFile(file, plan, settings, job.output);
 }
 
-void cli::bindQuantizeFlags(CLI::App &app, QuantizeFlags &flags) {
-  app.add_option("--quant", flags.mix, "Quantize by a standard mix; one of " + quantize::standardMixNames());
-  app.add_option("--recipe", flags.recipe,
+void cli::bindQuantizeFlags(CLI::App &app, quantize::AssignmentChoice &choice) {
+  app.add_option("--quant", choice.mix, "Quantize by a standard mix; one of " + quantize::standardMixNames());
+  app.add_option("--recipe", choice.recipe,
                  "Quantize by a JSON file: an object from tensor names, or regular expressions for them, to types");
-  app.add_option("--imatrix", flags.importance, "File that tells how much each column matters when quantizing");
-  app.add_flag("--allow-requantize", flags.allowRequantize, "Quantize also what is quantized already");
-}
-
-static Status run(QuantizeJob job) {
-  if (job.output.empty() && !job.dryRun)
-    return fail("say where the file goes: -o OUT.gguf (or ask for sizes only: --dry-run)");
-  Progress bar("quantizing");
-  job.progress = [&](double fraction) { bar.update(fraction); };
-  return quantizeModel(job);
+  app.add_option("--imatrix", choice.importance, "File that tells how much each column matters when quantizing");
+  app.add_flag("--allow-requantize", choice.allowRequantize, "Quantize also what is quantized already");
 }
 
 Command cli::addQuantizeFile(CLI::App &root) {
@@ -98,7 +95,7 @@ Command cli::addQuantizeFile(CLI::App &root) {
   app->add_option("model", options->input, "GGUF file, the first part of a split one, or a Hugging Face folder")
       ->required();
   app->add_option("-o,--output", options->output, "The GGUF file to write");
-  bindQuantizeFlags(*app, options->flags);
+  bindQuantizeFlags(*app, options->choice);
   app->add_option("--format", options->formatFiles,
                   "File that describes further block formats; may be given several times")
       ->allow_extra_args(false);

@@ -42,7 +42,8 @@ struct PanelLayout {
   unsigned piece = 32;   ///< k that share a scale, at most 32: the step of the fold
   unsigned zero = 0;     ///< unsigned code minus this is t(c); 0 or a power of two
   bool signedCodes = false; ///< codes are signed bytes, kept with the top bit flipped
-  std::vector<int8_t> table; ///< codes are entries of this table (kept as codes; looked up plus 128)
+  std::vector<int16_t> table; ///< codes are entries of this table (kept as codes; looked up plus 128)
+  unsigned digitShift = 0;    ///< not 0: entries beyond a signed byte are 2^this times the second digit, else the first
   ScaleLayout scale = ScaleLayout::Half;
   bool minimumAdded = false;
   unsigned floatBytes = 0; ///< size of a float element; 0 for block formats
@@ -65,8 +66,12 @@ struct PanelLayout {
   bool hasSuperBlocks() const { return scale >= ScaleLayout::SixBits; }
   /// Codes are whole bytes about zero, kept or looked up with 128 added: a kernel may take them as signed bytes instead.
   bool hasSignedForm() const { return zero == 128 && (signedCodes || !table.empty()); }
-  /// The greatest magnitude of a code as a kernel's dot product takes it.
-  int64_t largestCode(bool asSigned) const;
+  /// t(c) = first digit + second digit * 2^digitShift, where one signed byte does not do.
+  unsigned digits() const { return digitShift ? 2 : 1; }
+  /// A digit of each entry of the table.
+  std::vector<int8_t> digitTable(unsigned digit) const;
+  /// The greatest magnitude of a code, or of a digit, as a kernel's dot product takes it.
+  int64_t largestCode(bool asSigned, unsigned digit = 0) const;
   /// By how many bits the scale words of group 1 lie above those of group 0; 0 without super-blocks.
   unsigned groupShift() const {
     return scale == ScaleLayout::SixBits ? 6 : scale == ScaleLayout::BytesAndHalf ? 8 : hasSuperBlocks() ? 16 : 0;

@@ -9,7 +9,8 @@ namespace quern::formats {
 
 /// One block taken apart: w[k] = (scale[g] * scaleFactor[g]) * value[k] -/+ (minimum[g] * minimumFactor[g]).
 struct DecodedBlock {
-  std::vector<int8_t> value;  ///< t(c) of each weight
+  std::vector<uint8_t> code;  ///< raw bits of each weight
+  std::vector<int16_t> value; ///< t(c) of each weight
   std::vector<float> scale;   ///< of each group: the number stored (the block's, where groups have factors), times unit
   std::vector<int> scaleFactor; ///< of each group; 1 where scales are plain
   std::vector<float> minimum; ///< as `scale`, without unit; 0 where the format has none
@@ -42,7 +43,7 @@ private:
   FormatSpec spec;
   IntReader codes;
   ScaleReader scales, minimums;
-  std::vector<int8_t> values; ///< t(c) by the code's raw bits
+  std::vector<int16_t> values; ///< t(c) by the code's raw bits
 };
 
 } // namespace quern::formats

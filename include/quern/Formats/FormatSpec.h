@@ -55,7 +55,7 @@ struct FormatSpec {
   unsigned bytes;    ///< bytes per block
   unsigned group;    ///< weights per scale; divides block
   PackedInts codes;  ///< one per weight; `offset` is the zero point
-  std::vector<int8_t> table; ///< t(c), one entry per code; empty: t(c) = c - offset
+  std::vector<int16_t> table; ///< t(c), one entry per code; empty: t(c) = c - offset
   float unit = 1.0f; ///< exact factor of every scale (a power of two), e.g. 0.5 for E2M1 codes kept doubled
   Scale scale;
   std::optional<Scale> minimum;

@@ -16,6 +16,9 @@ using SpecLookup = std::function<const formats::FormatSpec *(uint32_t typeId)>;
 /// Fails, naming the first tensor and the row, if one is infinite or no number. `lookup` is called by one thread only.
 Status checkNumbers(const gguf::File &file, const SpecLookup &lookup, unsigned threads = 1);
 
+/// Whether every scale and minimum of `blocks` blocks that follow each other is a finite number.
+bool finiteScales(const std::byte *at, uint64_t blocks, const formats::FormatSpec &spec);
+
 } // namespace quern::import
 
 #endif // QUERN_IMPORT_CHECKNUMBERS_H

@@ -2,6 +2,7 @@
 #ifndef QUERN_PIPELINES_COMPILE_H
 #define QUERN_PIPELINES_COMPILE_H
 
+#include "quern/Quantize/Assignment.h"
 #include "quern/Support/Result.h"
 
 #include <functional>
@@ -14,6 +15,7 @@ namespace quern::pipelines {
 struct CompileOptions {
   std::string input;                    ///< a GGUF file, the first part of a split one, or a Hugging Face folder
   std::string output;                   ///< the package, written by atomic rename
+  quantize::AssignmentChoice assignment; ///< what weights become on their way; empty: they stay what they are
   std::vector<std::string> targets;     ///< names of CPU targets; empty: all
   std::vector<std::string> formatFiles; ///< further block formats
   std::string dumpPhases;               ///< folder for the IR after each phase; empty: none

@@ -32,6 +32,23 @@ public:
   virtual std::optional<uint32_t> fileType() const { return std::nullopt; }
 };
 
+/// What a user asks for: a mix or a recipe, and how to follow it.
+struct AssignmentChoice {
+  std::string mix;    ///< name of a standard mix
+  std::string recipe; ///< path
+  std::string importance; ///< path of a file that tells how much each column matters; empty: none
+  bool allowRequantize = false; ///< else tensors that are blocks already must keep their type
+
+  bool given() const { return !mix.empty() || !recipe.empty(); }
+};
+
+/// An error if the choice names both or neither.
+Result<std::unique_ptr<Assignment>> makeAssignment(const AssignmentChoice &choice);
+
+/// Refuses the change of a tensor that is no number, or quantized already without leave. `from` is null for types that
+/// hold no numbers.
+Status checkChange(std::string_view tensor, const ElementType *from, const ElementType &to, bool allowRequantize);
+
 /// A mix by name, e.g. "Q5_K_M" or "Q8_0", tensor for tensor as llama.cpp makes it. A type whose blocks do not divide a
 /// row is replaced by one whose do.
 Result<std::unique_ptr<Assignment>> standardMix(std::string_view name);

@@ -16,7 +16,7 @@ struct ElementType {
   int ggufType;      ///< -1 if GGUF has none
   unsigned block;    ///< elements that are stored together, along a row
   unsigned bytes;    ///< of a block
-  const formats::FormatSpec *spec; ///< null for plain floats, and for formats known by name only
+  const formats::FormatSpec *spec; ///< null for plain floats
 
   bool isFloat() const;
   bool divides(uint64_t columns) const { return columns % block == 0; }
@@ -24,7 +24,7 @@ struct ElementType {
 
 class ElementTypes {
 public:
-  /// F32, F16, BF16 and the formats, which must outlive this; and the names of MXFP6, which GGUF does not have.
+  /// F32, F16, BF16 and the formats, which must outlive this.
   explicit ElementTypes(std::span<const formats::FormatSpec *const> specs);
 
   /// Null if there is none; upper and lower case are the same.

@@ -16,10 +16,12 @@ struct TensorPlan {
   const ElementType *from, *to; ///< both null for types that are no floats; then, and where equal, the bytes are copied
   uint64_t bytes;               ///< of the outcome
   const float *importance = nullptr;
+  uint64_t headDim = 0;         ///< if not 0, rows are brought from heads in halves to pairs, as GGUF has them
 
   bool copied() const { return from == to; }
-  uint64_t columns() const { return tensor->dims[0]; }
-  uint64_t rows() const { return tensor->elements / tensor->dims[0]; }
+  /// A vector is one row, but where heads are brought into pairs each of its elements is one.
+  uint64_t columns() const { return headDim && tensor->dims.size() == 1 ? 1 : tensor->dims[0]; }
+  uint64_t rows() const { return tensor->elements / columns(); }
 };
 
 struct FilePlan {

@@ -14,17 +14,18 @@ namespace quern::quantize {
 /// Safe to share between threads.
 class RowConverter {
 public:
-  /// Both types must outlive this. Fails where no quantizer is known.
+  /// The formats of both types must outlive this. Fails where no quantizer is known.
   static Result<RowConverter> create(const ElementType &from, const ElementType &to);
 
   /// Converts one row of `columns` weights (whole blocks of both types); `importance` as in Quantizer. `scratch` is
-  /// reused between calls of one thread. False, and nothing written, if a weight is infinite or no number.
-  bool convert(const std::byte *row, uint64_t columns, const float *importance, std::vector<float> &scratch,
-               std::byte *out) const;
+  /// reused between calls of one thread. Fails, with a sentence that goes on after the row's number, if a weight is
+  /// infinite or no number, or too large for the type.
+  Status convert(const std::byte *row, uint64_t columns, const float *importance, std::vector<float> &scratch,
+                 std::byte *out) const;
 
 private:
-  RowConverter(const ElementType &from, const ElementType &to) : from(&from), to(&to) {}
-  const ElementType *from, *to;
+  RowConverter(const ElementType &from, const ElementType &to) : from(from), to(to) {}
+  ElementType from, to;
   std::optional<formats::Decoder> decoder;
   std::optional<Quantizer> quantizer;
 };

@@ -25,7 +25,7 @@ struct ActGroup {
 
 /// What has been made of a panel's group so far: the codes of its k-lines and the scales of its pieces.
 struct Unpacked {
-  std::array<Value, 8> codes;
+  std::array<Value, 16> codes; ///< of each k-line, a digit after the other
   std::array<std::pair<Value, Value>, 2> scales;
 };
 
@@ -44,7 +44,9 @@ private:
   /// the two groups of a sub-unit, which keeps LLVM from holding the accumulators of both.
   bool streams() const { return tile.elements() <= 2; }
   /// Few elements take two chains of dots, for latency; integers add exactly, in any order.
-  unsigned chains() const { return layout.piece == 32 && tile.elements() < 4 ? 2 : 1; }
+  unsigned chains() const { return layout.piece == 32 && layout.digits() == 1 && tile.elements() < 4 ? 2 : 1; }
+  /// Sums of a piece: one for each chain, or for each digit.
+  unsigned parts() const { return chains() * layout.digits(); }
 
   Emitter::Values overSubunits(Value first, Value end, ValueRange init, Supers supers);
   Emitter::Values foldSubunit(Value subunit, ValueRange carried, Supers supers);
@@ -53,6 +55,7 @@ private:
   void foldGroup(Readers &readers, ArrayRef<ActGroup> acts, Supers supers, MutableArrayRef<Value> sums);
   llvm::SmallVector<Value> dotPiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, unsigned piece);
   Value startOfDot(const ActGroup &act, unsigned piece, unsigned chain);
+  Value sumOfParts(ArrayRef<Value> dots);
   void scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, Supers supers, ArrayRef<Value> dots,
                   MutableArrayRef<Value> sums, unsigned piece);
   Value scaledSum(const ActGroup &act, Value scale, unsigned piece);
@@ -85,34 +88,42 @@ Value BlockFold::startOfDot(const ActGroup &act, unsigned piece, unsigned chain)
                    : e.shiftLeft(starts, std::countr_zero(layout.zero));
 }
 
-/// The exact dot products of piece `piece` of a group: [(token * panels + panel) * chains + chain].
+/// The exact dot products of piece `piece` of a group: [(token * panels + panel) * parts + chain or digit].
 llvm::SmallVector<Value> BlockFold::dotPiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, unsigned piece) {
   unsigned panels = readers.size(), lines = layout.piece / 4;
   llvm::SmallVector<Value> dots;
   for (const ActGroup &act : acts) {
     llvm::SmallVector<Value> starts;
-    for (unsigned c = 0; c < chains(); ++c)
-      starts.push_back(startOfDot(act, piece, c));
+    for (unsigned part = 0; part < parts(); ++part)
+      starts.push_back(startOfDot(act, piece, part));
     for (unsigned r = 0; r < panels; ++r)
       dots.append(starts);
   }
   for (unsigned i = 0; i < lines; ++i) {
     // Four-bit lines hold k-lines j and j + 4: taken together, so that a line is read and spent at once.
     unsigned local = layout.lowBits == 4 && lines == 8 ? i / 2 + i % 2 * 4 : i;
-    unsigned line = piece * lines + local, chain = chains() == 2 ? local / 4 : 0;
-    for (unsigned r = 0; r < panels; ++r)
-      if (!groups[r].codes[line])
-        groups[r].codes[line] = readers[r].codes(line, asSigned());
+    unsigned line = piece * lines + local, digits = layout.digits(), chain = chains() == 2 ? local / 4 : 0;
+    for (unsigned i = 0; i < panels * digits; ++i)
+      if (Value &codes = groups[i / digits].codes[line * digits + i % digits]; !codes)
+        codes = readers[i / digits].codes(line, asSigned(), i % digits);
     for (auto [t, act] : llvm::enumerate(acts)) {
       Value bytes = e.bitcast(e.splat(load32(act.codes, 4 * line, e.getI32Type()), e.i32s()), e.i8s());
-      for (unsigned r = 0; r < panels; ++r) {
-        Value &dot = dots[(t * panels + r) * chains() + chain];
-        dot = quern::dq::DotOp::create(e, dot.getType(), dot, groups[r].codes[line], bytes, asSigned(),
-                                       layout.largestCode(asSigned()));
+      for (unsigned i = 0; i < panels * digits; ++i) {
+        unsigned r = i / digits, digit = i % digits;
+        Value &dot = dots[(t * panels + r) * parts() + chain + digit];
+        dot = quern::dq::DotOp::create(e, dot.getType(), dot, groups[r].codes[line * digits + digit], bytes,
+                                       asSigned(), layout.largestCode(asSigned(), digit));
       }
     }
   }
   return dots;
+}
+
+Value BlockFold::sumOfParts(ArrayRef<Value> dots) {
+  if (parts() == 1)
+    return dots[0];
+  Value more = layout.digitShift ? e.shiftLeft(dots[1], layout.digitShift) : dots[1];
+  return e.createOrFold<arith::AddIOp>(dots[0], more);
 }
 
 /// d times the sum of the piece's codes.
@@ -135,9 +146,7 @@ void BlockFold::scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> a
     Value codeSum = layout.hasMinimum() ? scaledSum(act, scale, piece) : Value();
     for (unsigned r = 0; r < panels; ++r) {
       unsigned element = t * panels + r;
-      Value dot = dots[element * chains()];
-      if (chains() == 2)
-        dot = e.createOrFold<arith::AddIOp>(dot, dots[element * 2 + 1]);
+      Value dot = sumOfParts(dots.slice(element * parts(), parts()));
       auto [rowScale, rowMinimum] = groups[r].scales[piece];
       sums[element] = e.fma(e.mulf(rowScale, d), e.toFloat(dot), sums[element]);
       if (layout.hasMinimum()) {

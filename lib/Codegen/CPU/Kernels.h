@@ -31,6 +31,8 @@ enum class RowKind { Float, Act8, BFloat };
 
 /// (call, x, xStride, gain, y, yStride, T, H): root-mean-square norm into rows of `kind`. Split by rows.
 mlir::func::FuncOp emitRmsNorm(mlir::ModuleOp module, llvm::StringRef name, double eps, RowKind kind);
+/// The same of each head; its size is a multiple of 16.
+mlir::func::FuncOp emitHeadNorm(mlir::ModuleOp module, llvm::StringRef name, double eps);
 
 /// (call, x, xStride, y, yStride, T, K): rows of `kind` of f32 rows. Split by rows.
 mlir::func::FuncOp emitQuantize(mlir::ModuleOp module, llvm::StringRef name, RowKind kind);
@@ -42,6 +44,7 @@ mlir::func::FuncOp emitSwiglu(mlir::ModuleOp module, llvm::StringRef name);
 mlir::func::FuncOp emitAdd(mlir::ModuleOp module, llvm::StringRef name);
 
 /// (call, x, xStride, rows, y, yStride, O, H): y[o, :] = x[rows[o], :]. Split by rows of y.
+mlir::func::FuncOp emitGatherColumns(mlir::ModuleOp module, llvm::StringRef name);
 mlir::func::FuncOp emitGatherRows(mlir::ModuleOp module, llvm::StringRef name);
 
 /// (call, positions, factors, y, yStride, T): cosines and sines of `headDim / 2` angles. Split by rows. `factors` is

@@ -133,21 +133,39 @@ Value PanelReader::highBits(unsigned line) {
   return e.bitAnd(bits, int64_t((1u << layout.highBits) - 1) << layout.lowBits);
 }
 
-Value PanelReader::codes(unsigned line, bool asSigned) {
-  Value codes;
+Value PanelReader::lowBits(unsigned line) {
   if (layout.lowBits == 8)
-    codes = codeLine(line);
-  else if (layout.lowBits == 4)
-    codes = e.bitAnd(moveBits(codeLine(line % 4), -int64_t(line / 4 * 4)), 15);
-  else
-    codes = e.bitAnd(moveBits(codeLine(line / 4), -2 * int64_t(line % 4)), 3);
+    return codeLine(line);
+  if (layout.lowBits == 4)
+    return e.bitAnd(moveBits(codeLine(line % 4), -int64_t(line / 4 * 4)), 15);
+  return e.bitAnd(moveBits(codeLine(line / 4), -2 * int64_t(line % 4)), 3);
+}
+
+/// Entries of the table: sixteen at a time by the low bits, chosen by the high ones. Unsigned for the dot product:
+/// entries plus 128, the zero point of such layouts.
+Value PanelReader::lookUp(unsigned line, bool asSigned, unsigned digit) {
+  std::vector<int8_t> table = layout.digitTable(digit);
+  if (!asSigned)
+    for (int8_t &entry : table)
+      entry = int8_t(uint8_t(entry) ^ 0x80);
+  Value low = lowBits(line), high = layout.highBits ? highBits(line) : Value(), found;
+  for (unsigned part = 0; part < 1u << layout.highBits; ++part) {
+    Value entries = dq::LookupOp::create(e, low.getType(), low, llvm::ArrayRef(table).slice(16 * part, 16));
+    if (!found) {
+      found = entries;
+      continue;
+    }
+    Value here = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, high, e.number(high.getType(), 16 * part));
+    found = arith::SelectOp::create(e, here, entries, found);
+  }
+  return found;
+}
+
+Value PanelReader::codes(unsigned line, bool asSigned, unsigned digit) {
+  if (!layout.table.empty())
+    return lookUp(line, asSigned, digit);
+  Value codes = lowBits(line);
   if (layout.highBits)
     codes = e.bitOr(codes, highBits(line));
-  if (layout.table.empty())
-    return asSigned ? e.bitXor(codes, 0x80) : codes;
-  // Unsigned for the dot product: entries plus 128, the zero point of such layouts.
-  llvm::SmallVector<int8_t> table;
-  for (int8_t entry : layout.table)
-    table.push_back(asSigned ? entry : int8_t(uint8_t(entry) ^ 0x80));
-  return dq::LookupOp::create(e, codes.getType(), codes, table);
+  return asSigned ? e.bitXor(codes, 0x80) : codes;
 }

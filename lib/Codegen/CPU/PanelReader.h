@@ -43,13 +43,15 @@ public:
   /// s, and m (null without minimums), of piece `index` of the group (32 / piece of them).
   std::pair<Value, Value> scales(unsigned index, const Super &super);
   /// The codes of k-line `line` (0..7) of the group, [lanes * 4] x i8: unsigned, or, `asSigned`, as signed bytes (see
-  /// PanelLayout::hasSignedForm).
-  Value codes(unsigned line, bool asSigned = false);
+  /// PanelLayout::hasSignedForm). Of layouts with two digits one of them.
+  Value codes(unsigned line, bool asSigned = false, unsigned digit = 0);
 
 private:
   Value loadLine(Value line, mlir::VectorType type, int64_t laneBytes);
   Value codeLine(int64_t index);
+  Value lowBits(unsigned line);
   Value highBits(unsigned line);
+  Value lookUp(unsigned line, bool asSigned, unsigned digit);
   Value moveBits(Value bytes, int64_t left);
   mlir::VectorType lineBytes() { return e.i8s(lanes * 4); }
 

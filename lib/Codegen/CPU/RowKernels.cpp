@@ -104,26 +104,41 @@ func::FuncOp quern::codegen::emitQuantize(ModuleOp module, StringRef name, RowKi
   return k.finish();
 }
 
+/// Stores the normalized n elements at `x`, filled up with zeros to whole vectors, at `y`.
+static void normalize(KernelBody &k, RowKind kind, double eps, Value n, Value x, Value gain, Value y) {
+  Emitter &e = k.e;
+  Value zeros = e.real(e.f32s(), 0);
+  Value squares = e.loop(e.i64(0), e.mul(k.padded(n), 4), e.i64(64), zeros, [&](Value at, ValueRange sum) {
+    Value v = e.load(e.f32s(), e.at(x, at), 64);
+    return Emitter::Values{e.fma(v, v, sum[0])};
+  })[0];
+  Value count = arith::SIToFPOp::create(e, e.getF32Type(), n);
+  Value mean = arith::DivFOp::create(e, e.treeSum(squares), count);
+  Value root = math::SqrtOp::create(e, e.addf(mean, e.real(e.getF32Type(), eps)));
+  Value factor = e.splat(arith::DivFOp::create(e, e.real(e.getF32Type(), 1), root), e.f32s());
+  storeRow(k, kind, n, y, [&](Value at) {
+    Value v = e.mulf(e.load(e.f32s(), e.at(x, at), 64), factor);
+    return e.mulf(v, e.load(e.f32s(), e.at(gain, at), 64));
+  });
+}
+
 func::FuncOp quern::codegen::emitRmsNorm(ModuleOp module, StringRef name, double eps, RowKind kind) {
   KernelBody k(module, name, "ppippiii"); // call, x, xStride, gain, y, yStride, T, H
+  k.forRows(k.args[6], [&](Value t) {
+    normalize(k, kind, eps, k.args[7], k.row(k.args[1], t, k.args[2]), k.args[3], k.row(k.args[4], t, k.args[5]));
+  });
+  return k.finish();
+}
+
+func::FuncOp quern::codegen::emitHeadNorm(ModuleOp module, StringRef name, double eps) {
+  KernelBody k(module, name, "ppippiiii"); // call, x, xStride, gain, y, yStride, T, heads, D
   Emitter &e = k.e;
-  Value n = k.args[7];
   k.forRows(k.args[6], [&](Value t) {
     Value x = k.row(k.args[1], t, k.args[2]), y = k.row(k.args[4], t, k.args[5]);
-    Value zeros = e.real(e.f32s(), 0);
-    Value squares = e.loop(e.i64(0), e.mul(k.padded(n), 4), e.i64(64), zeros, [&](Value at, ValueRange sum) {
-      Value v = e.load(e.f32s(), e.at(x, at), 64);
-      return Emitter::Values{e.fma(v, v, sum[0])};
-    })[0];
-    Value count = arith::SIToFPOp::create(e, e.getF32Type(), n);
-    Value mean = arith::DivFOp::create(e, e.treeSum(squares), count);
-    Value root = math::SqrtOp::create(e, e.addf(mean, e.real(e.getF32Type(), eps)));
-    Value factor = e.splat(arith::DivFOp::create(e, e.real(e.getF32Type(), 1), root), e.f32s());
-    auto normalized = [&](Value at) {
-      Value v = e.mulf(e.load(e.f32s(), e.at(x, at), 64), factor);
-      return e.mulf(v, e.load(e.f32s(), e.at(k.args[3], at), 64));
-    };
-    storeRow(k, kind, n, y, normalized);
+    e.loop(e.i64(0), k.args[7], e.i64(1), [&](Value head) {
+      Value offset = e.mul(e.mul(head, k.args[8]), 4);
+      normalize(k, RowKind::Float, eps, k.args[8], e.at(x, offset), k.args[3], e.at(y, offset));
+    });
   });
   return k.finish();
 }
@@ -150,6 +165,20 @@ func::FuncOp quern::codegen::emitAdd(ModuleOp module, StringRef name) {
   return emitBinary(module, name, [](Emitter &e, Value a, Value b) { return e.addf(a, b); });
 }
 
+func::FuncOp quern::codegen::emitGatherColumns(ModuleOp module, StringRef name) {
+  KernelBody k(module, name, "ppippiii"); // call, x, xStride, columns, y, yStride, T, K
+  Emitter &e = k.e;
+  k.forRows(k.args[6], [&](Value t) {
+    Value x = k.row(k.args[1], t, k.args[2]), y = k.row(k.args[4], t, k.args[5]);
+    e.loop(e.i64(0), e.mul(k.args[7], 4), e.i64(4), [&](Value at) {
+      Value column = e.load(e.getI32Type(), e.at(k.args[3], at), 4);
+      Value from = e.mul(arith::ExtUIOp::create(e, e.getI64Type(), column), 4);
+      e.store(e.load(e.getF32Type(), e.at(x, from), 4), e.at(y, at), 4);
+    });
+  });
+  return k.finish();
+}
+
 func::FuncOp quern::codegen::emitGatherRows(ModuleOp module, StringRef name) {
   KernelBody k(module, name, "ppippiii"); // call, x, xStride, rows, y, yStride, O, H
   Emitter &e = k.e;
@@ -162,15 +191,23 @@ func::FuncOp quern::codegen::emitGatherRows(ModuleOp module, StringRef name) {
   return k.finish();
 }
 
+/// t(c) of four weights of one row.
+static Value integers(Emitter &e, PanelReader &reader, const PanelLayout &layout, unsigned line) {
+  auto digit = [&](unsigned index) {
+    Value wide = arith::ExtUIOp::create(e, e.i32s(4), reader.codes(line, /*asSigned=*/false, index));
+    return e.sub(wide, e.number(e.i32s(4), layout.zero));
+  };
+  Value first = digit(0);
+  return layout.digits() == 1 ? first : e.add(first, e.shiftLeft(digit(1), layout.digitShift));
+}
+
 /// Decodes 64 weights of one row at sub-unit `reader` stands on, and stores them from `out`.
 static void decodeSubunit(Emitter &e, PanelReader &reader, const PanelLayout &layout, const PanelReader::Super &super,
                           Value out) {
   for (unsigned line = 0; line < kSubunit / 4; ++line) {
     if (line % 8 == 0)
       reader.enterGroup(line / 8, line == 0 ? reader.firstWords() : reader.nextWords(reader.firstWords()));
-    Value codes = reader.codes(line % 8);
-    Value wide = arith::ExtUIOp::create(e, e.i32s(4), codes);
-    Value value = e.toFloat(e.sub(wide, e.number(e.i32s(4), layout.zero)));
+    Value value = e.toFloat(integers(e, reader, layout, line % 8));
     auto [scale, minimum] = reader.scales(line % 8 * 4 / layout.piece, super);
     auto everywhere = [&](Value one) {
       return e.splat(vector::ExtractOp::create(e, one, ArrayRef<int64_t>{0}), e.f32s(4));

@@ -3,6 +3,7 @@
 #include "quern/Codegen/Passes.h"
 #include "quern/Formats/IntReader.h"
 #include "quern/Support/Threads.h"
+#include "quern/Transforms/StoredRows.h"
 
 #include <atomic>
 #include <bit>
@@ -207,7 +208,7 @@ struct Job {
   RankedTensorType type;
   PanelLayout layout;
   const FormatSpec *spec;
-  std::span<const uint8_t> stored;
+  transforms::StoredRows rows;
   int64_t offset, firstPanel, panels;
 };
 
@@ -215,7 +216,7 @@ constexpr int64_t kJobBytes = int64_t(1) << 20;
 
 Status packVector(const Job &job, const PackStreams &streams) {
   std::vector<uint8_t> padded((job.type.getDimSize(0) + 15) / 16 * 64);
-  std::copy(job.stored.begin(), job.stored.end(), padded.begin());
+  std::ranges::copy(job.rows.stored(), padded.begin());
   return streams.write(job.offset, padded);
 }
 
@@ -223,7 +224,9 @@ Status packJob(const Job &job, const PackStreams &streams) {
   if (job.type.getRank() == 1)
     return packVector(job, streams);
   int64_t n = job.type.getDimSize(0), k = job.type.getDimSize(1), panelBytes = job.layout.panelBytes(k);
-  int64_t rowBytes = int64_t(job.stored.size()) / n;
+  int64_t rowBytes = job.rows.rowBytes();
+  std::vector<uint8_t> made(job.rows.areStored() ? 0 : size_t(kPanelRows * rowBytes));
+  std::vector<float> scratch;
   std::vector<uint8_t> out(job.panels * panelBytes);
   std::optional<BlockPacker> packer;
   if (job.spec)
@@ -231,8 +234,10 @@ Status packJob(const Job &job, const PackStreams &streams) {
   for (int64_t p = 0; p < job.panels; ++p) {
     int64_t first = (job.firstPanel + p) * kPanelRows, count = std::min(kPanelRows, n - first);
     const uint8_t *rows[kPanelRows];
-    for (int64_t r = 0; r < count; ++r)
-      rows[r] = job.stored.data() + (first + r) * rowBytes;
+    for (int64_t r = 0; r < count; ++r) {
+      uint8_t *place = job.rows.areStored() ? nullptr : made.data() + r * rowBytes;
+      QUERN_ASSIGN(rows[r], job.rows.row(first + r, place, scratch));
+    }
     if (packer)
       packer->pack(rows, count, out.data() + p * panelBytes);
     else
@@ -248,10 +253,10 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
     if (!place)
       continue;
     auto type = cast<RankedTensorType>(source.getType());
-    auto stored = source.readBytes(streams.source);
-    if (!stored)
-      return fail("weight '" + source.getSymName().str() + "': " + stored.error().message);
-    Job job{source.getSymName().str(), type, {}, nullptr, *stored, place.getInt(), 0, 0};
+    auto rows = transforms::StoredRows::get(source, streams.source);
+    if (!rows)
+      return fail("weight '" + source.getSymName().str() + "': " + rows.error().message);
+    Job job{source.getSymName().str(), type, {}, nullptr, *std::move(rows), place.getInt(), 0, 0};
     if (type.getRank() == 1) {
       if (!type.getElementType().isF32())
         return fail("weight '" + job.name + "': vectors must be f32");

@@ -21,13 +21,30 @@ static Status splitBits(const FormatSpec &spec, PanelLayout &layout) {
   return {};
 }
 
+static bool isByte(int value) { return value >= -128 && value <= 127; }
+
+/// Entries beyond a signed byte must be multiples of a power of two that leaves one.
+static Status chooseDigits(const FormatSpec &spec, PanelLayout &layout) {
+  auto fits = [&](unsigned shift) {
+    return std::ranges::all_of(spec.table, [&](int entry) {
+      return isByte(entry) || (entry % (1 << shift) == 0 && isByte(entry / (1 << shift)));
+    });
+  };
+  while (layout.digitShift < 8 && !fits(layout.digitShift))
+    ++layout.digitShift;
+  if (!fits(layout.digitShift))
+    return fail("format " + spec.name + ": entries of the table beyond a signed byte must be such bytes times a power "
+                "of two");
+  return {};
+}
+
 static Status chooseZero(const FormatSpec &spec, PanelLayout &layout) {
   if (!spec.table.empty()) {
-    if (spec.codes.bits() != 4)
-      return fail("format " + spec.name + ": a table needs codes of 4 bits");
+    if (layout.lowBits != 4)
+      return fail("format " + spec.name + ": a table needs codes of 4 to 6 bits");
     layout.table = spec.table;
     layout.zero = 128;
-    return {};
+    return chooseDigits(spec, layout);
   }
   layout.signedCodes = spec.codes.isSigned;
   int zero = spec.codes.isSigned ? 128 + spec.codes.offset : spec.codes.offset;
@@ -95,11 +112,18 @@ PanelLayout PanelLayout::getFloat(unsigned bytes, bool bfloat) {
   return layout;
 }
 
-int64_t PanelLayout::largestCode(bool asSigned) const {
+std::vector<int8_t> PanelLayout::digitTable(unsigned digit) const {
+  std::vector<int8_t> digits;
+  for (int entry : table)
+    digits.push_back(isByte(entry) == (digit == 0) ? int8_t(digit == 0 ? entry : entry >> digitShift) : 0);
+  return digits;
+}
+
+int64_t PanelLayout::largestCode(bool asSigned, unsigned digit) const {
   if (table.empty())
     return asSigned ? 128 : (1 << (lowBits + highBits)) - 1;
   int64_t largest = 1;
-  for (int8_t entry : table)
+  for (int8_t entry : digitTable(digit))
     largest = std::max<int64_t>(largest, asSigned ? std::abs(int(entry)) : entry + 128);
   return largest;
 }
@@ -113,8 +137,9 @@ std::string PanelLayout::family() const {
   if (!table.empty()) {
     // Tables differ in what they hold, so the name carries a short hash of it.
     uint32_t hash = 2166136261u;
-    for (int8_t entry : table)
-      hash = (hash ^ uint8_t(entry)) * 16777619u;
+    for (unsigned digit = 0; digit < digits(); ++digit)
+      for (int8_t entry : digitTable(digit))
+        hash = (hash ^ uint8_t(entry)) * 16777619u;
     name += "t" + std::to_string(hash % 10000);
   } else if (zero) {
     name += "z" + std::to_string(zero);

@@ -278,3 +278,34 @@ func.func @bf16_rows_of_f16(%x: tensor<?x64xbf16>, %w: tensor<8x64xf16>) {
   %0 = dq.matmul %x, [%w] : tensor<?x64xbf16>, [tensor<8x64xf16>] -> tensor<?x8xf32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{expected a matrix stored in the shape of 'tensor<2x32xf16>' (S5), got 'tensor<4x16xf32>'}}
+dq.source @w : tensor<2x32xf16> from tensor<4x16xf32> in 0 at 0 bytes 256
+
+// -----
+
+// expected-error@+1 {{expected a matrix stored in the shape of 'tensor<32xf32>' (S5)}}
+dq.source @w : tensor<32xf32> from tensor<32xf16> in 0 at 0 bytes 64
+
+// -----
+
+// What is stored has the bytes that the file holds.
+// expected-error@+1 {{expected 256 bytes for 'tensor<2x32xf32>' (S2), got 128}}
+dq.source @w : tensor<2x32xf16> from tensor<2x32xf32> in 0 at 0 bytes 128
+
+// -----
+
+// expected-error@+1 {{expected rows of whole blocks (S3)}}
+dq.source @w : tensor<2x48x!dq.block<q5_0>> from tensor<2x48xf32> in 0 at 0 bytes 384
+
+// -----
+
+// expected-error@+1 {{expected importance of f32 for each column of a type after 'from' (S6), got 'tensor<31xf32>'}}
+dq.source @w : tensor<2x32x!dq.block<q5_0>> from tensor<2x32xf32> in 0 at 0 bytes 256 importance dense_resource<none> : tensor<31xf32>
+
+// -----
+
+// expected-error@+1 {{expected importance of f32 for each column of a type after 'from' (S6)}}
+dq.source @w : tensor<2x32xf32> in 0 at 0 bytes 256 importance dense_resource<none> : tensor<32xf32>

@@ -15,6 +15,11 @@ dq.source @blk.0.attn_q.weight : tensor<896x896x!q5_0> in 0 at 5947648 bytes 551
 // CHECK: dq.source @"a name" : tensor<3xf32> in 1 at 0 bytes 12
 dq.source @"a name" : tensor<3xf32> in 1 at 0 bytes 12
 
+// CHECK: dq.source @later : tensor<32x64x!q5_0{{.*}}> from tensor<32x64xbf16> in 0 at 64 bytes 4096
+dq.source @later : tensor<32x64x!q5_0> from tensor<32x64xbf16> in 0 at 64 bytes 4096
+// CHECK: dq.source @weighed : tensor<1x32xf16> from tensor<1x32x!q5_0{{.*}}> in 0 at 0 bytes 22 importance dense_resource<columns> : tensor<32xf32>
+dq.source @weighed : tensor<1x32xf16> from tensor<1x32x!q5_0> in 0 at 0 bytes 22 importance dense_resource<columns> : tensor<32xf32>
+
 // CHECK-LABEL: func.func @weight
 func.func @weight() -> tensor<896x896x!q5_0, #dq.panels<rows = 16>> {
   // CHECK: %[[W:.*]] = dq.weight @blk.0.attn_q.weight : tensor<896x896x!q5_0{{.*}}>

@@ -28,7 +28,8 @@ constexpr std::pair<int64_t, int64_t> kCalls[] = {{0, 1}, {1, 1}, {1, 3}, {2, 1}
                                                    {10, 1}, {11, 3}, {12, 1}, {13, 3}, {25, 1}};
 /// `q3_plain` is a user's: known from its file alone.
 constexpr const char *kFormats[] = {"q4_0", "q4_1", "q5_0",   "q5_1",   "q8_0",  "q2_K", "q3_K", "q4_K",    "q5_K",
-                                    "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "f32", "f16",  "bf16", "q3_plain"};
+                                    "q6_K", "iq4_nl", "iq4_xs", "mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "f32",
+                                    "f16", "bf16", "q3_plain"};
 
 std::vector<float> randomValues(size_t count, unsigned seed) {
   std::mt19937 generator(seed);

@@ -50,8 +50,8 @@ static int widestGap(const FormatSpec &spec) {
 
 static int greatestMagnitude(const FormatSpec &spec) {
   int greatest = (1 << spec.codes.bits()) - 1;
-  for (int8_t value : spec.table)
-    greatest = std::max(greatest, std::abs(int(value)));
+  for (int value : spec.table)
+    greatest = std::max(greatest, std::abs(value));
   return greatest;
 }
 

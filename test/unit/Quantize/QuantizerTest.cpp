@@ -80,6 +80,48 @@ static double squareError(const formats::FormatSpec &spec, const std::vector<flo
   return sum;
 }
 
+namespace {
+/// A float of the microscaling formats: bits of the fraction, the greatest exponent and number.
+struct Micro {
+  const char *format;
+  int fractionBits, leastExponent, greatestExponent;
+  float greatest;
+};
+} // namespace
+
+/// To the nearest number of the format, ties to even, saturating: in units of its last place.
+static float roundedTo(const Micro &micro, float x) {
+  int exponent = x == 0 ? micro.leastExponent : std::max(std::ilogb(x), micro.leastExponent);
+  float unit = std::ldexp(1.0f, exponent - micro.fractionBits);
+  return std::clamp(std::nearbyint(x / unit) * unit, -micro.greatest, micro.greatest);
+}
+
+/// The shared exponent is that of the greatest magnitude less the format's greatest (OCP Microscaling 1.0, 6.3).
+TEST(Quantizer, MicroscalingFloatsAreThoseOfTheSpecification) {
+  AllFormats formats;
+  std::vector<float> row = normalRow(8192);
+  for (size_t i = 0; i < 4096; ++i)
+    row[i] = std::nearbyint(row[i] * 512) / 1024; // many ties
+  for (float &x : std::span(row).subspan(0, 32))
+    x *= 0x1p-125f;
+  for (float &x : std::span(row).subspan(32, 32))
+    x = std::ldexp(x, 130);
+  for (Micro micro : {Micro{"mxfp6_e2m3", 3, 0, 2, 7.5f}, Micro{"mxfp6_e3m2", 2, -2, 4, 28.0f}}) {
+    const formats::FormatSpec &spec = formats.get(micro.format);
+    std::vector<uint8_t> bytes = quantizeRow(spec, row, nullptr);
+    std::vector<float> back(row.size());
+    formats::Decoder(spec).decodeRow(bytes.data(), int64_t(row.size()), back.data());
+    for (size_t i = 0; i < row.size(); ++i) {
+      float most = 0;
+      for (size_t k = i / 32 * 32; k < i / 32 * 32 + 32; ++k)
+        most = std::max(most, std::fabs(row[k]));
+      int exponent = std::clamp(std::ilogb(most) - micro.greatestExponent, -127, 127);
+      ASSERT_EQ(back[i], std::ldexp(roundedTo(micro, std::ldexp(row[i], -exponent)), exponent))
+          << micro.format << " " << i << ": " << row[i];
+    }
+  }
+}
+
 TEST(Quantizer, ErrsLessThanTheNearestValuesOfAPlainScale) {
   AllFormats formats;
   std::vector<float> row = normalRow(8192);

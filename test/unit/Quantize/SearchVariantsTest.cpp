@@ -8,7 +8,7 @@
 
 using namespace quern::quantize;
 
-static constexpr int8_t kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+static constexpr int16_t kValues[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 static const std::pair<const char *, std::function<void(const Searches &, GroupTile &)>> kSearches[] = {
     {"symmetric", [](const Searches &s, GroupTile &tile) { s.symmetric(tile, 32); }},
@@ -19,7 +19,9 @@ static const std::pair<const char *, std::function<void(const Searches &, GroupT
     {"extreme first", [](const Searches &s, GroupTile &tile) { s.extremeFirst(tile, 8); }},
     {"full range", [](const Searches &s, GroupTile &tile) { s.fullRange(tile, 31); s.recodeWithMinimum(tile, 31); }},
     {"to byte", [](const Searches &s, GroupTile &tile) { s.roundToByte(tile); }},
-    {"power of two", [](const Searches &s, GroupTile &tile) { s.powerOfTwo(tile, kValues + 8, 8, 0.5f, 5); }},
+    {"power of two", [](const Searches &s, GroupTile &tile) { s.powerOfTwo(tile, kValues + 8, 8, 0.5f, 5, false); }},
+    {"power of two, ties to even",
+     [](const Searches &s, GroupTile &tile) { s.powerOfTwo(tile, kValues + 8, 8, 0.5f, 5, true); }},
     {"symmetric again", [](const Searches &s, GroupTile &tile) { s.symmetric(tile, 4); s.recodeSymmetric(tile, 4); }},
 };
 

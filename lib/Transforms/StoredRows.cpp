@@ -1,0 +1,61 @@
+#include "quern/Transforms/StoredRows.h"
+
+#include "mlir/IR/DialectResourceBlobManager.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::transforms;
+
+std::optional<quantize::ElementType> transforms::elementTypeOf(Type element) {
+  std::vector<const formats::FormatSpec *> specs;
+  std::string name = element.isF32() ? "F32" : element.isF16() ? "F16" : element.isBF16() ? "BF16" : "";
+  if (auto block = dyn_cast<dq::BlockType>(element)) {
+    specs.push_back(&block.getFormat().getSpec());
+    name = specs.back()->name;
+  }
+  const quantize::ElementTypes types(specs);
+  const quantize::ElementType *found = types.find(name);
+  return found ? std::optional(*found) : std::nullopt;
+}
+
+/// The numbers of the resource, which verified sources have one of for each column.
+static Result<const float *> importanceOf(dq::SourceOp source) {
+  if (!source.getImportance())
+    return static_cast<const float *>(nullptr);
+  AsmResourceBlob *blob = source.getImportance()->getRawHandle().getBlob();
+  if (!blob || int64_t(blob->getData().size()) != source.getStoredType().getDimSize(1) * int64_t(sizeof(float)))
+    return fail("its importance has not one f32 for each column");
+  return reinterpret_cast<const float *>(blob->getData().data());
+}
+
+Result<StoredRows>
+StoredRows::get(dq::SourceOp source,
+                const std::function<Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file) {
+  StoredRows rows;
+  auto type = cast<RankedTensorType>(source.getType());
+  QUERN_ASSIGN(rows.bytes, source.readBytes(file));
+  int64_t count = type.getRank() == 2 ? type.getDimSize(0) : 1;
+  rows.columns = type.getShape().back();
+  rows.storedBytes = count ? int64_t(rows.bytes.size()) / count : 0;
+  rows.wantedBytes = count ? source.getTypeBytes() / count : 0;
+  if (!source.getStored())
+    return rows;
+  auto from = elementTypeOf(source.getStoredType().getElementType()), to = elementTypeOf(type.getElementType());
+  if (!from || !to)
+    return fail("it cannot be quantized, as its elements are no floats and no blocks");
+  QUERN_ASSIGN(quantize::RowConverter made, quantize::RowConverter::create(*from, *to));
+  rows.converter = std::make_shared<const quantize::RowConverter>(std::move(made));
+  QUERN_ASSIGN(rows.importance, importanceOf(source));
+  return rows;
+}
+
+Result<const uint8_t *> StoredRows::row(int64_t index, uint8_t *made, std::vector<float> &scratch) const {
+  const uint8_t *stored = bytes.data() + index * storedBytes;
+  if (!converter)
+    return stored;
+  Status status = converter->convert(reinterpret_cast<const std::byte *>(stored), uint64_t(columns), importance,
+                                     scratch, reinterpret_cast<std::byte *>(made));
+  if (!status)
+    return fail("row " + std::to_string(index) + " " + status.error().message);
+  return made;
+}
