@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a model of the exact shape of DeepSeek-R1-Distill-Qwen-1.5B with random weights, in seconds.
+"""Makes a model of the exact shape of DeepSeek-R1-Distill-Qwen-1.5B, or -7B, with random weights, in seconds.
 
     python/make_random_1p5b.py --type Q4_K_M --vocab-from vocab.gguf out.gguf
 
@@ -69,11 +69,13 @@ def main():
     p.add_argument("out")
     p.add_argument("--type", default="Q8_0", choices=[*random_blocks.TYPES, *quantization_mix.MIXES])
     p.add_argument("--vocab-from", required=True, metavar="GGUF", help="file whose tokenizer is copied")
+    p.add_argument("--size", default="1.5B", choices=["1.5B", "7B"])
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
-    shape, rng = random_model.R1_QWEN_1_5B, np.random.default_rng(a.seed)
+    shape = random_model.R1_QWEN_7B if a.size == "7B" else random_model.R1_QWEN_1_5B
+    rng = np.random.default_rng(a.seed)
     w = StreamingWriter(shape.architecture)
-    random_model.add_metadata(w, shape, "random weights in the shape of DeepSeek-R1-Distill-Qwen-1.5B")
+    random_model.add_metadata(w, shape, f"random weights in the shape of DeepSeek-R1-Distill-Qwen-{a.size}")
     tiny_tokenizer.copy_to(w, GGUFFile(a.vocab_from).metadata, shape.vocabulary)
     matrices = {name: quantization_mix.tensor_type(name, dims[1], a.type, shape.layers, shape.tied, False, [])
                 for name, dims in random_model.tensors(shape) if len(dims) == 2}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a small qwen2 or llama model with random weights, as a GGUF file.
+"""Makes a small qwen2, qwen3 or llama model with random weights, as a GGUF file.
 
     python/make_test_model.py tiny.gguf --arch llama --type Q4_K --tensor-type 'attn_v=Q8_0' --tied
 
@@ -17,7 +17,7 @@ from quern_py import quantization_mix, random_blocks, random_model, tiny_tokeniz
 def parse_arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", help="the file to write; with --split the name without .gguf")
-    p.add_argument("--arch", choices=["qwen2", "llama"], default="qwen2")
+    p.add_argument("--arch", choices=["qwen2", "qwen3", "llama"], default="qwen2")
     for name, value in [("layers", 2), ("hidden", 256), ("heads", 4), ("kv-heads", 2), ("ffn", 512), ("vocab", 300),
                         ("context", 2048), ("seed", 1)]:
         p.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")

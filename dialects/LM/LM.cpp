@@ -73,13 +73,18 @@ static bool isRowElement(Type type) {
 }
 
 LogicalResult RmsNormOp::verify() {
-  if (failed(expectSize(*this, "a gain length (R1)", width(getX()), height(getGain()))) ||
-      failed(expectSize(*this, "a result width (R2)", width(getX()), width(getOut()))))
+  int64_t row = width(getX()), gain = height(getGain());
+  if (gain <= 0 || row % gain != 0)
+    return emitOpError("expected a gain length that divides the row's (R1) ") << row << ", got " << gain;
+  if (failed(expectSize(*this, "a result width (R2)", row, width(getOut()))))
     return failure();
   if (!isPositive(getEps()))
     return emitOpError("expected a positive eps (R3)");
   if (!isRowElement(getOut().getType().getElementType()))
     return emitOpError("expected result elements f32, bf16 or !dq.act8 (R4), got ") << getOut().getType().getElementType();
+  if (gain != row && !getOut().getType().getElementType().isF32())
+    return emitOpError("expected result elements f32 where heads are normalized (R4), got ")
+           << getOut().getType().getElementType();
   return success();
 }
 
@@ -128,6 +133,12 @@ LogicalResult SwigluOp::verify() {
   if (!isRowElement(getOut().getType().getElementType()))
     return emitOpError("expected result elements f32, bf16 or !dq.act8, got ") << getOut().getType().getElementType();
   return expectSize(*this, "a result width (S1)", width(getGate()), width(getOut()));
+}
+
+LogicalResult GatherColumnsOp::verify() {
+  if (failed(expectSize(*this, "a result width (C1)", height(getColumns()), width(getOut()))))
+    return failure();
+  return expectSize(*this, "a number of result rows (C2)", height(getX()), height(getOut()));
 }
 
 LogicalResult GatherRowsOp::verify() {

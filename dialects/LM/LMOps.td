@@ -49,16 +49,18 @@ def LM_LinearOp : LM_Op<"linear", [Pure]> {
 }
 
 def LM_RmsNormOp : LM_Op<"rms_norm", [Pure]> {
-  let summary = "scale each row to unit root mean square, times a gain";
+  let summary = "scale each row, or each head of it, to unit root mean square, times a gain";
   let description = [{
     `out[t, i] = x[t, i] / sqrt(mean_i(x[t, i]^2) + eps) * gain[i]`. With a result of `!dq.act8` or bf16 elements the
-    normalized row is also quantized (see `dq.quantize`).
+    normalized row is also quantized (see `dq.quantize`). A gain that is shorter than a row is that of a head: each D
+    consecutive elements are normalized on their own, where D is the gain's length.
 
-    Constraints: (R1) gain has as many elements as a row; (R2) result and x have the same shape; (R3) eps is positive;
-    (R4) the result's elements are f32, bf16 or `!dq.act8`.
+    Constraints: (R1) the gain's length divides a row's; (R2) result and x have the same shape; (R3) eps is positive;
+    (R4) the result's elements are f32, bf16 or `!dq.act8`, and f32 if heads are normalized.
 
     ```mlir
     %h = lm.rms_norm %x, %gain {eps = 1.0e-6 : f32} : tensor<?x896xf32>, tensor<896xf32> -> tensor<?x896xf32>
+    %q = lm.rms_norm %p, %head {eps = 1.0e-6 : f32} : tensor<?x2048xf32>, tensor<128xf32> -> tensor<?x2048xf32>
     ```
   }];
   let arguments = (ins LM_FloatRows:$x, LM_Vector:$gain, F32Attr:$eps);
@@ -159,6 +161,23 @@ def LM_SwigluOp : LM_Op<"swiglu", [Pure, AllTypesMatch<["gate", "up"]>]> {
   let arguments = (ins LM_FloatRows:$gate, LM_FloatRows:$up);
   let results = (outs LM_Rows:$out);
   let assemblyFormat = "$gate `,` $up attr-dict `:` type($gate) `->` type($out)";
+  let hasVerifier = 1;
+}
+
+def LM_GatherColumnsOp : LM_Op<"gather_columns", [Pure]> {
+  let summary = "put the columns of rows into another order";
+  let description = [{
+    `out[t, k] = x[t, columns[k]]`, for weights whose columns are stored in an order of their own (GPTQ's act-order).
+    Constraints: (C1) the result's width is the number of columns; (C2) result and x have the same number of rows.
+    Columns outside x are undefined.
+
+    ```mlir
+    %y = lm.gather_columns %x, %columns : tensor<?x896xf32>, tensor<896xi32> -> tensor<?x896xf32>
+    ```
+  }];
+  let arguments = (ins LM_FloatRows:$x, LM_Ids:$columns);
+  let results = (outs LM_FloatRows:$out);
+  let assemblyFormat = "$x `,` $columns attr-dict `:` type($x) `,` type($columns) `->` type($out)";
   let hasVerifier = 1;
 }
 

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -34,6 +35,7 @@ private:
   void beginEntry();
   Value weight(const std::string &name);
   Value matrix(const std::string &name);
+  Value inOrderOf(const std::string &name, Value x);
   Value linear(Value x, const std::string &name, const std::string &bias = {});
   Value norm(Value x, const std::string &name);
   Value attention(Value x, int64_t layer);
@@ -45,6 +47,8 @@ private:
   OpBuilder builder;
   OwningOpRef<ModuleOp> module;
   llvm::StringMap<Value> weights; ///< dq.weight and dequantized values by tensor name
+  /// Of rows, those with columns in the order last asked for, and the order.
+  llvm::DenseMap<Value, std::pair<Value, std::span<const std::byte>>> orders;
   Value positions, caches, outputRows, tokenIds, angles;
 };
 } // namespace
@@ -56,6 +60,8 @@ Type GraphBuilder::elementType(const gguf::Tensor &tensor) {
     return builder.getF16Type();
   if (tensor.type->name == "BF16")
     return builder.getBF16Type();
+  if (tensor.type->name == "I32")
+    return builder.getI32Type();
   auto *dialect = builder.getContext()->getLoadedDialect<dq::DQDialect>();
   return dq::BlockType::get(builder.getContext(), dialect->getFormats().lookup(tensor.type->name));
 }
@@ -117,7 +123,21 @@ Value GraphBuilder::matrix(const std::string &name) {
   return known;
 }
 
+/// Weights that read the same rows often have the same order: it is taken once.
+Value GraphBuilder::inOrderOf(const std::string &name, Value x) {
+  std::string order = import::columnOrder(name);
+  std::span<const std::byte> bytes = file.tensor(order)->data;
+  auto &[known, place] = orders[x];
+  if (place.empty() || !std::ranges::equal(place, bytes)) {
+    known = lm::GatherColumnsOp::create(builder, locationOf(order), x.getType(), x, weight(order));
+    place = bytes;
+  }
+  return known;
+}
+
 Value GraphBuilder::linear(Value x, const std::string &name, const std::string &bias) {
+  if (config.reordered.contains(name))
+    x = inOrderOf(name, x);
   Value w = matrix(name);
   Value b = bias.empty() ? Value() : weight(bias);
   int64_t width = cast<RankedTensorType>(w.getType()).getDimSize(0);
@@ -137,6 +157,10 @@ Value GraphBuilder::attention(Value x, int64_t layer) {
                   config.attentionBias ? inLayer(layer, (name + ".bias").str()) : std::string());
   };
   Value query = project("attn_q"), key = project("attn_k"), value = project("attn_v");
+  if (config.headNorms) {
+    query = norm(query, inLayer(layer, "attn_q_norm.weight"));
+    key = norm(key, inLayer(layer, "attn_k_norm.weight"));
+  }
   lm::RotaryStyle style =
       config.rotaryStyle == import::RotaryStyle::Half ? lm::RotaryStyle::Half : lm::RotaryStyle::Interleaved;
   query = lm::RotaryOp::create(builder, loc, query.getType(), style, query, angles);

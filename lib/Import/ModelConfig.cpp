@@ -1,6 +1,7 @@
 #include "quern/Import/ModelConfig.h"
 #include "GGUFParser.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <unordered_set>
@@ -128,6 +129,10 @@ Status ConfigReader::read() {
   return refuseUnsupported();
 }
 
+std::string import::columnOrder(const std::string &weight) {
+  return weight.substr(0, weight.rfind('.')) + ".columns";
+}
+
 std::vector<ExpectedTensor> import::expectedTensors(const ModelConfig &config) {
   auto H = static_cast<uint64_t>(config.hidden), F = static_cast<uint64_t>(config.feedForward);
   auto V = static_cast<uint64_t>(config.vocabulary);
@@ -138,7 +143,10 @@ std::vector<ExpectedTensor> import::expectedTensors(const ModelConfig &config) {
     list.push_back({"rope_freqs.weight", {static_cast<uint64_t>(config.headDim / 2)}});
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     auto add = [&](const char *name, std::vector<uint64_t> dims) {
-      list.push_back({"blk." + std::to_string(layer) + "." + name, std::move(dims)});
+      std::string whole = "blk." + std::to_string(layer) + "." + name;
+      if (config.reordered.contains(whole))
+        list.push_back({columnOrder(whole), {dims[0]}});
+      list.push_back({std::move(whole), std::move(dims)});
     };
     add("attn_norm.weight", {H});
     for (auto [weight, bias, rows] :
@@ -147,6 +155,10 @@ std::vector<ExpectedTensor> import::expectedTensors(const ModelConfig &config) {
       add(weight, {H, rows});
       if (config.attentionBias)
         add(bias, {rows});
+    }
+    if (config.headNorms) {
+      add("attn_q_norm.weight", {static_cast<uint64_t>(config.headDim)});
+      add("attn_k_norm.weight", {static_cast<uint64_t>(config.headDim)});
     }
     add("attn_output.weight", {Q, H});
     add("ffn_norm.weight", {H});
@@ -180,6 +192,20 @@ static Status checkVector(const std::string &name, const gguf::Tensor &tensor) {
   return {};
 }
 
+/// Whether the numbers are a permutation.
+static Status checkOrder(const std::string &name, const gguf::Tensor &tensor) {
+  std::vector<bool> seen(tensor.elements);
+  for (uint64_t i = 0; tensor.type->name == "I32" && i < tensor.elements; ++i) {
+    uint32_t column;
+    std::memcpy(&column, tensor.data.data() + 4 * i, 4);
+    if (column < tensor.elements)
+      seen[column] = true;
+  }
+  if (std::ranges::find(seen, false) != seen.end())
+    return fail(name + " is no order of " + std::to_string(tensor.elements) + " columns");
+  return {};
+}
+
 static Status checkTensor(const gguf::File &file, const ExpectedTensor &expected) {
   const std::string name = file.path() + ": tensor " + quoted(expected.name);
   const gguf::Tensor *tensor = file.tensor(expected.name);
@@ -187,6 +213,8 @@ static Status checkTensor(const gguf::File &file, const ExpectedTensor &expected
     return fail(name + " is missing");
   if (tensor->dims != expected.dims)
     return fail(name + " has shape " + shape(tensor->dims) + ", expected " + shape(expected.dims));
+  if (expected.name.ends_with(".columns"))
+    return checkOrder(name, *tensor);
   if (tensor->dims.size() == 1)
     return checkVector(name, *tensor);
   const gguf::TypeInfo &type = *tensor->type;
@@ -229,8 +257,9 @@ static Status readSampling(const gguf::File &file, ModelConfig &config) {
 Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   ModelConfig config;
   QUERN_ASSIGN(std::string_view architecture, file.get<std::string_view>("general.architecture"));
-  if (architecture != "qwen2" && architecture != "llama")
-    return fail(file.path() + ": architecture " + quoted(architecture) + " is not supported; qwen2 and llama are");
+  if (architecture != "qwen2" && architecture != "qwen3" && architecture != "llama")
+    return fail(file.path() + ": architecture " + quoted(architecture) +
+                " is not supported; qwen2, qwen3 and llama are");
   config.architecture = architecture;
   QUERN_ASSIGN(std::optional<std::string_view> name, file.find<std::string_view>("general.name"));
   config.name = name.value_or("");
@@ -239,11 +268,16 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   bool pairs = architecture == "llama" && !file.hasHeadsInHalves();
   config.rotaryStyle = pairs ? RotaryStyle::Interleaved : RotaryStyle::Half;
   config.attentionBias = architecture == "qwen2" || file.tensor("blk.0.attn_q.bias");
+  config.headNorms = architecture == "qwen3";
+  for (const gguf::Tensor &tensor : file.tensors())
+    if (std::string name(tensor.name); file.tensor(columnOrder(name)) && name.ends_with(".weight"))
+      config.reordered.insert(std::move(name));
   config.ropeFactors = file.tensor("rope_freqs.weight");
   config.tied = !file.tensor("output.weight");
   QUERN_TRY(checkTensors(file, config));
   for (const gguf::Tensor &tensor : file.tensors())
-    config.parameters += static_cast<int64_t>(tensor.elements);
+    if (!tensor.name.ends_with(".columns"))
+      config.parameters += static_cast<int64_t>(tensor.elements);
   return config;
 }
 

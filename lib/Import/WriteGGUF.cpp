@@ -22,8 +22,18 @@ static Status writeInPairs(gguf::Writer &writer, const gguf::Tensor &tensor, uin
   return {};
 }
 
+Status import::refuseReordered(const gguf::File &file) {
+  for (const gguf::Tensor &tensor : file.tensors())
+    if (tensor.name.ends_with(".columns"))
+      return fail(file.path() + ": the weight of '" + std::string(tensor.name.substr(0, tensor.name.rfind('.'))) +
+                  "' has columns in an order of their own (act-order), which GGUF files cannot tell; compile the folder "
+                  "straight to a package");
+  return {};
+}
+
 Status import::writeGGUF(const gguf::File &file, const ModelConfig &config, const std::string &path,
                          const std::function<void(double)> &progress) {
+  QUERN_TRY(refuseReordered(file));
   std::vector<gguf::TensorInfo> infos;
   uint64_t total = 0, done = 0;
   for (const gguf::Tensor &tensor : file.tensors()) {

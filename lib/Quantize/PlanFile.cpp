@@ -42,6 +42,7 @@ static uint32_t commonFileType(const std::vector<TensorPlan> &tensors) {
 }
 
 Result<FilePlan> quantize::planFile(const gguf::File &file, const ElementTypes &types, const FileOptions &options) {
+  QUERN_TRY(import::refuseReordered(file));
   std::vector<TensorShape> shapes;
   for (const gguf::Tensor &tensor : file.tensors())
     shapes.push_back({std::string(tensor.name), tensor.dims});

@@ -69,6 +69,7 @@ private:
   Status evaluate(lm::RotaryOp op);
   Status evaluate(lm::SwigluOp op);
   Status evaluate(lm::AttentionOp op);
+  Status evaluate(lm::GatherColumnsOp op);
   Status evaluate(lm::GatherRowsOp op);
   Status evaluate(arith::AddFOp op);
 
@@ -254,6 +255,21 @@ Status Evaluation::evaluate(lm::AttentionOp op) {
   return set(op.getOut(), std::move(out));
 }
 
+Status Evaluation::evaluate(lm::GatherColumnsOp op) {
+  QUERN_ASSIGN(const Rows *x, rows(op.getX()));
+  QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(op.getColumns()));
+  QUERN_ASSIGN(std::vector<int32_t> columns, weights.integers(*source));
+  Rows out(x->count, int64_t(columns.size()));
+  for (int64_t t = 0; t < out.count; ++t)
+    for (size_t k = 0; k < columns.size(); ++k) {
+      if (columns[k] < 0 || columns[k] >= x->width)
+        return fail("column " + std::to_string(columns[k]) + " is outside the " + std::to_string(x->width) +
+                    " columns");
+      out.row(t)[k] = x->row(t)[size_t(columns[k])];
+    }
+  return set(op.getOut(), std::move(out));
+}
+
 Status Evaluation::evaluate(lm::GatherRowsOp op) {
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));
   QUERN_ASSIGN(const Ids *held, get<Ids>(op.getRows()));
@@ -279,7 +295,8 @@ Status Evaluation::evaluate(arith::AddFOp op) {
 Status Evaluation::evaluate(Operation *op) {
   return llvm::TypeSwitch<Operation *, Status>(op)
       .Case<dq::WeightOp, dq::RelayoutOp, dq::DequantizeOp, dq::QuantizeOp, dq::MatmulOp, lm::EmbeddingOp, lm::LinearOp,
-            lm::RmsNormOp, lm::RotaryAnglesOp, lm::RotaryOp, lm::AttentionOp, lm::SwigluOp, lm::GatherRowsOp,
+            lm::RmsNormOp, lm::RotaryAnglesOp, lm::RotaryOp, lm::AttentionOp, lm::SwigluOp, lm::GatherColumnsOp,
+            lm::GatherRowsOp,
             arith::AddFOp>([&](auto known) { return evaluate(known); })
       .Default([](Operation *) -> Status { return fail("this op has no reference"); });
 }

@@ -17,6 +17,8 @@ struct QuantizeInNorm : OpRewritePattern<dq::QuantizeOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(dq::QuantizeOp op, PatternRewriter &rewriter) const override {
     auto norm = op.getX().getDefiningOp<lm::RmsNormOp>();
+    if (norm && norm.getGain().getType().getDimSize(0) != norm.getX().getType().getDimSize(1))
+      return rewriter.notifyMatchFailure(op, "each head is normalized on its own");
     if (!norm)
       return rewriter.notifyMatchFailure(op, "not the quantization of a norm");
     rewriter.replaceOpWithNewOp<lm::RmsNormOp>(op, op.getType(), norm.getX(), norm.getGain(), norm.getEpsAttr());

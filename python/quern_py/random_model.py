@@ -1,4 +1,4 @@
-"""Shapes and metadata of qwen2 and llama models, for makers of models with random weights."""
+"""Shapes and metadata of qwen2, qwen3 and llama models, for makers of models with random weights."""
 import dataclasses
 
 from . import gguf_writer as g
@@ -23,7 +23,8 @@ class Shape:
     rope_freqs: bool = False
 
 
-# DeepSeek-R1-Distill-Qwen-1.5B.
+# DeepSeek-R1-Distill-Qwen-7B and -1.5B.
+R1_QWEN_7B = Shape("qwen2", 28, 3584, 28, 4, 128, 18944, 152064, 131072)
 R1_QWEN_1_5B = Shape("qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 131072)
 
 
@@ -58,6 +59,9 @@ def tensors(s):
             yield f"{prefix}{part}.weight", (rows, s.hidden)
             if s.architecture == "qwen2":
                 yield f"{prefix}{part}.bias", (rows,)
+        if s.architecture == "qwen3":
+            yield prefix + "attn_q_norm.weight", (s.head_size,)
+            yield prefix + "attn_k_norm.weight", (s.head_size,)
         yield prefix + "attn_output.weight", (s.hidden, query)
         yield prefix + "ffn_norm.weight", (s.hidden,)
         yield prefix + "ffn_gate.weight", (s.feed_forward, s.hidden)

@@ -11,7 +11,8 @@ from quern_py.gguf_reader import GGUFFile
 DTYPES = {g.F32: "F32", g.F16: "F16", g.BF16: "BF16"}
 OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 INNER = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-         "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
+         "attn_v": "self_attn.v_proj", "attn_q_norm": "self_attn.q_norm",
+         "attn_k_norm": "self_attn.k_norm", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
          "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
 PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
            r"|\s+(?!\S)|\s+")
@@ -70,8 +71,8 @@ class HuggingFaceFolder:
                   "rms_norm_eps": k["attention.layer_norm_rms_epsilon"],
                   "vocab_size": len(k["tokenizer.ggml.tokens"]), "eos_token_id": 1, "bos_token_id": 1,
                   "tie_word_embeddings": "lm_head.weight" not in self.tensors}
-        if "attention.key_length" in k:
-            config["head_dim"] = k["attention.key_length"]
+        if "attention.key_length" in k or self.arch == "qwen3":  # whose default is another
+            config["head_dim"] = k.get("attention.key_length", k["embedding_length"] // k["attention.head_count"])
         return config
 
     def make_tokenizer(self):
@@ -105,7 +106,8 @@ class HuggingFaceFolder:
         for name in ("config", "tokenizer", "tokenizer_config", "generation"):
             path = folder / (f"{name}_config.json" if name == "generation" else f"{name}.json")
             path.write_text(json.dumps(getattr(self, name), ensure_ascii=False))
-        names = sorted(self.tensors, key=lambda name: (not self.tensors[name][0].endswith("32"), name))  # aligned
+        kinds = ["F32", "I32", "F16", "BF16", "F8_E4M3"]  # by falling size, so that all are aligned
+        names = sorted(self.tensors, key=lambda name: (kinds.index(self.tensors[name][0]), name))
         if shards == 1:
             self.write_tensors(folder / "model.safetensors", names)
             return folder
@@ -120,7 +122,7 @@ class HuggingFaceFolder:
         header, data = {"__metadata__": {"format": "pt"}}, b""
         for name in names:
             dtype, shape, raw = self.tensors[name]
-            assert len(raw) == math.prod(shape) * {"F32": 4, "I32": 4, "F16": 2, "BF16": 2}[dtype]
+            assert len(raw) == math.prod(shape) * {"F32": 4, "I32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}[dtype]
             header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
             data += raw
         text = json.dumps(header).encode()

@@ -24,6 +24,8 @@ class NumpyModel:
         y = (x @ weight.T + bias).reshape(len(x), heads, self.size)
         if self.arch == "llama" and not name.endswith("attn_v"):
             y = y.reshape(len(x), heads, self.size // 2, 2).swapaxes(2, 3).reshape(y.shape)
+        if name + "_norm.weight" in self.tensors:  # qwen3: each head of queries and keys, before the rotation
+            y = self.norm(y, name + "_norm.weight")
         return y.swapaxes(0, 1)
 
     def rotate(self, x):

@@ -1,6 +1,7 @@
 """Checkpoints of GPTQ and AWQ: what arrives is exactly (code - zero point) * scale of the packed tensors."""
 import numpy as np
 import pytest
+from compare_logits import divergence
 from hf_folder import HuggingFaceFolder, checkpoint_name
 from quern_py import gguf_writer as g
 from quern_py.gguf_reader import GGUFFile
@@ -18,8 +19,10 @@ def pack(codes, axis, bits, order=None):
     return np.ascontiguousarray(np.moveaxis(words, -1, axis))
 
 
-def quantize(hf, rng, method, bits, group, zero):
-    """Replaces the matrices of all layers; `zero(shape)` draws zero points. Gives the true values by their names."""
+def quantize(hf, rng, method, bits, group, zero, act_order=False):
+    """Replaces the matrices of all layers; `zero(shape)` draws zero points. Gives the true values by their names.
+    `act_order`: columns belong to groups in a random order, the same for all that have as many columns."""
+    seed = rng.integers(1 << 30)
     true, per = {}, group
     for name in [n for n in hf.tensors if n.startswith("model.layers") and n.endswith("proj.weight")]:
         _, (rows, columns), _ = hf.tensors.pop(name)
@@ -27,6 +30,8 @@ def quantize(hf, rng, method, bits, group, zero):
         codes, zeros = rng.integers(0, 1 << bits, (columns, rows)), zero((columns // size, rows))
         scales = (rng.uniform(0.5, 1, zeros.shape) / 64).astype(np.float16)
         index = np.arange(columns, dtype=np.int32) // size
+        if act_order:
+            index = np.random.default_rng(seed).permutation(index)
         true[name] = ((codes - zeros[index]) * scales[index].astype(np.float64)).T
         order = AWQ_ORDER if method == "awq" else None
         stored = (zeros - 1) & ((1 << bits) - 1) if method == "gptq" else zeros
@@ -89,6 +94,131 @@ def test_weights_are_taken_as_they_are(quern, tmp_path, prompts, case):
     assert quern.logits(packages[0], prompts, "-n", "2") == quern.logits(packages[1], prompts, "-n", "2")
 
 
+def f8_values():
+    """The numbers of E4M3 by their bits: from the definition, with NaN where all bits but the sign are set."""
+    bits = np.arange(256)
+    exponent, fraction = bits >> 3 & 15, bits & 7
+    size = np.where(exponent > 0, (1 + fraction / 8) * 2.0 ** (exponent - 7), fraction * 2.0 ** -9)
+    size[(bits & 127) == 127] = np.nan
+    return np.where(bits & 128, -size, size)
+
+
+F8_CASES = {
+    "blocks": ({"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
+               "weight_scale_inv", lambda n, k: (-(-n // 128), -(-k // 128)), "F32"),
+    "odd blocks, scales in bf16": ({"quant_method": "fp8", "weight_block_size": [48, 80]}, "weight_scale_inv",
+                                   lambda n, k: (-(-n // 48), -(-k // 80)), "BF16"),
+    "one scale": ({"quant_method": "fp8", "activation_scheme": "static"}, "weight_scale", lambda n, k: (), "F32"),
+    "one scale a row": ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "weight_scale",
+                        lambda n, k: (n, 1), "BF16"),
+}
+
+
+def to_float8(hf, case):
+    """Replaces the matrices of all layers; gives the true values by their names, in float64."""
+    config, suffix, shape, kind = F8_CASES[case]
+    rng, true = np.random.default_rng(7), {}
+    for name in [n for n in hf.tensors if n.startswith("model.layers") and n.endswith("proj.weight")]:
+        _, (rows, columns), _ = hf.tensors[name]
+        codes = rng.integers(0, 256, (rows, columns), np.uint8)
+        codes[(codes & 127) == 127] = 1
+        scales = (rng.uniform(0.5, 1, shape(rows, columns)) / 4096).astype("<f4")
+        stored = scales if kind == "F32" else (np.asarray(scales).view("<u4") >> 16).astype("<u2")
+        scales = scales if kind == "F32" else (stored.astype("<u4") << 16).view("<f4")
+        block = config.get("weight_block_size", [1, columns] if len(scales.shape) == 2 else [rows, columns])
+        grid = scales.reshape(-(-rows // block[0]), -(-columns // block[1]))
+        each = np.repeat(np.repeat(grid, block[0], 0), block[1], 1)[:rows, :columns]
+        true[name] = f8_values()[codes] * each
+        hf.tensors[name] = "F8_E4M3", (rows, columns), codes.tobytes()
+        hf.tensors[name.removesuffix("weight") + suffix] = kind, scales.shape, stored.tobytes()
+        if config.get("activation_scheme") == "static":
+            hf.tensors[name.removesuffix("weight") + "input_scale"] = "F32", (), np.float32(0.5).tobytes()
+    hf.config["quantization_config"] = dict(config)
+    return true
+
+
+@pytest.mark.parametrize("case", F8_CASES)
+def test_floats_of_8_bits_are_widened_to_bf16(quern, tmp_path, case):
+    hf = HuggingFaceFolder(write_model(tmp_path / "m.gguf", "--type", "BF16", "--layers", "1", "--ffn", "416"))
+    true = to_float8(hf, case)
+    quern.run("convert", hf.write(tmp_path / "folder"), "-o", tmp_path / "c.gguf")
+    made = {checkpoint_name(t.name): t for t in GGUFFile(tmp_path / "c.gguf").tensors.values()}
+    assert len(true) == 7
+    for name, wanted in true.items():
+        bits = wanted.astype("<f4").view("<u4")  # to f32, then to bf16, each time to nearest even
+        rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+        assert (np.frombuffer(made[name].data, "<u2").reshape(wanted.shape) == rounded).all(), name
+
+
+def without(hf, name):
+    del hf.tensors[name]
+
+
+F8_REFUSALS = {
+    "no scales": (lambda hf: without(hf, "model.layers.0.mlp.up_proj.weight_scale_inv"), "weight_scale_inv' is missing"),
+    "scales of another shape": (lambda hf: hf.tensors.update({"model.layers.0.mlp.up_proj.weight_scale_inv": (
+        "F32", (1, 4), bytes(16))}), "does not have the shape that scales"),
+    "scales of integers": (lambda hf: hf.tensors.update({"model.layers.0.mlp.up_proj.weight_scale_inv": (
+        "I32", (4, 2), bytes(32))}), "scales must be F32"),
+    "no number": (lambda hf: hf.tensors.update({"model.layers.0.mlp.up_proj.weight": (
+        "F8_E4M3", (416, 256), b"\x7f" * (416 * 256))}), "infinite or no number"),
+    "another kind": (lambda hf: hf.config["quantization_config"].update(fmt="e5m2"), "'e5m2' are not supported"),
+    "blocks of nothing": (lambda hf: hf.config["quantization_config"].update(weight_block_size=[0, 128]), "two sizes"),
+}
+
+
+@pytest.mark.parametrize("what", F8_REFUSALS)
+def test_refusals_of_floats_of_8_bits(quern, tmp_path, what):
+    apply, message = F8_REFUSALS[what]
+    hf = HuggingFaceFolder(write_model(tmp_path / "m.gguf", "--type", "BF16", "--layers", "1", "--ffn", "416"))
+    to_float8(hf, "blocks")
+    apply(hf)
+    assert message in quern.fails("convert", hf.write(tmp_path / "folder"), "-o", tmp_path / "c.gguf")
+
+
+def test_act_order_means_what_the_weights_mean(quern, tmp_path, prompts):
+    gguf = write_model(tmp_path / "m.gguf", "--type", "F16", "--ffn", "384")
+    hf, plain = HuggingFaceFolder(gguf), HuggingFaceFolder(gguf)
+    for name, wanted in quantize(hf, np.random.default_rng(9), *CASES["GPTQ, symmetric"][:-1], act_order=True).items():
+        plain.tensors[name] = "F32", wanted.shape, wanted.astype(np.float32).tobytes()
+    folder, floats = hf.write(tmp_path / "folder"), plain.write(tmp_path / "floats")
+    exact = [quern.logits(model, prompts, "-n", "3", "--top", "100", "--reference", "--float-activations")
+             for model in (folder, floats)]
+    assert divergence(*exact) < 1e-12
+    package = quern.compile(folder, tmp_path / "m.quern")
+    follow = tmp_path / "follow.jsonl"
+    follow.write_text(quern.run("logits", folder, "--prompts", prompts, "--reference", "-n", "3"))
+    reference = quern.logits(folder, prompts, "--reference", "--follow", follow, "--top", "100")
+    for masked in ([], ["--mask-features", "avx512f,avxvnni"]):
+        ours = quern.logits(package, prompts, "--follow", follow, "--top", "100", *masked)
+        assert divergence(reference, ours) < 1e-8
+    # One order for all that read the same rows: q, k and v, then o, then gate and up, then down.
+    dump = tmp_path / "ir"
+    quern.run("compile", folder, "--dump-phases", dump, "--stop-after", "quantize")
+    (text,) = [path.read_text() for path in dump.glob("*quantize.mlir")]
+    assert text.count("lm.gather_columns") == 2 * 4
+
+
+def test_act_order_has_no_place_in_gguf_files(quern, tmp_path):
+    hf = HuggingFaceFolder(write_model(tmp_path / "m.gguf", "--type", "F16", "--layers", "1"))
+    quantize(hf, np.random.default_rng(10), *CASES["GPTQ, symmetric"][:-1], act_order=True)
+    folder = hf.write(tmp_path / "folder")
+    for command in (["convert"], ["quantize", "--quant", "Q8_0", "--allow-requantize"]):
+        error = quern.fails(command[0], folder, *command[1:], "-o", tmp_path / "c.gguf")
+        assert "columns in an order of their own (act-order)" in error and not (tmp_path / "c.gguf").exists()
+
+
+@pytest.mark.parametrize("group", [8, 16])
+def test_groups_that_no_block_of_32_fits_become_floats(quern, tmp_path, group):
+    hf = HuggingFaceFolder(write_model(tmp_path / "m.gguf", "--type", "F16", "--layers", "1"))
+    zeros = lambda shape: np.arange(np.prod(shape)).reshape(shape) % 15 + 1
+    true = quantize(hf, np.random.default_rng(8), "gptq", 4, group, zeros)
+    quern.run("convert", hf.write(tmp_path / "folder"), "-o", tmp_path / "c.gguf")
+    made = {checkpoint_name(t.name): t for t in GGUFFile(tmp_path / "c.gguf").tensors.values()}
+    for name, wanted in true.items():
+        assert made[name].type_id == g.F32 and (made[name].array() == wanted).all(), name
+
+
 def test_llama_heads_are_brought_into_pairs(quern, tmp_path):
     hf = HuggingFaceFolder(write_model(tmp_path / "m.gguf", "--type", "F16", "--arch", "llama", "--layers", "1"))
     name = "model.layers.0.self_attn.q_proj.weight"
@@ -107,7 +237,8 @@ def spoil(suffix, make):
 
 
 REFUSALS = {
-    "act-order": (spoil("g_idx", lambda t, s, raw: (t, s, raw[4:] + raw[:4])), "(desc_act) are not supported"),
+    "groups of unequal size": (spoil("g_idx", lambda t, s, raw: (t, s, raw[4:] + raw[-4:])), "does not give each of"),
+    "a group that is none": (spoil("g_idx", lambda t, s, raw: (t, s, raw[:-4] + b"\xff\xff\xff\xff")), "does not give"),
     "a shape": (spoil("scales", lambda t, s, raw: (t, s[::-1], raw)), "up_proj.scales' is not of the type F16"),
     "scales of another type": (spoil("scales", lambda t, s, raw: ("BF16", s, raw)), "up_proj.scales' is not of the type"),
     "no scales": (lambda hf: hf.tensors.pop("model.layers.0.mlp.up_proj.scales"), "up_proj.scales' is missing"),

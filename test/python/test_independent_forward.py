@@ -7,6 +7,7 @@ from tiny_model import write_model
 SHAPES = {
     "qwen2": "--theta 1e6",
     "qwen2 tied": "--tied --heads 3 --kv-heads 1 --head-size 32 --eps 1e-5",
+    "qwen3": "--arch qwen3 --heads 4 --kv-heads 2 --head-size 48 --theta 1e6",
     "llama": "--arch llama --eps 1e-5 --theta 5e5",
     "llama with frequency factors": "--arch llama --rope-freqs --tied --heads 8 --kv-heads 2 --layers 3",
 }

@@ -64,6 +64,7 @@ SHAPES = {
     "one key-value head, odd feed-forward": "--hidden 192 --heads 3 --kv-heads 1 --ffn 352 --vocab 301 --tied",
     "heads wider than hidden": "--hidden 128 --heads 7 --kv-heads 1 --head-size 64 --ffn 96",
     "head size 128": "--hidden 256 --heads 2 --kv-heads 2 --head-size 128 --ffn 288 --vocab 285",
+    "qwen3": "--arch qwen3 --hidden 128 --heads 4 --kv-heads 2 --head-size 48 --ffn 160",
     "llama": "--arch llama --hidden 128 --heads 4 --kv-heads 2 --ffn 160 --rope-freqs",
     "one block": "--layers 1 --hidden 32 --heads 1 --kv-heads 1 --ffn 32 --vocab 273 --tied",
 }

@@ -7,7 +7,7 @@
 
 namespace quern::import {
 
-/// Opens a folder of model type qwen2 or llama. Matrices stay in the mapped files as they are (F32, F16, BF16);
+/// Opens a folder of model type qwen2, qwen3 or llama. Matrices stay in the mapped files as they are (F32, F16, BF16);
 /// vectors are widened to F32, as GGUF files have them. Errors name the file, and the key or tensor as the checkpoint
 /// calls it: missing files, other model types, activations, rotary scalings or quantizations, tensors that are missing,
 /// unexpected or of another shape, tokenizers other than the byte-level BPE of these families.

@@ -1,5 +1,5 @@
 // What a GGUF file says about its model, checked: sizes, variants, the tensors that must be there, the tokenizer.
-// Architectures: qwen2 and llama (with the R1 distills of both). Free of MLIR.
+// Architectures: qwen2 and llama (with the R1 distills of both), and qwen3. Free of MLIR.
 #ifndef QUERN_IMPORT_MODELCONFIG_H
 #define QUERN_IMPORT_MODELCONFIG_H
 
@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ enum class RotaryStyle { Half, Interleaved };
 
 /// A decoder-only transformer. A: heads, G: kvHeads, D: headDim, H: hidden, F: feedForward, V: vocabulary.
 struct ModelConfig {
-  std::string architecture; ///< "qwen2" or "llama"
+  std::string architecture; ///< "qwen2", "qwen3" or "llama"
   std::string name;         ///< `general.name`, may be empty
   int64_t layers = 0, hidden = 0, heads = 0, kvHeads = 0, headDim = 0, feedForward = 0, vocabulary = 0;
   int64_t contextLength = 0;
@@ -28,6 +29,8 @@ struct ModelConfig {
   float normEps = 0;
   RotaryStyle rotaryStyle = RotaryStyle::Half;
   bool attentionBias = false; ///< q, k and v have biases
+  bool headNorms = false;     ///< each head of q and k is normalized before it is rotated
+  std::set<std::string> reordered; ///< weights whose columns have an order of their own, told by a tensor of columnOrder
   bool ropeFactors = false;   ///< `rope_freqs.weight` divides the rotary frequencies
   /// What `general.sampling.*` suggests, by the manifest's names: "temperature", "top_k", "top_p", "min_p",
   /// "repetition_penalty". Only what the file says.
@@ -37,6 +40,10 @@ struct ModelConfig {
   /// The tensor that computes the logits.
   const char *outputTensor() const { return tied ? "token_embd.weight" : "output.weight"; }
 };
+
+/// Name of the tensor that tells the order of a weight's columns: I32, the k-th column is that of the given number in
+/// what the weight is multiplied with. No GGUF file has one; Assembly makes them.
+std::string columnOrder(const std::string &weight);
 
 /// A tensor that the model needs; `dims` as in the file (ne0 first).
 struct ExpectedTensor {

@@ -15,6 +15,9 @@ bool hasRotatedHeads(std::string_view name);
 /// Where row `row` of heads in pairs, as GGUF has them, lies in heads in halves: 2i at i, 2i + 1 at D/2 + i.
 uint64_t rowInHalves(uint64_t row, uint64_t headDim);
 
+/// Fails where a weight has columns in an order of their own.
+Status refuseReordered(const gguf::File &file);
+
 /// Writes the model, whose description was read from the same file, to `path`: metadata and tensors as they are, heads
 /// of llama's Q and K in pairs as GGUF has them. Streams: takes no memory for tensors. Nothing half-written is left.
 /// `progress`, called now and then with the share that is done, may be empty.

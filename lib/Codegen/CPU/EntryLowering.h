@@ -61,6 +61,7 @@ private:
   mlir::LogicalResult lowerNorm(lm::RmsNormOp op);
   void lowerQuantize(dq::QuantizeOp op);
   void lowerGather(lm::GatherRowsOp op);
+  mlir::LogicalResult lowerGather(lm::GatherColumnsOp op);
   void lowerBinary(mlir::Operation *op, mlir::func::FuncOp kernel);
 
   mlir::func::FuncOp entry;

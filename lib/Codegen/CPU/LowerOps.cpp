@@ -97,6 +97,18 @@ static std::string suffixOf(RowKind kind) {
 
 LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
   double eps = op.getEps().convertToFloat();
+  int64_t row = width(op.getX()), gain = op.getGain().getType().getDimSize(0);
+  if (gain != row && gain % kPanelRows != 0)
+    return op.emitError("heads of ") << gain << " elements have no norm; multiples of " << kPanelRows << " have";
+  if (gain != row) {
+    auto kernel = library.get("head_norm_" + nameOf(eps),
+                              [&](StringRef name) { return emitHeadNorm(library.module, name, eps); });
+    emitCall(kernel,
+             {address(op.getX()), e.i64(stride(op.getX())), address(op.getGain()), address(op.getOut()),
+              e.i64(stride(op.getOut())), rowsOf(op.getX()), e.i64(row / gain), e.i64(gain)},
+             {access(op.getX(), "rows")}, {access(op.getOut(), "rows")}, {.weightBytes = gain * 4});
+    return success();
+  }
   RowKind kind = rowKind(op.getOut());
   auto kernel = library.get("rms_norm_" + suffixOf(kind) + nameOf(eps), [&](StringRef name) {
     return emitRmsNorm(library.module, name, eps, kind);
@@ -116,6 +128,18 @@ void EntryLowering::lowerQuantize(dq::QuantizeOp op) {
            {address(op.getX()), e.i64(stride(op.getX())), address(op.getOut()), e.i64(stride(op.getOut())),
             rowsOf(op.getX()), e.i64(width(op.getX()))},
            {access(op.getX(), "rows")}, {access(op.getOut(), "rows")});
+}
+
+LogicalResult EntryLowering::lowerGather(lm::GatherColumnsOp op) {
+  if (width(op.getOut()) % kPanelRows != 0)
+    return op.emitError("rows of ") << width(op.getOut()) << " columns cannot be put into another order; multiples of "
+                                    << kPanelRows << " can";
+  auto kernel = library.get("gather_columns", [&](StringRef name) { return emitGatherColumns(library.module, name); });
+  emitCall(kernel,
+           {address(op.getX()), e.i64(stride(op.getX())), address(op.getColumns()), address(op.getOut()),
+            e.i64(stride(op.getOut())), rowsOf(op.getX()), e.i64(width(op.getOut()))},
+           {access(op.getX(), "rows")}, {access(op.getOut(), "rows")}, {.weightBytes = width(op.getOut()) * 4});
+  return success();
 }
 
 void EntryLowering::lowerGather(lm::GatherRowsOp op) {
@@ -212,6 +236,7 @@ LogicalResult EntryLowering::lower(Operation *op) {
       .Case([&](lm::RotaryAnglesOp angles) { return lowerAngles(angles); })
       .Case([&](lm::RotaryOp rotary) { return lowerRotary(rotary); })
       .Case([&](lm::AttentionOp attention) { return lowerAttention(attention); })
+      .Case([&](lm::GatherColumnsOp gather) { return lowerGather(gather); })
       .Case([&](lm::GatherRowsOp gather) { return lowerGather(gather), success(); })
       .Case([&](lm::SwigluOp swiglu) -> LogicalResult {
         if (!cast<RankedTensorType>(swiglu.getOut().getType()).getElementType().isF32())

@@ -258,8 +258,8 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
       return fail("weight '" + source.getSymName().str() + "': " + rows.error().message);
     Job job{source.getSymName().str(), type, {}, nullptr, *std::move(rows), place.getInt(), 0, 0};
     if (type.getRank() == 1) {
-      if (!type.getElementType().isF32())
-        return fail("weight '" + job.name + "': vectors must be f32");
+      if (!type.getElementType().isF32() && !type.getElementType().isInteger(32))
+        return fail("weight '" + job.name + "': vectors must be f32, or i32 for the order of columns");
       jobs.push_back(job);
       continue;
     }

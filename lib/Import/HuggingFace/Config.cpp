@@ -53,10 +53,12 @@ Status ConfigJson::readSizes() {
   QUERN_ASSIGN(model.contextLength, size("max_position_embeddings", std::nullopt));
   QUERN_ASSIGN(model.heads, size("num_attention_heads", std::nullopt));
   QUERN_ASSIGN(model.kvHeads, size("num_key_value_heads", model.heads));
-  if (!json.value("head_dim") && model.hidden % model.heads != 0)
+  bool headsOf128 = model.architecture == "qwen3"; // whose heads have a size of their own, by default this one
+  if (!json.value("head_dim") && !headsOf128 && model.hidden % model.heads != 0)
     return json.error("the hidden_size " + std::to_string(model.hidden) + " does not divide into " +
                       std::to_string(model.heads) + " heads, and 'head_dim' is missing");
-  QUERN_ASSIGN(model.headDim, size("head_dim", std::max<int64_t>(model.hidden / model.heads, 1), kMaxHeadDim));
+  int64_t headDim = headsOf128 ? 128 : std::max<int64_t>(model.hidden / model.heads, 1);
+  QUERN_ASSIGN(model.headDim, size("head_dim", headDim, kMaxHeadDim));
   if (model.heads % model.kvHeads != 0 || model.headDim % 2 != 0)
     return json.error(std::to_string(model.heads) + " heads of size " + std::to_string(model.headDim) + " with " +
                       std::to_string(model.kvHeads) + " key-value heads do not fit: heads must be a multiple of "
@@ -129,9 +131,10 @@ Status ConfigJson::read() {
   QUERN_ASSIGN(std::optional<std::string> type, json.find<std::string>("model_type"));
   if (!type)
     return json.error("'model_type' is missing");
-  if (*type != "qwen2" && *type != "llama")
-    return json.error("model type '" + *type + "' is not supported; qwen2 and llama are");
+  if (*type != "qwen2" && *type != "qwen3" && *type != "llama")
+    return json.error("model type '" + *type + "' is not supported; qwen2, qwen3 and llama are");
   model.architecture = *type;
+  model.headNorms = *type == "qwen3";
   QUERN_TRY(refuseUnsupported());
   QUERN_ASSIGN(JsonObject quantization, json.child("quantization_config"));
   if (json.value("quantization_config")) {

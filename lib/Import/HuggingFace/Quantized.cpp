@@ -1,9 +1,11 @@
 #include "Quantized.h"
+#include "Float8.h"
 
 #include "quern/Support/Half.h"
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 using namespace quern;
 using namespace quern::import;
@@ -11,9 +13,11 @@ using namespace quern::import;
 Result<Packing> import::readPacking(const JsonObject &json) {
   Packing packing;
   QUERN_ASSIGN(std::optional<std::string> method, json.find<std::string>("quant_method"));
+  if (method == "fp8" || method == "compressed-tensors")
+    return readFloat8(json);
   if (method != "gptq" && method != "awq")
     return json.error("the checkpoint is quantized by '" + method.value_or("an unnamed method") +
-                      "', which is not supported; 'gptq' and 'awq' are, and unquantized checkpoints");
+                      "', which is not supported; 'gptq', 'awq' and 'fp8' are, and unquantized checkpoints");
   bool gptq = method == "gptq";
   packing.method = gptq ? Packing::Method::Gptq : Packing::Method::Awq;
   QUERN_ASSIGN(std::optional<int64_t> bits, json.find<int64_t>(json.value("bits") ? "bits" : "w_bit"));
@@ -23,8 +27,8 @@ Result<Packing> import::readPacking(const JsonObject &json) {
   QUERN_ASSIGN(std::optional<int64_t> group,
                json.find<int64_t>(json.value("group_size") ? "group_size" : "q_group_size"));
   packing.group = group.value_or(128);
-  if (packing.group != -1 && (packing.group < kLayoutBlock || packing.group % kLayoutBlock != 0))
-    return json.error("groups of " + std::to_string(packing.group) + " are not supported; multiples of 32 and -1 are");
+  if (packing.group != -1 && packing.group < 1)
+    return json.error("groups of " + std::to_string(packing.group) + " are none; -1 means one for each row");
   QUERN_ASSIGN(std::optional<std::string> format, json.find<std::string>("checkpoint_format"));
   QUERN_ASSIGN(std::optional<std::string> version, json.find<std::string>("version"));
   if (gptq && format.value_or("gptq") != "gptq" && format != "gptq_v2")
@@ -35,16 +39,20 @@ Result<Packing> import::readPacking(const JsonObject &json) {
   return packing;
 }
 
-/// GPTQ gives every column its group; only groups that lie in order can be told by blocks.
-static Status checkOrder(const safetensors::Tensor &index, int64_t columns, int64_t group) {
-  for (int64_t k = 0; k < columns; ++k) {
-    int32_t stored;
-    std::memcpy(&stored, index.data.data() + 4 * k, sizeof stored);
-    if (stored != k / group)
-      return fail("tensor '" + index.name + "': column " + std::to_string(k) + " belongs to group " +
-                  std::to_string(stored) + " instead of " + std::to_string(k / group) +
-                  "; checkpoints quantized in the order of activations (desc_act) are not supported");
-  }
+/// GPTQ gives every column its group. Where they do not lie in order, columns are taken group by group; then every
+/// group must have as many as the others.
+static Status readOrder(const safetensors::Tensor &index, PackedLayer &layer) {
+  std::vector<int32_t> groups(static_cast<size_t>(layer.columns));
+  std::memcpy(groups.data(), index.data.data(), index.data.size());
+  std::vector<int32_t> order(groups.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, {}, [&](int32_t column) { return groups[static_cast<size_t>(column)]; });
+  for (int64_t k = 0; k < layer.columns; ++k)
+    if (int32_t group = groups[static_cast<size_t>(order[static_cast<size_t>(k)])]; group != k / layer.group)
+      return fail("tensor '" + index.name + "' does not give each of " + std::to_string(layer.columns / layer.group) +
+                  " groups " + std::to_string(layer.group) + " columns");
+  if (!std::ranges::is_sorted(order))
+    layer.order = std::move(order);
   return {};
 }
 
@@ -80,7 +88,7 @@ Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint
   QUERN_ASSIGN(found.scales, take(".scales", "F16", {groups, rows}));
   QUERN_ASSIGN(const safetensors::Tensor *index, take(".g_idx", "I32", {columns}, true));
   if (index)
-    QUERN_TRY(checkOrder(*index, columns, found.group));
+    QUERN_TRY(readOrder(*index, found));
   return found;
 }
 
@@ -91,7 +99,7 @@ public:
   WordReader(const PackedLayer &layer, const Packing &packing)
       : layer(layer), packing(packing), perWord(32 / packing.bits), mask((1u << packing.bits) - 1) {}
 
-  /// Of row n, column k; less the zero point.
+  /// Of row n, the k-th column in the layer's order; less the zero point.
   int difference(int64_t n, int64_t k) const { return code(n, k) - zero(n, k / layer.group); }
 
 private:
@@ -107,6 +115,8 @@ private:
     return places[n % 8];
   }
   int code(int64_t n, int64_t k) const {
+    if (!layer.order.empty())
+      k = layer.order[static_cast<size_t>(k)];
     if (packing.method == Packing::Method::Awq)
       return at(*layer.weight, k * (layer.rows / perWord) + n / perWord, dealt(n));
     return at(*layer.weight, k / perWord * layer.rows + n, k % perWord);
@@ -150,7 +160,23 @@ private:
 };
 } // namespace
 
+/// Every weight as (code - zero point) * scale, which f32 holds exactly: at most 9 and 11 bits.
+static BlockWeight toFloats(const PackedLayer &layer, const WordReader &reader) {
+  BlockWeight out{/*F32*/ 0, std::vector<std::byte>(static_cast<size_t>(layer.rows * layer.columns) * sizeof(float))};
+  std::byte *to = out.bytes.data();
+  for (int64_t n = 0; n < layer.rows; ++n)
+    for (int64_t k = 0; k < layer.columns; ++k, to += sizeof(float)) {
+      uint16_t scale;
+      std::memcpy(&scale, layer.scales->data.data() + 2 * (k / layer.group * layer.rows + n), sizeof scale);
+      float weight = halfToFloat(scale) * static_cast<float>(reader.difference(n, k));
+      std::memcpy(to, &weight, sizeof weight);
+    }
+  return out;
+}
+
 Result<BlockWeight> import::toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types) {
+  if (layer.group % kLayoutBlock != 0)
+    return toFloats(layer, WordReader(layer, packing));
   auto made = toBlocks(LayerMatrix(layer, packing), types);
   if (!made)
     return fail("tensor '" + layer.weight->name + "': " + made.error().message);

@@ -10,13 +10,14 @@
 
 namespace quern::import {
 
-/// How a checkpoint packs quantized weights [N, K] into words of 32 bits. Scales are [K/group, N], f16.
+/// How a checkpoint packs quantized weights [N, K]. GPTQ and AWQ: into words of 32 bits, scales are [K/group, N], f16.
 struct Packing {
-  enum class Method { None, Gptq, Awq };
+  enum class Method { None, Gptq, Awq, Float8 };
   Method method = Method::None;
   int64_t bits = 4;      ///< 4, or 8 (GPTQ)
   int64_t group = -1;    ///< columns with one scale and zero point; -1: all
   bool lessOne = false;  ///< zero points are stored less one (GPTQ's first version)
+  int64_t blockRows = 0, blockColumns = 0; ///< Float8: weights with one scale; 0: one for the tensor, or for each row
 };
 
 /// From config.json's `quantization_config`. Refuses other methods, bits and versions by name.
@@ -27,14 +28,16 @@ struct PackedLayer {
   const safetensors::Tensor *weight, *zeros, *scales;
   int64_t rows, columns, group;
   std::vector<std::string> names;
+  std::vector<int32_t> order; ///< the columns, group by group; empty: as they lie
 };
 
 /// `layer` without ".qweight". Errors name the tensor: missing, of another shape or type than the packing makes it,
-/// columns in an order of their own (act-order), groups that are no multiple of 32.
+/// groups that do not divide a row, or of unequal size.
 Result<PackedLayer> findPacked(const safetensors::Checkpoint &checkpoint, const std::string &layer,
                                const Packing &packing, int64_t rows, int64_t columns);
 
-/// As the common layout says. Fails where a difference does not fit a signed byte.
+/// Columns in the layer's order, as the common layout says; in F32, which is exact, where groups are no multiple of 32.
+/// Fails where a difference does not fit a signed byte.
 Result<BlockWeight> toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types);
 
 } // namespace quern::import

@@ -1,5 +1,6 @@
 // The tensors of a checkpoint under GGUF's names.
 #include "Parts.h"
+#include "Float8.h"
 #include "../GGUFParser.h"
 #include "quern/Support/Half.h"
 
@@ -20,13 +21,15 @@ static constexpr std::pair<std::string_view, std::string_view> kLayerNames[] = {
     {"attn_k.bias", "self_attn.k_proj.bias"},
     {"attn_v.weight", "self_attn.v_proj.weight"},
     {"attn_v.bias", "self_attn.v_proj.bias"},
+    {"attn_q_norm.weight", "self_attn.q_norm.weight"},
+    {"attn_k_norm.weight", "self_attn.k_norm.weight"},
     {"attn_output.weight", "self_attn.o_proj.weight"},
     {"ffn_norm.weight", "post_attention_layernorm.weight"},
     {"ffn_gate.weight", "mlp.gate_proj.weight"},
     {"ffn_up.weight", "mlp.up_proj.weight"},
     {"ffn_down.weight", "mlp.down_proj.weight"}};
 
-static constexpr uint32_t kF32 = 0, kF16 = 1, kBF16 = 30; // GGUF's tensor types
+static constexpr uint32_t kF32 = 0, kF16 = 1, kI32 = 26, kBF16 = 30; // GGUF's tensor types
 
 std::string import::checkpointName(const std::string &name) {
   if (name == "token_embd.weight")
@@ -81,12 +84,14 @@ private:
   struct Found {
     ExpectedTensor expected;
     const safetensors::Tensor *tensor; ///< null for the rotary factors and quantized weights
-    uint64_t at;                       ///< of a vector, in `vectors`; of a quantized weight, in `blocks`
+    uint64_t at;                       ///< of a vector, in `vectors`; of a quantized weight, in `unpacked`
   };
   Result<const safetensors::Tensor *> take(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   Status refuseOthers(const safetensors::Checkpoint &checkpoint) const;
   /// Adds a matrix that the checkpoint has quantized; false if it has not.
   Result<bool> addQuantized(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
+  Result<bool> addFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer, int64_t rows,
+                         int64_t columns);
   /// Appends a vector as f32 to the memory of vectors.
   void widen(const safetensors::Tensor &tensor);
   Result<std::vector<Found>> find(const safetensors::Checkpoint &checkpoint);
@@ -101,7 +106,8 @@ private:
   ModelConfig model;
   std::unordered_set<std::string> used;
   std::vector<std::byte> vectors;
-  std::vector<BlockWeight> blocks;
+  std::vector<BlockWeight> unpacked;
+  std::map<std::string, std::vector<int32_t>> orders; ///< of columns, by the tensor's name
 };
 } // namespace
 
@@ -133,18 +139,34 @@ Status TensorMap::refuseOthers(const safetensors::Checkpoint &checkpoint) const 
 
 Result<bool> TensorMap::addQuantized(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected) {
   std::string name = checkpointName(expected.name);
-  if (packing.method == Packing::Method::None || expected.dims.size() != 2 || checkpoint.find(name))
+  if (packing.method == Packing::Method::None || expected.dims.size() != 2)
     return false;
+  const safetensors::Tensor *plain = checkpoint.find(name);
   name.resize(name.size() - std::string_view(".weight").size());
-  if (!checkpoint.find(name + ".qweight"))
-    return false;
   auto rows = static_cast<int64_t>(expected.dims[1]), columns = static_cast<int64_t>(expected.dims[0]);
+  if (packing.method == Packing::Method::Float8 && plain && plain->dtype == "F8_E4M3")
+    return addFloat8(checkpoint, name, rows, columns);
+  if (plain || !checkpoint.find(name + ".qweight"))
+    return false;
   auto layer = findPacked(checkpoint, name, packing, rows, columns);
   auto weight = layer.and_then([&](const PackedLayer &found) { return toBlocks(found, packing, types); });
   if (!weight)
     return fail(folder + ": " + weight.error().message);
   used.insert(layer->names.begin(), layer->names.end());
-  blocks.push_back(*std::move(weight));
+  unpacked.push_back(*std::move(weight));
+  if (!layer->order.empty())
+    orders[columnOrder(expected.name)] = std::move(layer->order);
+  return true;
+}
+
+Result<bool> TensorMap::addFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer, int64_t rows,
+                                  int64_t columns) {
+  std::vector<std::string> names;
+  auto weight = widenFloat8(checkpoint, layer, packing, rows, columns, names);
+  if (!weight)
+    return fail(folder + ": " + weight.error().message);
+  used.insert(names.begin(), names.end());
+  unpacked.push_back(*std::move(weight));
   return true;
 }
 
@@ -167,7 +189,7 @@ Result<std::vector<TensorMap::Found>> TensorMap::find(const safetensors::Checkpo
   std::vector<Found> list;
   for (ExpectedTensor &expected : expectedTensors(model)) {
     const safetensors::Tensor *tensor = nullptr;
-    uint64_t at = expected.dims.size() == 1 ? vectors.size() : blocks.size();
+    uint64_t at = expected.dims.size() == 1 ? vectors.size() : unpacked.size();
     bool isFactors = expected.name == "rope_freqs.weight";
     if (isFactors) {
       auto bytes = std::as_bytes(factors);
@@ -195,10 +217,15 @@ uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkp
       assembly.addTensor(name, kF32, dims, own, assembly.part(own).subspan(at, 4 * dims[0]));
     if (dims.size() != 2)
       continue;
-    uint32_t type = tensor ? *floatType(tensor->dtype) : blocks[at].typeId;
-    uint32_t part = tensor ? first + tensor->part : assembly.addPart(folder, std::move(blocks[at].bytes));
+    uint32_t type = tensor ? *floatType(tensor->dtype) : unpacked[at].typeId;
+    uint32_t part = tensor ? first + tensor->part : assembly.addPart(folder, std::move(unpacked[at].bytes));
     assembly.addTensor(name, type, dims, part, tensor ? tensor->data : assembly.part(part));
     elements[type] += dims[0] * dims[1];
+  }
+  for (auto &[name, order] : orders) {
+    auto bytes = std::as_bytes(std::span(order));
+    uint32_t part = assembly.addPart(folder, std::vector<std::byte>(bytes.begin(), bytes.end()));
+    assembly.addTensor(name, kI32, {order.size()}, part, assembly.part(part));
   }
   return std::ranges::max_element(elements, {}, [](const auto &entry) { return entry.second; })->first;
 }

@@ -19,6 +19,15 @@ func.func @head_size(%ids: tensor<?xi32> {lm.size = "tokens"}, %p: tensor<?xi32>
 
 // -----
 
+func.func @head_norm(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x48xf16>, %g: tensor<24xf32>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x48xf16> -> tensor<?x48xf32>
+  // expected-error @+1 {{heads of 24 elements have no norm; multiples of 16 have}}
+  %1 = lm.rms_norm %0, %g {eps = 1.0e-6 : f32} : tensor<?x48xf32>, tensor<24xf32> -> tensor<?x48xf32>
+  return
+}
+
+// -----
+
 func.func @two_epilogues(%ids: tensor<?xi32> {lm.size = "tokens"}, %w: tensor<64x64xf16>, %b: tensor<64xf32>) {
   %0 = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x64xf16> -> tensor<?x64xf32>
   // expected-error @+1 {{a bias and a residual in one matmul have no kernel}}

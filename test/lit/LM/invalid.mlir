@@ -57,7 +57,7 @@ func.func @linear_bias(%x: tensor<?x8xf32>, %w: tensor<10x8xf32>, %b: tensor<8xf
 
 // R1
 func.func @norm_gain(%x: tensor<?x8xf32>, %g: tensor<9xf32>) {
-  // expected-error @+1 {{expected a gain length (R1) of 8, got 9}}
+  // expected-error @+1 {{expected a gain length that divides the row's (R1) 8, got 9}}
   %0 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x8xf32>, tensor<9xf32> -> tensor<?x8xf32>
   return
 }
@@ -77,6 +77,15 @@ func.func @norm_shape(%x: tensor<?x8xf32>, %g: tensor<8xf32>) {
 func.func @norm_eps(%x: tensor<?x8xf32>, %g: tensor<8xf32>) {
   // expected-error @+1 {{expected a positive eps (R3)}}
   %0 = lm.rms_norm %x, %g {eps = 0.0 : f32} : tensor<?x8xf32>, tensor<8xf32> -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// R4
+func.func @head_norm_elements(%x: tensor<?x64xf32>, %g: tensor<32xf32>) {
+  // expected-error @+1 {{expected result elements f32 where heads are normalized (R4), got 'bf16'}}
+  %0 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x64xf32>, tensor<32xf32> -> tensor<?x64xbf16>
   return
 }
 
@@ -193,3 +202,21 @@ func.func @gather_width(%x: tensor<?x8xf32>, %r: tensor<?xi32>) {
 // A cache has at least one of each.
 // expected-error @+1 {{expected at least one layer, key-value head and element a head, got layers = 0, kv_heads = 2, head_dim = 4}}
 func.func private @cache(!lm.cache<layers = 0, kv_heads = 2, head_dim = 4>)
+
+// -----
+
+// C1
+func.func @gather_width(%x: tensor<?x8xf32>, %c: tensor<7xi32>) {
+  // expected-error @+1 {{expected a result width (C1) of 7, got 8}}
+  %0 = lm.gather_columns %x, %c : tensor<?x8xf32>, tensor<7xi32> -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+// C2
+func.func @gather_rows_of_columns(%x: tensor<3x8xf32>, %c: tensor<8xi32>) {
+  // expected-error @+1 {{expected a number of result rows (C2) of 3, got 4}}
+  %0 = lm.gather_columns %x, %c : tensor<3x8xf32>, tensor<8xi32> -> tensor<4x8xf32>
+  return
+}

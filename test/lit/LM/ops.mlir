@@ -22,10 +22,21 @@ func.func @linear(%x: tensor<?x896xf32>, %w: tensor<128x896xf32>, %b: tensor<128
 
 // -----
 
+// CHECK-LABEL: func.func @gather_columns
+func.func @gather_columns(%x: tensor<?x8xf32>, %c: tensor<8xi32>) -> tensor<?x8xf32> {
+  // CHECK: lm.gather_columns %{{.*}}, %{{.*}} : tensor<?x8xf32>, tensor<8xi32> -> tensor<?x8xf32>
+  %0 = lm.gather_columns %x, %c : tensor<?x8xf32>, tensor<8xi32> -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}
+
+// -----
+
 // CHECK-LABEL: func.func @rms_norm
-func.func @rms_norm(%x: tensor<?x896xf32>, %g: tensor<896xf32>) -> tensor<?x896x!dq.act8<32>> {
+func.func @rms_norm(%x: tensor<?x896xf32>, %g: tensor<896xf32>, %h: tensor<64xf32>) -> tensor<?x896x!dq.act8<32>> {
   // CHECK: lm.rms_norm %{{.*}}, %{{.*}} {eps = {{.*}} : f32} : tensor<?x896xf32>, tensor<896xf32> -> tensor<?x896xf32>
   %0 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x896xf32>, tensor<896xf32> -> tensor<?x896xf32>
+  // CHECK: lm.rms_norm {{.*}} : tensor<?x896xf32>, tensor<64xf32> -> tensor<?x896xf32>
+  %heads = lm.rms_norm %x, %h {eps = 1.0e-6 : f32} : tensor<?x896xf32>, tensor<64xf32> -> tensor<?x896xf32>
   // CHECK: lm.rms_norm {{.*}} -> tensor<?x896x!dq.act8<32>>
   %1 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x896xf32>, tensor<896xf32> -> tensor<?x896x!dq.act8<32>>
   return %1 : tensor<?x896x!dq.act8<32>>

@@ -25,6 +25,18 @@ func.func @other_reader(%x: tensor<?x64xf32>, %g: tensor<64xf32>) -> (tensor<?x6
 
 // -----
 
+// Where each head is normalized on its own, the row is quantized afterwards.
+// CHECK-LABEL: func.func @heads
+func.func @heads(%x: tensor<?x64xf32>, %g: tensor<32xf32>) -> tensor<?x64x!dq.act8<32>> {
+  // CHECK: lm.rms_norm
+  // CHECK: dq.quantize
+  %0 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x64xf32>, tensor<32xf32> -> tensor<?x64xf32>
+  %1 = dq.quantize %0 : tensor<?x64xf32> -> tensor<?x64x!dq.act8<32>>
+  return %1 : tensor<?x64x!dq.act8<32>>
+}
+
+// -----
+
 // CHECK-LABEL: func.func @no_norm
 func.func @no_norm(%x: tensor<?x64xf32>) -> tensor<?x64x!dq.act8<32>> {
   // CHECK: dq.quantize

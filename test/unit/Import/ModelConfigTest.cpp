@@ -141,7 +141,7 @@ TEST(ModelConfig, ReadsWhatTheFileSuggestsForSampling) {
 
 TEST(ModelConfig, RefusesUnknownArchitectures) {
   expectRefusal(with([](TinyModel &m) { m.architecture = "gemma"; }),
-                "architecture 'gemma' is not supported; qwen2 and llama are");
+                "architecture 'gemma' is not supported; qwen2, qwen3 and llama are");
   std::vector<std::byte> empty = Builder().build();
   Result<gguf::File> file = gguf::File::fromBytes(empty, "m.gguf", gguf::TypeTable());
   ASSERT_TRUE(file);

@@ -1,0 +1,123 @@
+#include "Float8.h"
+
+#include "quern/Support/Half.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+using namespace quern;
+using namespace quern::import;
+
+static constexpr uint32_t kBF16 = 30; // GGUF's tensor type
+static constexpr int64_t kMaxBlock = 1 << 20;
+
+Result<Packing> import::readFloat8(const JsonObject &json) {
+  Packing packing;
+  packing.method = Packing::Method::Float8;
+  QUERN_ASSIGN(std::optional<std::string> format, json.find<std::string>("format"));
+  if (format && *format != "float-quantized")
+    return json.error("the format '" + *format + "' is not supported; 'float-quantized' is");
+  QUERN_ASSIGN(std::optional<std::string> kind, json.find<std::string>("fmt"));
+  if (kind.value_or("e4m3") != "e4m3")
+    return json.error("floats of 8 bits of the kind '" + *kind + "' are not supported; 'e4m3' are");
+  const nlohmann::json *size = json.value("weight_block_size");
+  if (!size || size->is_null())
+    return packing;
+  auto isSize = [](const nlohmann::json &one) { return one.is_number_unsigned() && one > 0u && one <= kMaxBlock; };
+  if (!size->is_array() || size->size() != 2 || !isSize(size->at(0)) || !isSize(size->at(1)))
+    return json.error("'weight_block_size' must be two sizes, of rows and columns");
+  packing.blockRows = size->at(0).get<int64_t>();
+  packing.blockColumns = size->at(1).get<int64_t>();
+  return packing;
+}
+
+/// 1 bit of sign, 4 of exponent, 3 of fraction; no infinities, all bits but the sign set is no number.
+static std::array<float, 256> float8Values() {
+  std::array<float, 256> values;
+  for (int code = 0; code < 256; ++code) {
+    int exponent = code >> 3 & 15, fraction = code & 7;
+    float size = exponent ? std::ldexp(float(8 + fraction), exponent - 10) : std::ldexp(float(fraction), -9);
+    if ((code & 127) == 127)
+      size = std::numeric_limits<float>::quiet_NaN();
+    values[static_cast<size_t>(code)] = code & 128 ? -size : size;
+  }
+  return values;
+}
+
+namespace {
+/// Scales of blocks of rows by columns, `width` of them side by side.
+struct Scales {
+  std::vector<float> values;
+  int64_t rows, columns, width;
+};
+} // namespace
+
+static Result<std::vector<float>> floatsOf(const safetensors::Tensor &tensor) {
+  std::vector<float> values;
+  for (uint64_t i = 0; i < tensor.elements; ++i) {
+    float value = 0;
+    uint16_t bits = 0;
+    std::memcpy(tensor.bits == 32 ? static_cast<void *>(&value) : &bits, tensor.data.data() + i * tensor.bits / 8,
+                tensor.bits / 8);
+    values.push_back(tensor.dtype == "BF16" ? bfloatToFloat(bits) : tensor.dtype == "F16" ? halfToFloat(bits) : value);
+  }
+  return values;
+}
+
+static Result<Scales> findScales(const safetensors::Checkpoint &checkpoint, const std::string &layer,
+                                 const Packing &packing, int64_t rows, int64_t columns,
+                                 std::vector<std::string> &names) {
+  const bool blocks = packing.blockRows > 0;
+  const std::string name = layer + (blocks ? ".weight_scale_inv" : ".weight_scale");
+  const safetensors::Tensor *tensor = checkpoint.find(name);
+  if (!tensor)
+    return fail("tensor '" + name + "' is missing");
+  names.push_back(name);
+  if (tensor->dtype != "F32" && tensor->dtype != "BF16" && tensor->dtype != "F16")
+    return fail("tensor '" + name + "' has elements of type " + std::string(tensor->dtype) +
+                "; scales must be F32, BF16 or F16");
+  Scales scales{{}, packing.blockRows, packing.blockColumns, 1};
+  std::vector<uint64_t> wanted;
+  if (blocks) {
+    scales.width = (columns + scales.columns - 1) / scales.columns;
+    wanted = {static_cast<uint64_t>((rows + scales.rows - 1) / scales.rows), static_cast<uint64_t>(scales.width)};
+  } else {
+    bool one = tensor->elements == 1;
+    scales.rows = one ? rows : 1;
+    scales.columns = columns;
+    wanted = one ? tensor->shape : std::vector<uint64_t>{static_cast<uint64_t>(rows), 1};
+  }
+  if (tensor->shape != wanted)
+    return fail("tensor '" + name + "' does not have the shape that scales of this layer have");
+  QUERN_ASSIGN(scales.values, floatsOf(*tensor));
+  return scales;
+}
+
+Result<BlockWeight> import::widenFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer,
+                                           const Packing &packing, int64_t rows, int64_t columns,
+                                           std::vector<std::string> &names) {
+  const std::string name = layer + ".weight";
+  const safetensors::Tensor &tensor = *checkpoint.find(name);
+  std::vector<uint64_t> wanted = {static_cast<uint64_t>(rows), static_cast<uint64_t>(columns)};
+  if (tensor.shape != wanted)
+    return fail("tensor '" + name + "' does not have the shape " + std::to_string(rows) + " x " +
+                std::to_string(columns) + " that config.json says");
+  names.push_back(name);
+  QUERN_ASSIGN(Scales scales, findScales(checkpoint, layer, packing, rows, columns, names));
+  if (checkpoint.find(layer + ".input_scale")) // of activations, which are quantized here in another way
+    names.push_back(layer + ".input_scale");
+  static const std::array<float, 256> values = float8Values();
+  BlockWeight out{kBF16, {}};
+  out.bytes.resize(static_cast<size_t>(2 * rows * columns));
+  for (int64_t n = 0; n < rows; ++n) {
+    const float *row = scales.values.data() + n / scales.rows * scales.width;
+    for (int64_t k = 0; k < columns; ++k) {
+      auto code = static_cast<size_t>(tensor.data[static_cast<size_t>(n * columns + k)]);
+      uint16_t bits = floatToBfloat(values[code] * row[k / scales.columns]);
+      std::memcpy(out.bytes.data() + 2 * (n * columns + k), &bits, sizeof bits);
+    }
+  }
+  return out;
+}
