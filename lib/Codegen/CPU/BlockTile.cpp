@@ -103,17 +103,18 @@ llvm::SmallVector<Value> BlockFold::dotPiece(Readers &readers, Groups groups, Ar
     // Four-bit lines hold k-lines j and j + 4: taken together, so that a line is read and spent at once.
     unsigned local = layout.lowBits == 4 && lines == 8 ? i / 2 + i % 2 * 4 : i;
     unsigned line = piece * lines + local, digits = layout.digits(), chain = chains() == 2 ? local / 4 : 0;
-    for (unsigned i = 0; i < panels * digits; ++i)
-      if (Value &codes = groups[i / digits].codes[line * digits + i % digits]; !codes)
-        codes = readers[i / digits].codes(line, asSigned(), i % digits);
+    for (unsigned r = 0; r < panels; ++r)
+      for (unsigned digit = 0; digit < digits; ++digit)
+        if (Value &codes = groups[r].codes[line * digits + digit]; !codes)
+          codes = readers[r].codes(line, asSigned(), digit);
     for (auto [t, act] : llvm::enumerate(acts)) {
       Value bytes = e.bitcast(e.splat(load32(act.codes, 4 * line, e.getI32Type()), e.i32s()), e.i8s());
-      for (unsigned i = 0; i < panels * digits; ++i) {
-        unsigned r = i / digits, digit = i % digits;
-        Value &dot = dots[(t * panels + r) * parts() + chain + digit];
-        dot = quern::dq::DotOp::create(e, dot.getType(), dot, groups[r].codes[line * digits + digit], bytes,
-                                       asSigned(), layout.largestCode(asSigned(), digit));
-      }
+      for (unsigned r = 0; r < panels; ++r)
+        for (unsigned digit = 0; digit < digits; ++digit) {
+          Value &dot = dots[(t * panels + r) * parts() + chain + digit];
+          dot = quern::dq::DotOp::create(e, dot.getType(), dot, groups[r].codes[line * digits + digit], bytes,
+                                         asSigned(), layout.largestCode(asSigned(), digit));
+        }
     }
   }
   return dots;
