@@ -42,7 +42,8 @@ TEST(FormatRegistry, EveryGgufFormatHasItsSizes) {
   } expected[] = {{"q4_0", 2, 32, 18},    {"q4_1", 3, 32, 20},    {"q5_0", 6, 32, 22},     {"q5_1", 7, 32, 24},
                   {"q8_0", 8, 32, 34},    {"q2_K", 10, 256, 84},  {"q3_K", 11, 256, 110},  {"q4_K", 12, 256, 144},
                   {"q5_K", 13, 256, 176}, {"q6_K", 14, 256, 210}, {"iq4_nl", 20, 32, 18},  {"iq4_xs", 23, 256, 136},
-                  {"mxfp4", 39, 32, 17},  {"i4_f32", -1, 32, 20}, {"i5_f32", -1, 32, 24},  {"i8_f32", -1, 32, 36}};
+                  {"mxfp4", 39, 32, 17},  {"i4_f32", -1, 32, 20}, {"i5_f32", -1, 32, 24},  {"i8_f32", -1, 32, 36},
+                  {"mxfp6_e2m3", -1, 32, 25}, {"mxfp6_e3m2", -1, 32, 25}};
   AllFormats formats;
   EXPECT_EQ(formats.list().size(), std::size(expected));
   for (const auto &want : expected) {
