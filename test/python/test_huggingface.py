@@ -127,7 +127,6 @@ REFUSALS = {
     "half a llama3 scaling": (change("config", "rope_scaling", {"rope_type": "llama3"}), "'factor' must be a positive"),
     "quantized": (change("config", "quantization_config", {"quant_method": "bitsandbytes"}), "quantized by 'bitsandbytes'"),
     "GPTQ of three bits": (change("config", "quantization_config", {"quant_method": "gptq", "bits": 3}), "of 3 bits are"),
-    "narrow groups": (change("config", "quantization_config", {"quant_method": "awq", "group_size": 16}), "groups of 16"),
     "another AWQ": (change("config", "quantization_config", {"quant_method": "awq", "version": "gemv"}), "'gemv' of AWQ"),
     "a tensor missing": (drop(NORM), f"tensor '{NORM}' is missing"),
     "the output missing": (drop("lm_head.weight"), "tensor 'lm_head.weight' is missing"),

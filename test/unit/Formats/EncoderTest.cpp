@@ -91,7 +91,7 @@ TEST(Encoder, TheGridIsFine) {
     // 1.3 * 2^-bits; scales of few bits, powers of two and uneven tables cost up to as much again. Floats of few bits
     // have their widest steps where the numbers are: half a step of the upper half of the grid, over sqrt(3).
     double even = 2.6 * std::exp2(-double(spec->codes.bits()));
-    double uneven = spec->table.empty() ? 0 : widestGap(*spec) / greatestMagnitude(*spec) / std::sqrt(3.0);
+    double uneven = spec->table.empty() ? 0 : double(widestGap(*spec)) / greatestMagnitude(*spec) / std::sqrt(3.0);
     EXPECT_LT(rms(error) / rms(row), std::max(even, uneven)) << spec->name;
   }
 }
