@@ -150,3 +150,11 @@ def test_a_sliding_window_is_refused(quern, tmp_path, tokenizer):
     window = b"\x0a\x11local_window_size\x18" + b"\xc0" + b"\x80" * 8 + b"\x00"
     (folder / "model.onnx").write_bytes(data.replace(none, window))
     assert "has a sliding window (local_window_size)" in quern.fails("compile", folder, "-o", tmp_path / "m.quern")
+
+
+def test_types_that_gguf_lacks_are_not_copied_into_a_file(quern, tmp_path, tokenizer):
+    folder = folder_of("builder-int4", tokenizer, tmp_path / "model")
+    out = tmp_path / "out.gguf"
+    assert "holds no numbers that could become Q8_0" in quern.fails("quantize", folder, "--quant", "Q8_0", "-o", out)
+    assert "a block format that GGUF does not have" in quern.fails("convert", folder, "-o", out)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
