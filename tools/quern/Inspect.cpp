@@ -7,6 +7,7 @@
 
 #include "quern/Runtime/Manifest.h"
 #include "quern/Runtime/PackageReader.h"
+#include "quern/Support/Json.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -177,7 +178,7 @@ static Status inspect(const InspectOptions &options) {
                         {"bytes", reader.fileSize()},
                         {"weights_verified", options.verify},
                         {"sections", sectionsJson(reader)},
-                        {"manifest", ordered_json::parse(asText(section->bytes), nullptr, false)},
+                        {"manifest", parseJson<ordered_json>(asText(section->bytes))},
                         {"plan", plan}};
     std::printf("%s\n", all.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
     return {};

@@ -1,4 +1,5 @@
 #include "LogitsRecord.h"
+#include "quern/Support/Json.h"
 #include "Common.h"
 #include "Progress.h"
 
@@ -41,7 +42,7 @@ static std::string unescape(const std::string &line) {
 
 /// The likeliest token of each step is what the run continued with.
 static Result<FollowedPrompt> parseFollowed(const std::string &line, const std::string &where) {
-  nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+  nlohmann::json json = parseJson(line);
   auto malformed = fail(where + " is not a line of `quern logits` output");
   if (!json.is_object() || !json.contains("prompt_tokens") || !json.contains("steps") || !json["steps"].is_array() ||
       !json["prompt_tokens"].is_array())

@@ -1,6 +1,7 @@
 #include "OpTable.h"
 
 #include "quern/Package/PackageFormat.h"
+#include "quern/Support/Json.h"
 
 #include <algorithm>
 
@@ -38,9 +39,10 @@ Result<ordered_json> cli::readPlan(const package::PackageReader &reader) {
   const package::Section *section = reader.find(package::kPlan);
   if (!section)
     return ordered_json();
-  ordered_json plan = ordered_json::parse(section->bytes.begin(), section->bytes.end(), nullptr, false);
+  std::string_view text(reinterpret_cast<const char *>(section->bytes.data()), section->bytes.size());
+  ordered_json plan = parseJson<ordered_json>(text);
   if (plan.is_discarded())
-    return fail("the section 'plan' of '" + reader.path() + "' is not JSON: compile the model again");
+    return fail("the section 'plan' of '" + reader.path() + "' is not JSON, or nested too deep: compile the model again");
   return plan;
 }
 

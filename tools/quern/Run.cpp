@@ -1,5 +1,6 @@
 // `quern run`: answers one prompt, or holds a conversation when none is given on a terminal.
 #include "Command.h"
+#include "quern/Support/Json.h"
 #include "Common.h"
 #include "Generate.h"
 #include "RunGraph.h"
@@ -46,7 +47,7 @@ struct Chat {
 
 /// What the user gave, else what the package suggests, else the runtime's default.
 static quern_sampler_options samplerOptions(const RunOptions &options, const api::Model &model) {
-  nlohmann::json manifest = nlohmann::json::parse(model.manifest(), nullptr, false);
+  nlohmann::json manifest = parseJson(model.manifest());
   auto choose = [&](auto given, const char *key, auto fallback) {
     if (given)
       return *given;
