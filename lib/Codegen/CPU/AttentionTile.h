@@ -82,7 +82,7 @@ private:
 class HalfGroup : public HeadGroup {
 public:
   HalfGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count, const Target &target)
-      : HeadGroup(e, shape, work, count), registers(target.vectorBits == 512 ? 32 : 16) {}
+      : HeadGroup(e, shape, work, count), registers((target.vectorBits == 512 ? 32 : 16) * target.vectorBits / 512) {}
 
 protected:
   int64_t blocksTogether() const override;
@@ -92,7 +92,7 @@ protected:
 private:
   void weighElements(Value state, Value tile, Value tileKeys, Value d, int64_t vectors);
 
-  int64_t registers;
+  int64_t registers; ///< in vectors of 16 numbers
 };
 
 /// Over a cache of q8_0: products of bytes. Queries, and weights times the scales of the values, become whole numbers of
