@@ -54,6 +54,10 @@ private:
   void emitTileOf(ArrayRef<Value> panels, Value from, Value size, Cut cut, int64_t prefetch);
   void emitTile(ArrayRef<Value> panels, Value token, unsigned tokens, int64_t prefetch);
   Value headerBytes();
+  /// A token's 16 operands of the epilogue.
+  Value auxAt(Value panel, Value token) {
+    return e.at(e.at(aux, e.mul(token, auxStride)), e.mul(panel, kPanelRows * 4));
+  }
   void finish(Value sum, Value panel, Value token);
 
   Emitter &e;
@@ -147,6 +151,12 @@ void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count
     tile.panels.push_back(e.at(w, e.mul(panel, panelBytes)));
   for (unsigned t = 0; t < count; ++t)
     tile.activations.push_back(e.at(x, e.mul(e.add(token, t), xStride)));
+  // What the epilogue adds or gates lies in another row, and so another page, for each token: asked for only at the end
+  // of the fold, it would be waited for.
+  if (epilogue == Epilogue::Residual || epilogue == Epilogue::Swiglu)
+    for (unsigned t = 0; t < count; ++t)
+      for (Value panel : panels)
+        e.prefetch(auxAt(panel, e.add(token, t)));
   Emitter::Values sums = layout.inPairs()   ? foldPairs(e, tile)
                          : layout.isFloat() ? foldFloats(e, tile)
                                             : foldBlocks(e, tile);
@@ -160,10 +170,10 @@ Value MatmulEmitter::headerBytes() { return e.sub(panelBytes, e.mul(e.div(k, kSu
 
 /// The epilogue of 16 elements, and their store.
 void MatmulEmitter::finish(Value sum, Value panel, Value token) {
-  Value row = e.mul(panel, kPanelRows), bytes = e.mul(row, 4);
-  Value out = e.at(e.at(y, e.mul(token, yStride)), bytes);
+  Value row = e.mul(panel, kPanelRows);
+  Value out = e.at(e.at(y, e.mul(token, yStride)), e.mul(row, 4));
   if (epilogue != Epilogue::None) {
-    Value extra = e.load(e.f32s(), e.at(e.at(aux, e.mul(token, auxStride)), bytes), 4);
+    Value extra = e.load(e.f32s(), auxAt(panel, token), 4);
     sum = epilogue == Epilogue::Swiglu ? e.mulf(emitSilu(e, extra), sum) : e.addf(sum, extra);
   }
   Value left = e.sub(n, row);
