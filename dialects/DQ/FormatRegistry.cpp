@@ -48,15 +48,6 @@ FormatAttr FormatRegistry::lookup(StringRef name) {
   return find(name);
 }
 
-FormatAttr FormatRegistry::lookupGguf(int64_t typeId) {
-  loadEmbedded();
-  std::lock_guard<std::mutex> lock(mutex);
-  for (FormatAttr format : known)
-    if (format.getGgufType() == typeId && typeId >= 0)
-      return format;
-  return {};
-}
-
 std::vector<FormatAttr> FormatRegistry::list() {
   loadEmbedded();
   std::lock_guard<std::mutex> lock(mutex);

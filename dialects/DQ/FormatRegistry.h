@@ -29,8 +29,6 @@ public:
 
   /// The format of that name ("q4_K"), or null.
   FormatAttr lookup(llvm::StringRef name);
-  /// The format of that GGUF tensor type id, or null.
-  FormatAttr lookupGguf(int64_t typeId);
   /// All formats: the embedded ones in the order of their names, then the user's in the order of loading.
   std::vector<FormatAttr> list();
 

@@ -270,7 +270,8 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   config.attentionBias = architecture == "qwen2" || file.tensor("blk.0.attn_q.bias");
   config.headNorms = architecture == "qwen3";
   for (const gguf::Tensor &tensor : file.tensors())
-    if (std::string name(tensor.name); file.tensor(columnOrder(name)) && name.ends_with(".weight"))
+    if (std::string name(tensor.name);
+        tensor.dims.size() == 2 && file.tensor(columnOrder(name)) && name.ends_with(".weight"))
       config.reordered.insert(std::move(name));
   config.ropeFactors = file.tensor("rope_freqs.weight");
   config.tied = !file.tensor("output.weight");

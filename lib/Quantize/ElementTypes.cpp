@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+using namespace quern;
 using namespace quern::quantize;
 
 static std::string upperCase(std::string_view text) {
@@ -12,10 +13,14 @@ static std::string upperCase(std::string_view text) {
   return upper;
 }
 
+ElementType quantize::elementTypeOf(const formats::FormatSpec &spec) {
+  return {upperCase(spec.name), spec.ggufType, spec.block, spec.bytes, &spec};
+}
+
 ElementTypes::ElementTypes(std::span<const formats::FormatSpec *const> specs)
     : types{{"F32", 0, 1, 4, nullptr}, {"F16", 1, 1, 2, nullptr}, {"BF16", 30, 1, 2, nullptr}} {
   for (const formats::FormatSpec *spec : specs)
-    types.push_back({upperCase(spec->name), spec->ggufType, spec->block, spec->bytes, spec});
+    types.push_back(elementTypeOf(*spec));
 }
 
 const ElementType *ElementTypes::find(std::string_view name) const {

@@ -7,13 +7,11 @@ using namespace quern;
 using namespace quern::transforms;
 
 std::optional<quantize::ElementType> transforms::elementTypeOf(Type element) {
-  std::vector<const formats::FormatSpec *> specs;
-  std::string name = element.isF32() ? "F32" : element.isF16() ? "F16" : element.isBF16() ? "BF16" : "";
-  if (auto block = dyn_cast<dq::BlockType>(element)) {
-    specs.push_back(&block.getFormat().getSpec());
-    name = specs.back()->name;
-  }
-  const quantize::ElementTypes types(specs);
+  // Not by name: a user's format may be called as a plain type is.
+  if (auto block = dyn_cast<dq::BlockType>(element))
+    return quantize::elementTypeOf(block.getFormat().getSpec());
+  const quantize::ElementTypes types({});
+  const char *name = element.isF32() ? "F32" : element.isF16() ? "F16" : element.isBF16() ? "BF16" : "";
   const quantize::ElementType *found = types.find(name);
   return found ? std::optional(*found) : std::nullopt;
 }

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from compare_logits import divergence
 from hf_folder import HuggingFaceFolder, checkpoint_name
+from importance_file import write_importance
 from quern_py import gguf_writer as g
 from quern_py.gguf_reader import GGUFFile
 from tiny_model import write_model
@@ -163,6 +164,10 @@ F8_REFUSALS = {
     "no number": (lambda hf: hf.tensors.update({"model.layers.0.mlp.up_proj.weight": (
         "F8_E4M3", (416, 256), b"\x7f" * (416 * 256))}), "infinite or no number"),
     "another kind": (lambda hf: hf.config["quantization_config"].update(fmt="e5m2"), "'e5m2' are not supported"),
+    "a rotation": (lambda hf: hf.config["quantization_config"].update(transform_config={"config_groups": {"R1": {}}}),
+                   "'transform_config' is not supported"),
+    "no format": (lambda hf: hf.config["quantization_config"].update(quant_method="compressed-tensors"),
+                  "'format' is missing"),
     "blocks of nothing": (lambda hf: hf.config["quantization_config"].update(weight_block_size=[0, 128]), "two sizes"),
 }
 
@@ -206,6 +211,15 @@ def test_act_order_has_no_place_in_gguf_files(quern, tmp_path):
     for command in (["convert"], ["quantize", "--quant", "Q8_0", "--allow-requantize"]):
         error = quern.fails(command[0], folder, *command[1:], "-o", tmp_path / "c.gguf")
         assert "columns in an order of their own (act-order)" in error and not (tmp_path / "c.gguf").exists()
+
+
+def test_act_order_has_no_importance(quern, tmp_path):
+    model = write_model(tmp_path / "m.gguf", "--type", "F16", "--layers", "1")
+    hf = HuggingFaceFolder(model)
+    quantize(hf, np.random.default_rng(10), *CASES["GPTQ, symmetric"][:-1], act_order=True)
+    error = quern.fails("compile", hf.write(tmp_path / "folder"), "--quant", "Q5_0", "--allow-requantize", "--imatrix",
+                        write_importance(tmp_path / "importance", model, False), "-o", tmp_path / "c.quern")
+    assert "has its columns in an order of their own, which an importance matrix does not know" in error
 
 
 @pytest.mark.parametrize("group", [8, 16])

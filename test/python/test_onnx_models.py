@@ -83,6 +83,8 @@ SPOILED = {
     "another norm": ("plain", b"Sqrt", b"Relu", "stands where a language model has the RMS norm of its hidden state"),
     "no rotary embedding": ("genai-int4", b"do_rotary", b"no_rotary", "turns some pairs of its heads backwards or"),
     "another layout of weights": ("genai-int4", b"block_size", b"block_sizd", "its N, K, block_size or bits are none"),
+    "scales along the rows": ("builder-int4-tied", b"quantize_axis\x18\x01", b"quantize_axis\x18\x00",
+                              "is quantized along another axis than the second"),
     "products of other sizes": ("plain", b"Transpose", b"Transform", "(Transform): has no place in a language model"),
 }
 
@@ -152,9 +154,23 @@ def test_a_sliding_window_is_refused(quern, tmp_path, tokenizer):
     assert "has a sliding window (local_window_size)" in quern.fails("compile", folder, "-o", tmp_path / "m.quern")
 
 
+def test_a_sliding_window_of_the_configuration_is_refused(quern, tmp_path, tokenizer):
+    folder = folder_of("plain", tokenizer, tmp_path / "folder")
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 8192, "sliding_window": 4096}))
+    assert "'sliding_window' is 4096" in quern.fails("compile", folder, "-o", tmp_path / "m.quern")
+    (folder / "config.json").write_text(json.dumps({"sliding_window": 4096, "use_sliding_window": False}))
+    quern.compile(folder, tmp_path / "m.quern", "--target", "x86-64-v2")
+
+
 def test_types_that_gguf_lacks_are_not_copied_into_a_file(quern, tmp_path, tokenizer):
     folder = folder_of("builder-int4", tokenizer, tmp_path / "model")
     out = tmp_path / "out.gguf"
-    assert "holds no numbers that could become Q8_0" in quern.fails("quantize", folder, "--quant", "Q8_0", "-o", out)
-    assert "a block format that GGUF does not have" in quern.fails("convert", folder, "-o", out)
+    assert "--allow-requantize" in quern.fails("quantize", folder, "--quant", "Q8_0", "-o", out)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    quern.run("quantize", folder, "--quant", "Q8_0", "--allow-requantize", "-o", out)
+    assert {t.type_id for t in GGUFFile(out).tensors.values()} <= {0, 8}  # F32, Q8_0
+
+
+def test_inspect_names_a_language_model(quern):
+    assert "as a language model" in quern.run("inspect", MODELS / "builder-int4.onnx")
+    assert "supported  all operators" in quern.run("inspect", MODELS / "encoder.onnx")

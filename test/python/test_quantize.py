@@ -2,13 +2,13 @@
 import json
 import resource
 import signal
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from compare_logits import divergence
 from hf_folder import HuggingFaceFolder
+from importance_file import write_importance
 from quern_py import gguf_writer as g
 from quern_py import quantization_mix, random_model, tiny_tokenizer
 from quern_py.gguf_reader import GGUFFile
@@ -130,23 +130,6 @@ def test_dry_run_tells_the_sizes_of_the_file(quern, model, tmp_path):
         assert int(rows[name][4]) == size and rows[name][3] == g.TENSOR_TYPES[tensor.type_id][0]
         total += size + -size % 32
     assert f" {total} bytes" in text
-
-
-def write_importance(path, model, legacy):
-    """The same numbers in both kinds of file: sums over 5 calls of squares, greater for even columns."""
-    writer, entries = g.GGUFWriter("none"), []
-    for name, tensor in GGUFFile(model).tensors.items():
-        if len(tensor.shape) != 2:
-            continue
-        sums = np.where(np.arange(tensor.shape[1]) % 2, 0.5, 4000).astype(np.float32)
-        writer.add_array(f"{name}.in_sum2", sums.reshape(1, -1))
-        writer.add_array(f"{name}.counts", np.array([[5]], np.float32))
-        entries.append(struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", 5, len(sums)) + sums.tobytes())
-    if legacy:
-        path.write_bytes(struct.pack("<i", len(entries)) + b"".join(entries))
-    else:
-        writer.write(str(path))
-    return path
 
 
 def test_importance_of_both_kinds_of_file(quern, model, tmp_path):

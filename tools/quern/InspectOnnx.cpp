@@ -3,6 +3,7 @@
 #include "CompilerCommands.h"
 #include "Table.h"
 
+#include "quern/Import/Onnx/OnnxModel.h"
 #include "quern/Import/Onnx/ImportOnnx.h"
 
 using namespace quern;
@@ -76,7 +77,10 @@ static void print(const ordered_json &all) {
   for (const ordered_json &use : all["operators"])
     if (!use["supported"].get<bool>())
       missing += (missing.empty() ? "" : ", ") + use["operator"].get<std::string>() + " (" + use["nodes"].dump() + ")";
-  std::printf("supported  %s\n", missing.empty() ? "all operators" : ("all but " + missing).c_str());
+  if (all["language_model"].get<bool>())
+    std::printf("compiles   as a language model, by what its operators compute together\n");
+  else
+    std::printf("supported  %s\n", missing.empty() ? "all operators" : ("all but " + missing).c_str());
   for (const char *part : {"inputs", "outputs", "operators", "initializers"}) {
     std::printf("\n%s\n", part);
     printRecords(all[part]);
@@ -86,6 +90,7 @@ static void print(const ordered_json &all) {
 Status cli::inspectOnnx(const std::string &path, bool json) {
   QUERN_ASSIGN(import::OnnxFile file, import::OnnxFile::open(path));
   QUERN_ASSIGN(ordered_json initializers, initializersJson(file));
+  QUERN_ASSIGN(bool isModel, import::isOnnxLanguageModel(path));
   ordered_json opsets = ordered_json::object();
   for (const onnx::OperatorSetIdProto &set : file.model().opset_import())
     opsets[set.domain().empty() ? "ai.onnx" : set.domain()] = set.version();
@@ -94,6 +99,7 @@ Status cli::inspectOnnx(const std::string &path, bool json) {
                       {"producer", file.model().producer_name() + " " + file.model().producer_version()},
                       {"ir_version", file.model().ir_version()},
                       {"opsets", opsets},
+                      {"language_model", isModel},
                       {"nodes", file.graph().node_size()},
                       {"inputs", valuesJson(file.graph().input(), file.graph())},
                       {"outputs", valuesJson(file.graph().output(), file.graph())},

@@ -92,7 +92,8 @@ void cli::bindQuantizeFlags(CLI::App &app, quantize::AssignmentChoice &choice) {
 Command cli::addQuantizeFile(CLI::App &root) {
   CLI::App *app = root.add_subcommand("quantize", "Give the tensors of a model other types");
   auto options = std::make_shared<QuantizeJob>();
-  app->add_option("model", options->input, "GGUF file, the first part of a split one, or a Hugging Face folder")
+  app->add_option("model", options->input,
+                  "GGUF file, the first part of a split one, a Hugging Face folder, or an ONNX file")
       ->required();
   app->add_option("-o,--output", options->output, "The GGUF file to write");
   bindQuantizeFlags(*app, options->choice);

@@ -13,7 +13,7 @@
 namespace quern::pipelines {
 
 struct CompileOptions {
-  std::string input;                    ///< a GGUF file, the first part of a split one, or a Hugging Face folder
+  std::string input;                    ///< a GGUF file, the first part of a split one, a Hugging Face folder, or ONNX
   std::string output;                   ///< the package, written by atomic rename
   quantize::AssignmentChoice assignment; ///< what weights become on their way; empty: they stay what they are
   std::vector<std::string> targets;     ///< names of CPU targets; empty: all

@@ -22,6 +22,9 @@ struct ElementType {
   bool divides(uint64_t columns) const { return columns % block == 0; }
 };
 
+/// That of a block format, which must outlive it.
+ElementType elementTypeOf(const formats::FormatSpec &spec);
+
 class ElementTypes {
 public:
   /// F32, F16, BF16 and the formats, which must outlive this.

@@ -43,8 +43,10 @@ mlir::func::FuncOp emitSwiglu(mlir::ModuleOp module, llvm::StringRef name);
 /// (call, x, xStride, r, rStride, y, yStride, T, H): y = x + r. Split by rows.
 mlir::func::FuncOp emitAdd(mlir::ModuleOp module, llvm::StringRef name);
 
-/// (call, x, xStride, rows, y, yStride, O, H): y[o, :] = x[rows[o], :]. Split by rows of y.
+/// (call, x, xStride, columns, y, yStride, T, K): y[t, k] = x[t, columns[k]]. Split by rows.
 mlir::func::FuncOp emitGatherColumns(mlir::ModuleOp module, llvm::StringRef name);
+
+/// (call, x, xStride, rows, y, yStride, O, H): y[o, :] = x[rows[o], :]. Split by rows of y.
 mlir::func::FuncOp emitGatherRows(mlir::ModuleOp module, llvm::StringRef name);
 
 /// (call, positions, factors, y, yStride, T): cosines and sines of `headDim / 2` angles. Split by rows. `factors` is

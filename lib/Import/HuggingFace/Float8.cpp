@@ -17,6 +17,12 @@ Result<Packing> import::readFloat8(const JsonObject &json) {
   Packing packing;
   packing.method = Packing::Method::Float8;
   QUERN_ASSIGN(std::optional<std::string> format, json.find<std::string>("format"));
+  QUERN_ASSIGN(std::optional<std::string> method, json.find<std::string>("quant_method"));
+  if (method == "compressed-tensors" && !format)
+    return json.error("'format' is missing; 'float-quantized' is supported");
+  for (const char *key : {"transform_config", "sparsity_config"})
+    if (const nlohmann::json *value = json.value(key); value && !value->empty())
+      return json.error("'" + std::string(key) + "' is not supported");
   if (format && *format != "float-quantized")
     return json.error("the format '" + *format + "' is not supported; 'float-quantized' is");
   QUERN_ASSIGN(std::optional<std::string> kind, json.find<std::string>("fmt"));

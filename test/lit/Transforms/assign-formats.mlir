@@ -21,7 +21,8 @@
 // RECIPE: dq.source @token_embd.weight : tensor<4x256xbf16> in
 // RECIPE: dq.source @blk.0.attn_v.weight : tensor<2x256x!mxfp6_e2m3> from tensor<2x256xbf16>
 // RECIPE: dq.source @blk.0.ffn_up.weight : tensor<2x32xf32> from tensor<2x32xf16>
-// RECIPE-NOT: dq.dequantize {{.*}}ffn_up
+// RECIPE: %[[UP:.*]] = dq.weight @blk.0.ffn_up.weight : tensor<2x32xf32>
+// RECIPE-NEXT: lm.linear {{.*}}, %[[UP]] :
 
 // A type that a weight has already changes nothing.
 // SAME: dq.source @blk.0.attn_v.weight : tensor<2x256xbf16> in

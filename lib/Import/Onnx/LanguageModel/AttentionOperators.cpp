@@ -175,6 +175,8 @@ static Status groupQueryAttention(Call &call) {
   bool packed = !call.has(1);
   if (!packed && !call.has(2))
     return call.wrong("has keys without values");
+  if (heads > call[0].shape[2])
+    return call.wrong("has more heads than columns");
   int64_t size = call[0].shape[2] / (packed ? heads + 2 * kvHeads : heads);
   QUERN_ASSIGN(Heads q, split(call, call[0], heads, 0, heads * size));
   QUERN_ASSIGN(Heads k, split(call, call[packed ? 0 : 1], kvHeads, packed ? heads * size : 0, kvHeads * size));
@@ -182,6 +184,8 @@ static Status groupQueryAttention(Call &call) {
                split(call, call[packed ? 0 : 2], kvHeads, packed ? (heads + kvHeads) * size : 0, kvHeads * size));
   if (!call.has(5) || call[5].size() != q.batch)
     return call.wrong("lacks the lengths of its sequences");
+  if (k.batch != q.batch || v.batch != q.batch)
+    return call.wrong("has another number of sequences in its keys or values than in its queries");
   std::vector<int64_t> lengths = call[5].integers();
   auto past = [&](int64_t b) { return lengths[size_t(b)] + 1 - q.rows; };
   if (call.node.integer("do_rotary", 0)) {

@@ -16,7 +16,10 @@ static constexpr int64_t kMostElements = int64_t(1) << 26;
 
 Result<Array> Array::zeros(std::vector<int64_t> shape, bool integer) {
   QUERN_ASSIGN(int64_t count, countElements(shape));
-  if (count > kMostElements)
+  // An axis of 0 must not let the others grow: operators also go through the places of one axis.
+  std::vector<int64_t> sizes(shape);
+  std::ranges::replace(sizes, 0, 1);
+  if (auto most = countElements(sizes); !most || *most > kMostElements)
     return fail("a tensor of " + std::to_string(count) + " elements is too large for a sample");
   return Array{std::move(shape), std::vector<double>(static_cast<size_t>(count)), integer};
 }

@@ -41,6 +41,11 @@ struct Call {
   /// `axes` as attribute or as input `i`; all axes if there are none.
   Result<std::vector<bool>> axes(size_t i, int64_t rank) const;
   tl::unexpected<Error> wrong(const std::string &what) const { return file.wrong("node " + node.describe(), what); }
+  /// Appends an output; how an operator of one output ends.
+  Status give(Array array) {
+    outputs.push_back(std::move(array));
+    return {};
+  }
 };
 
 struct Operator {

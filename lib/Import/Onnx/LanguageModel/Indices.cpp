@@ -9,11 +9,6 @@ using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
-static Status finish(Call &call, Array array) {
-  call.outputs.push_back(std::move(array));
-  return {};
-}
-
 static int64_t product(std::span<const int64_t> sizes) {
   return std::accumulate(sizes.begin(), sizes.end(), int64_t(1), std::multiplies<>());
 }
@@ -77,7 +72,7 @@ static Status slice(Call &call) {
     }
     QUERN_ASSIGN(out, take(out, axis, places));
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status split(Call &call) {
@@ -127,7 +122,7 @@ static Status concat(Call &call) {
                   out.data.data() + (o * whole.along + first) * whole.inner);
     first += size.along;
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status gather(Call &call) {
@@ -140,7 +135,7 @@ static Status gather(Call &call) {
   shape.insert(shape.end(), call[1].shape.begin(), call[1].shape.end());
   shape.insert(shape.end(), call[0].shape.begin() + int64_t(axis) + 1, call[0].shape.end());
   out.shape = std::move(shape);
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status gatherElements(Call &call) {
@@ -162,7 +157,7 @@ static Status gatherElements(Call &call) {
     for (size_t d = at.size(); d-- > 0 && ++at[d] == index.shape[d];)
       at[d] = 0;
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 /// Visits the slices of `data` that the last axis of `indices` names: f(which, offset of the slice, its size).
@@ -211,7 +206,7 @@ static Status gatherNd(Call &call) {
   QUERN_TRY(visitSlices(call, data, indices, batch, [&](int64_t i, int64_t offset, int64_t size) {
     std::copy_n(data.data.data() + offset, size, out.data.data() + i * size);
   }));
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status scatterNd(Call &call) {
@@ -225,7 +220,7 @@ static Status scatterNd(Call &call) {
   }));
   if (left != 0)
     return call.wrong("has another number of updates than indices");
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 /// Writes `update` into a cache along an axis, from a place for each sequence of the batch on.
@@ -251,7 +246,7 @@ static Status tensorScatter(Call &call) {
                   out.data.data() + (o * whole.along + to) * whole.inner);
     }
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 void language::addIndexOperators(OperatorTable &table) {

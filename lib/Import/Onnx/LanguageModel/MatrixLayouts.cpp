@@ -58,6 +58,16 @@ static Result<Matrix> plainMatrix(const Graph &graph, const Type &tensor, bool t
   return out;
 }
 
+/// A matrix of codes that lie as the tensor has them; scales are still to be said.
+static Result<Matrix> codeMatrix(const Graph &graph, const Type &tensor, Integers codes, bool transposed) {
+  QUERN_ASSIGN(Matrix out, plainMatrix(graph, tensor, transposed));
+  codes.bytes = out.values.bytes;
+  codes.row = out.values.row;
+  codes.column = out.values.column;
+  out.codes = codes;
+  return out;
+}
+
 /// Scales and zero points of a DequantizeLinear: one for all, for each index of an axis, or for each block along it.
 static Result<Matrix> dequantized(const Graph &graph, const GraphNode &node, bool transposed) {
   auto wrong = [&](const std::string &what) { return graph.file.wrong("node " + node.describe(), what); };
@@ -65,12 +75,7 @@ static Result<Matrix> dequantized(const Graph &graph, const GraphNode &node, boo
   std::optional<Integers> codes = tensor ? integersOf(tensor->data_type()) : std::nullopt;
   if (!codes || !scale || tensor->dims_size() != 2)
     return wrong("does not make a matrix of constant integers of 2, 4 or 8 bits and constant scales");
-  Matrix out;
-  QUERN_ASSIGN(out, plainMatrix(graph, *tensor, transposed));
-  codes->bytes = out.values.bytes;
-  codes->row = out.values.row;
-  codes->column = out.values.column;
-  out.codes = codes;
+  QUERN_ASSIGN(Matrix out, codeMatrix(graph, *tensor, *codes, transposed));
   int64_t axis = node.integer("axis", 1), block = node.integer("block_size", 0);
   axis += axis < 0 ? 2 : 0;
   std::vector<int64_t> sizes = shapeOf(*scale);
@@ -209,6 +214,8 @@ Result<Matrix> language::gatheredMatrix(const Graph &graph, const GraphNode &nod
     return wrong("its table is no constant of integers with scales");
   if (node.integer("gather_axis", 0) != 0)
     return wrong("looks up along another axis than the first");
+  if (int64_t axis = node.integer("quantize_axis", 1); axis != 1 && axis != -1) // of the table as a matrix
+    return wrong("is quantized along another axis than the second");
   bool packed = tensor->data_type() == Type::UINT8;
   int bits = packed ? static_cast<int>(node.integer("bits", 4)) : codes->bits;
   if (bits != 2 && bits != 4 && bits != 8)
@@ -240,12 +247,7 @@ Result<Matrix> language::integerMatrix(const Graph &graph, const GraphNode &node
   std::optional<Integers> codes = tensor ? integersOf(tensor->data_type()) : std::nullopt;
   if (!codes || codes->bits != 8 || tensor->dims_size() != 2)
     return wrong("its weight is no constant matrix of bytes");
-  Matrix out;
-  QUERN_ASSIGN(out, plainMatrix(graph, *tensor, true));
-  codes->bytes = out.values.bytes;
-  codes->row = out.values.row;
-  codes->column = out.values.column;
-  out.codes = codes;
+  QUERN_ASSIGN(Matrix out, codeMatrix(graph, *tensor, *codes, true));
   out.group = out.k;
   const Type *scales = graph.constantBehind(scale);
   QUERN_ASSIGN(int64_t count, scales ? countElements(shapeOf(*scales)) : Result<int64_t>(0));

@@ -58,6 +58,9 @@ Status ModelFile::readFiles() {
   QUERN_ASSIGN(std::optional<bool> window, checkpoint.find<bool>("use_sliding_window"));
   if (window.value_or(false))
     return checkpoint.error("'use_sliding_window' is true; sliding windows are not supported");
+  QUERN_ASSIGN(std::optional<int64_t> width, checkpoint.find<int64_t>("sliding_window"));
+  if (width && !window && *width < config.model.contextLength)
+    return checkpoint.error("'sliding_window' is " + std::to_string(*width) + "; sliding windows are not supported");
   return readTokens(checkpoint.value("eos_token_id") ? checkpoint : inner, folder, config);
 }
 

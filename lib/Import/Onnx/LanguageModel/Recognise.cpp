@@ -74,8 +74,10 @@ static std::string skipRows(const Graph &graph, std::string value) {
 bool language::hasLanguageModelShape(const Graph &graph) {
   auto embedding = findEmbedding(graph);
   auto projections = Projections::find(graph);
-  if (!embedding || !*embedding || !projections)
-    return embedding && *embedding && !projections; // then the error is worth telling
+  if (!embedding || (*embedding && !projections))
+    return true; // the error is worth telling
+  if (!*embedding)
+    return false;
   for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
     const Projection *head = projections->make(skipRows(graph, output.name()));
     if (head && head->weight.n == (*embedding)->table.n)

@@ -8,20 +8,15 @@ using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
-static Status finish(Call &call, Array array) {
-  call.outputs.push_back(std::move(array));
-  return {};
-}
-
 static Status shape(Call &call) {
   int64_t rank = call[0].rank();
   int64_t first = call.node.integer("start", 0), last = call.node.integer("end", rank);
   first = std::clamp(first < 0 ? first + rank : first, int64_t(0), rank);
   last = std::clamp(last < 0 ? last + rank : last, first, rank);
-  return finish(call, Array::vector({call[0].shape.begin() + first, call[0].shape.begin() + last}, true));
+  return call.give(Array::vector({call[0].shape.begin() + first, call[0].shape.begin() + last}, true));
 }
 
-static Status size(Call &call) { return finish(call, {{}, {static_cast<double>(call[0].size())}, true}); }
+static Status size(Call &call) { return call.give({{}, {static_cast<double>(call[0].size())}, true}); }
 
 static Status reshaped(Call &call, std::vector<int64_t> shape) {
   QUERN_ASSIGN(int64_t count, countElements(shape));
@@ -29,7 +24,7 @@ static Status reshaped(Call &call, std::vector<int64_t> shape) {
     return call.wrong("changes " + std::to_string(call[0].size()) + " elements into " + std::to_string(count));
   Array out = call[0];
   out.shape = std::move(shape);
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status reshape(Call &call) {
@@ -115,21 +110,23 @@ static Status transpose(Call &call) {
   if (order.size() != rank)
     return call.wrong("permutes another number of axes than its input has");
   std::vector<int64_t> from = strides(call[0].shape), shape, step;
+  std::vector<bool> seen(rank);
   for (int64_t one : order) {
     QUERN_ASSIGN(size_t axis, call.axis(one, static_cast<int64_t>(rank)));
+    if (seen[axis])
+      return call.wrong("permutes an axis twice");
+    seen[axis] = true;
     shape.push_back(call[0].shape[axis]);
     step.push_back(from[axis]);
   }
   QUERN_ASSIGN(Array out, Array::zeros(shape, call[0].integer));
-  if (out.size() != call[0].size())
-    return call.wrong("permutes an axis twice");
   fill(call[0], out, [&](const std::vector<int64_t> &at) {
     int64_t offset = 0;
     for (size_t i = 0; i < rank; ++i)
       offset += at[i] * step[i];
     return offset;
   });
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status expand(Call &call) {
@@ -138,7 +135,7 @@ static Status expand(Call &call) {
   std::vector<int64_t> offsets = broadcastOffsets(call[0].shape, shape);
   for (size_t i = 0; i < out.data.size(); ++i)
     out.data[i] = call[0].data[static_cast<size_t>(offsets[i])];
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status tile(Call &call) {
@@ -155,7 +152,7 @@ static Status tile(Call &call) {
       offset += at[i] % call[0].shape[i] * from[i];
     return offset;
   });
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status constantOfShape(Call &call) {
@@ -167,7 +164,7 @@ static Status constantOfShape(Call &call) {
   }
   QUERN_ASSIGN(Array out, Array::zeros(call[0].integers(), value.integer));
   std::ranges::fill(out.data, value.data[0]);
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status range(Call &call) {
@@ -181,7 +178,7 @@ static Status range(Call &call) {
   QUERN_ASSIGN(Array out, Array::zeros({std::max<int64_t>(static_cast<int64_t>(count), 0)}, call[0].integer));
   for (size_t i = 0; i < out.data.size(); ++i)
     out.data[i] = first + step * static_cast<double>(i);
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 /// Keeps the elements above (or below) a diagonal of the last two axes.
@@ -197,7 +194,7 @@ static Status triangle(Call &call) {
     if (upper ? column - row < k : column - row > k)
       out.data[static_cast<size_t>(i)] = 0;
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 void language::addShapeOperators(OperatorTable &table) {

@@ -9,16 +9,11 @@ using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
-static Status finish(Call &call, Array array) {
-  call.outputs.push_back(std::move(array));
-  return {};
-}
-
 template <double (*f)(double, double), bool mean> static Status reduce(Call &call, double first) {
   const Array &from = call[0];
   bool none = call.node.integer("noop_with_empty_axes", 0) && !call.node.attribute("axes") && !call.has(1);
   if (none)
-    return finish(call, from);
+    return call.give(from);
   QUERN_ASSIGN(std::vector<bool> gone, call.axes(1, from.rank()));
   std::vector<int64_t> shape = from.shape, kept;
   for (size_t i = 0; i < gone.size(); ++i) {
@@ -35,7 +30,7 @@ template <double (*f)(double, double), bool mean> static Status reduce(Call &cal
     for (double &value : out.data)
       value /= static_cast<double>(from.size()) / static_cast<double>(out.size());
   out.shape = std::move(kept);
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static double plus(double a, double b) { return a + b; }
@@ -72,7 +67,7 @@ static Status multiply(Call &call) {
     out.shape.erase(out.shape.end() - 2);
   if (column)
     out.shape.pop_back();
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status softmax(Call &call) {
@@ -89,7 +84,7 @@ static Status softmax(Call &call) {
     for (double &value : values)
       value /= sum;
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status rmsNorm(Call &call) {
@@ -98,7 +93,9 @@ static Status rmsNorm(Call &call) {
   if (axis + 1 != out.shape.size() || call[1].size() != out.shape.back())
     return call.wrong("is along other axes than the last");
   int64_t width = out.shape.back();
-  double epsilon = call.node.real("epsilon", 1e-5f);
+  // What is made of SkipSimplifiedLayerNormalization has that operator's default.
+  bool skips = call.node.proto->op_type() == "SkipSimplifiedLayerNormalization";
+  double epsilon = call.node.real("epsilon", skips ? 1e-12f : 1e-5f);
   for (int64_t row = 0; row < out.size() / std::max<int64_t>(width, 1); ++row) {
     std::span<double> values(out.data.data() + row * width, static_cast<size_t>(width));
     double squares = 0;
@@ -108,7 +105,7 @@ static Status rmsNorm(Call &call) {
     for (size_t i = 0; i < values.size(); ++i)
       values[i] *= factor * call[1].data[i];
   }
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 static Status cumulate(Call &call) {
@@ -124,7 +121,7 @@ static Status cumulate(Call &call) {
   for (int64_t i = 0; i < out.size(); ++i)
     if (i / inner % out.shape[axis] > 0)
       out.data[size_t(i)] += out.data[size_t(i - inner)];
-  return finish(call, std::move(out));
+  return call.give(std::move(out));
 }
 
 void language::addSumOperators(OperatorTable &table) {
