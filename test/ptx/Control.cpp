@@ -1,0 +1,65 @@
+// Branches, barriers of the block, fences and the end of a thread.
+#include "test/ptx/Handlers.h"
+
+namespace quern::ptx {
+namespace {
+
+void branch(Decoder &d) {
+  d.ignore({"uni"});
+  d.label();
+  d.run([](Thread &, const Instruction &) { return Step::jump; });
+}
+
+void leave(Decoder &d) {
+  d.ignore({"uni"});
+  d.run([](Thread &, const Instruction &) { return Step::exit; });
+}
+
+void trap(Decoder &d) {
+  d.run([](Thread &t, const Instruction &) { return t.fault("trap"); });
+}
+
+/// Blocks run alone, and within a block every access is seen at once: a fence has nothing to do. It orders nothing that
+/// a barrier would have to, so the search for races does not take it for one.
+void fence(Decoder &d) {
+  d.ignore({"acq_rel", "sc", "cta", "gpu", "gl", "sys"});
+  d.run([](Thread &, const Instruction &) { return Step::next; });
+}
+
+/// `bar.sync 0`, `barrier.cta.sync.aligned 0` and `bar.warp.sync mask`. Barriers of a part of the block are refused.
+void barrier(Decoder &d) {
+  if (d.take("warp")) {
+    if (!d.take("sync"))
+      d.refuse("is known as bar.warp.sync only");
+    d.memberMask();
+    return d.runTogether([](std::span<Thread *const, 32> lanes, const Instruction &) {
+      for (Thread *thread : lanes)
+        if (thread) {
+          ++thread->block->warpEpochs[thread->warp()];
+          break;
+        }
+      return Step::next;
+    });
+  }
+  d.ignore({"cta"});
+  if (!d.take("sync"))
+    d.refuse("is known as a sync of the whole block only");
+  d.out.wholeWarp = d.opcode() == "bar" || d.take("aligned");
+  const SyntaxOperand *id = d.peek();
+  if (d.operandsLeft() != 1 || !id || id->kind != SyntaxOperand::number || id->bits > 15)
+    d.refuse("is known with the number of a barrier alone");
+  d.slot();
+  d.run([](Thread &, const Instruction &) { return Step::block; });
+}
+
+} // namespace
+
+const OpcodeTable &controlOpcodes() {
+  static const OpcodeTable table = {
+      {"bra", branch},  {"ret", leave},       {"exit", leave},  {"trap", trap},
+      {"bar", barrier}, {"barrier", barrier}, {"fence", fence}, {"membar", fence},
+  };
+  return table;
+}
+
+} // namespace quern::ptx
