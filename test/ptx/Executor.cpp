@@ -245,30 +245,33 @@ private:
   uint32_t running = 0;
 };
 
-Status checkShape(const Kernel &kernel, const LaunchShape &shape, size_t parameterBytes) {
-  auto wrong = [&](const std::string &why) { return fail("kernel " + kernel.name + ": " + why); };
-  uint64_t count = 1;
-  for (int axis = 0; axis < 3; ++axis) {
-    if (shape.grid[axis] == 0 || shape.block[axis] == 0 || shape.block[axis] > 1024)
-      return wrong("a grid needs at least one block, a block 1 to 1024 threads");
-    count *= shape.block[axis];
-  }
-  if (count > 1024 || (kernel.maxThreads && count > kernel.maxThreads))
-    return wrong("a block of " + std::to_string(count) + " threads is launched; at most " +
-                 std::to_string(kernel.maxThreads ? kernel.maxThreads : 1024) + " are allowed");
-  if (kernel.requiredBlock[0] && kernel.requiredBlock != shape.block)
-    return wrong("the block is not of the size that .reqntid asks for");
-  if (parameterBytes != kernel.parameterBytes)
-    return wrong(std::to_string(parameterBytes) + " bytes of parameters are given; it takes " +
-                 std::to_string(kernel.parameterBytes));
-  return {};
+tl::unexpected<Error> wrongLaunch(const Kernel &kernel, const std::string &why) {
+  return fail("kernel " + kernel.name + ": " + why);
 }
 
 } // namespace
 
+Status checkLaunch(const Kernel &kernel, const LaunchShape &shape) {
+  uint64_t count = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (shape.grid[axis] == 0 || shape.block[axis] == 0 || shape.block[axis] > 1024)
+      return wrongLaunch(kernel, "a grid needs at least one block, a block 1 to 1024 threads");
+    count *= shape.block[axis];
+  }
+  if (count > 1024 || (kernel.maxThreads && count > kernel.maxThreads))
+    return wrongLaunch(kernel, "a block of " + std::to_string(count) + " threads is launched; at most " +
+                                   std::to_string(kernel.maxThreads ? kernel.maxThreads : 1024) + " are allowed");
+  if (kernel.requiredBlock[0] && kernel.requiredBlock != shape.block)
+    return wrongLaunch(kernel, "the block is not of the size that .reqntid asks for");
+  return {};
+}
+
 Result<LaunchCounts> launch(const Kernel &kernel, GlobalMemory &memory, const LaunchShape &shape,
                             std::span<const std::byte> parameters, const LaunchOptions &options) {
-  QUERN_TRY(checkShape(kernel, shape, parameters.size()));
+  QUERN_TRY(checkLaunch(kernel, shape));
+  if (parameters.size() != kernel.parameterBytes)
+    return wrongLaunch(kernel, std::to_string(parameters.size()) + " bytes of parameters are given; it takes " +
+                                   std::to_string(kernel.parameterBytes));
   BlockRunner runner(kernel, memory, shape, parameters, options);
   for (uint32_t z = 0; z < shape.grid[2]; ++z)
     for (uint32_t y = 0; y < shape.grid[1]; ++y)

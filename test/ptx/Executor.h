@@ -22,6 +22,9 @@ struct LaunchCounts {
   uint64_t instructions = 0;
 };
 
+/// An error for a block or grid that no device takes, or that is not the one which the kernel was made for.
+Status checkLaunch(const Kernel &kernel, const LaunchShape &shape);
+
 /// `parameters` are the kernel's, each at its place (Kernel::parameters), just Kernel::parameterBytes bytes.
 ///
 /// Errors name the kernel, the line of the PTX, the block and the thread: an access that is misaligned or out of

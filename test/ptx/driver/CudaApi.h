@@ -1,0 +1,65 @@
+// The functions of NVIDIA's driver library that the fake one has, declared by hand from the CUDA driver API's
+// documentation: names, arguments and numbers are the driver's own.
+#ifndef QUERN_TEST_PTX_DRIVER_CUDAAPI_H
+#define QUERN_TEST_PTX_DRIVER_CUDAAPI_H
+
+#include <cstddef>
+
+using CUresult = int;
+using CUdevice = int;
+using CUdeviceptr = unsigned long long;
+using CUcontext = struct FakeContext *;
+using CUmodule = struct FakeModule *;
+using CUfunction = struct FakeFunction *;
+using CUstream = struct FakeStream *;
+
+namespace quern::ptx {
+
+// Results.
+inline constexpr CUresult kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kInvalidDevice = 101,
+                          kInvalidContext = 201, kNoBinaryForGpu = 209, kInvalidPtx = 218, kInvalidHandle = 400,
+                          kNotFound = 500, kLaunchFailed = 719, kNotSupported = 801;
+
+// Device attributes.
+inline constexpr int kMaxThreadsPerBlock = 1, kMaxSharedPerBlock = 8, kWarpSize = 10, kMultiprocessors = 16,
+                     kCapabilityMajor = 75, kCapabilityMinor = 76, kMaxSharedOptIn = 97;
+
+// Other numbers: the function attribute for dynamic shared memory, a stream's flag, options of cuModuleLoadDataEx.
+inline constexpr int kFunctionDynamicShared = 8, kStreamNonBlocking = 1, kJitErrorLog = 5, kJitErrorLogBytes = 6;
+
+} // namespace quern::ptx
+
+#define QUERN_FAKE_CUDA extern "C" __attribute__((visibility("default")))
+
+QUERN_FAKE_CUDA CUresult cuInit(unsigned flags);
+QUERN_FAKE_CUDA CUresult cuDriverGetVersion(int *version);
+QUERN_FAKE_CUDA CUresult cuDeviceGetCount(int *count);
+QUERN_FAKE_CUDA CUresult cuDeviceGet(CUdevice *device, int ordinal);
+QUERN_FAKE_CUDA CUresult cuDeviceGetName(char *name, int bytes, CUdevice device);
+QUERN_FAKE_CUDA CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device);
+QUERN_FAKE_CUDA CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device);
+QUERN_FAKE_CUDA CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device);
+QUERN_FAKE_CUDA CUresult cuCtxSetCurrent(CUcontext context);
+QUERN_FAKE_CUDA CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, int *options,
+                                            void **values);
+QUERN_FAKE_CUDA CUresult cuModuleUnload(CUmodule module);
+QUERN_FAKE_CUDA CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name);
+QUERN_FAKE_CUDA CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value);
+QUERN_FAKE_CUDA CUresult cuMemGetInfo_v2(size_t *free, size_t *total);
+QUERN_FAKE_CUDA CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes);
+QUERN_FAKE_CUDA CUresult cuMemFree_v2(CUdeviceptr pointer);
+QUERN_FAKE_CUDA CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes);
+QUERN_FAKE_CUDA CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes);
+QUERN_FAKE_CUDA CUresult cuStreamCreate(CUstream *stream, unsigned flags);
+QUERN_FAKE_CUDA CUresult cuStreamDestroy_v2(CUstream stream);
+QUERN_FAKE_CUDA CUresult cuStreamSynchronize(CUstream stream);
+QUERN_FAKE_CUDA CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                        unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
+                                        CUstream stream, void **parameters, void **extra);
+QUERN_FAKE_CUDA CUresult cuGetErrorString(CUresult result, const char **text);
+
+/// Not the driver's: what the executor said about the kernel that failed last, or an empty text. It stays until the
+/// next failure.
+QUERN_FAKE_CUDA const char *quernFakeCudaFault();
+
+#endif // QUERN_TEST_PTX_DRIVER_CUDAAPI_H

@@ -1,0 +1,151 @@
+// The fake driver as a host program meets it: opened by name, its functions looked up one by one.
+#include "test/ptx/driver/CudaApi.h"
+#include "test/unit/Ptx/RunPtx.h"
+
+#include <dlfcn.h>
+
+namespace quern::ptx {
+namespace {
+
+/// One function of the library.
+template <typename Function> Function *lookUp(const char *name, Function *) {
+  static void *library = dlopen(QUERN_BINARY_DIR "/test/ptx/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  EXPECT_NE(library, nullptr) << dlerror();
+  void *found = library ? dlsym(library, name) : nullptr;
+  EXPECT_NE(found, nullptr) << name;
+  return reinterpret_cast<Function *>(found);
+}
+#define CALL(name) lookUp(#name, static_cast<decltype(name) *>(nullptr))
+
+std::string scaleKernel() {
+  return kernelText("mov.u32 %r1, %tid.x; mul.wide.u32 %rd4, %r1, 4; add.u64 %rd5, %rd1, %rd4;\n"
+                    "ld.global.b32 %r2, [%rd5]; add.rn.f32 %r2, %r2, %r2; st.global.b32 [%rd5], %r2;");
+}
+
+class PtxDriver : public testing::Test {
+protected:
+  void SetUp() override {
+    CUdevice device = -1;
+    ASSERT_EQ(CALL(cuInit)(0), kSuccess);
+    ASSERT_EQ(CALL(cuDeviceGet)(&device, 0), kSuccess);
+    CUcontext context = nullptr;
+    ASSERT_EQ(CALL(cuDevicePrimaryCtxRetain)(&context, device), kSuccess);
+    ASSERT_EQ(CALL(cuCtxSetCurrent)(context), kSuccess);
+  }
+  void TearDown() override { EXPECT_EQ(CALL(cuDevicePrimaryCtxRelease_v2)(0), kSuccess); }
+
+  CUfunction load(const std::string &text) {
+    CUmodule module = nullptr;
+    CUfunction function = nullptr;
+    EXPECT_EQ(CALL(cuModuleLoadDataEx)(&module, text.c_str(), 0, nullptr, nullptr), kSuccess);
+    EXPECT_EQ(CALL(cuModuleGetFunction)(&function, module, "k"), kSuccess);
+    return function;
+  }
+
+  CUdeviceptr upload(const std::vector<float> &values) {
+    CUdeviceptr pointer = 0;
+    EXPECT_EQ(CALL(cuMemAlloc_v2)(&pointer, values.size() * sizeof(float)), kSuccess);
+    EXPECT_EQ(CALL(cuMemcpyHtoD_v2)(pointer, values.data(), values.size() * sizeof(float)), kSuccess);
+    return pointer;
+  }
+
+  CUresult launch(CUfunction function, unsigned threads, CUdeviceptr pointer, CUstream stream, unsigned shared = 0) {
+    void *parameters[] = {&pointer};
+    return CALL(cuLaunchKernel)(function, 1, 1, 1, threads, 1, 1, shared, stream, parameters, nullptr);
+  }
+};
+
+TEST_F(PtxDriver, RunsAKernel) {
+  CUdeviceptr pointer = upload({1, 2, 3, 4});
+  CUstream stream = nullptr;
+  ASSERT_EQ(CALL(cuStreamCreate)(&stream, 0), kSuccess);
+  EXPECT_EQ(launch(load(scaleKernel()), 4, pointer, stream), kSuccess);
+  EXPECT_EQ(CALL(cuStreamSynchronize)(stream), kSuccess);
+  std::vector<float> values(4);
+  EXPECT_EQ(CALL(cuMemcpyDtoH_v2)(values.data(), pointer, 16), kSuccess);
+  EXPECT_EQ(values, (std::vector<float>{2, 4, 6, 8}));
+  EXPECT_EQ(CALL(cuMemFree_v2)(pointer), kSuccess);
+  EXPECT_EQ(CALL(cuMemFree_v2)(pointer), kInvalidValue);
+}
+
+TEST_F(PtxDriver, LaunchesWaitForASynchronization) {
+  CUdeviceptr pointer = upload({1, 2, 3, 4});
+  CUstream stream = nullptr;
+  ASSERT_EQ(CALL(cuStreamCreate)(&stream, kStreamNonBlocking), kSuccess);
+  EXPECT_EQ(launch(load(scaleKernel()), 4, pointer, stream), kSuccess);
+  std::vector<float> values(4);
+  EXPECT_EQ(CALL(cuMemcpyDtoH_v2)(values.data(), pointer, 16), kSuccess);
+  EXPECT_EQ(values, (std::vector<float>{1, 2, 3, 4})) << "read before the stream has come to the kernel";
+  EXPECT_EQ(CALL(cuStreamSynchronize)(stream), kSuccess);
+  EXPECT_EQ(CALL(cuMemcpyDtoH_v2)(values.data(), pointer, 16), kSuccess);
+  EXPECT_EQ(values, (std::vector<float>{2, 4, 6, 8}));
+}
+
+TEST_F(PtxDriver, FaultBreaksTheContext) {
+  CUdeviceptr pointer = upload({1, 2, 3, 4});
+  EXPECT_EQ(launch(load(scaleKernel()), 5, pointer, nullptr), kSuccess);
+  EXPECT_EQ(CALL(cuStreamSynchronize)(nullptr), kLaunchFailed);
+  EXPECT_THAT(CALL(quernFakeCudaFault)(), testing::HasSubstr("thread (4,0,0): 4 bytes at address 0x"));
+  CUdeviceptr other = 0;
+  EXPECT_EQ(CALL(cuMemAlloc_v2)(&other, 16), kLaunchFailed);
+  const char *text = nullptr;
+  EXPECT_EQ(CALL(cuGetErrorString)(kLaunchFailed, &text), kSuccess);
+  EXPECT_STREQ(text, "unspecified launch failure");
+  // A new context is whole, and nothing of the old one is left.
+  TearDown();
+  SetUp();
+  size_t free = 0, total = 0;
+  EXPECT_EQ(CALL(cuMemGetInfo_v2)(&free, &total), kSuccess);
+  EXPECT_EQ(free, total);
+}
+
+TEST_F(PtxDriver, RejectsModules) {
+  char log[256] = {};
+  int options[] = {kJitErrorLog, kJitErrorLogBytes};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof log)};
+  CUmodule module = nullptr;
+  auto tryLoad = [&](const std::string &text) {
+    return CALL(cuModuleLoadDataEx)(&module, text.c_str(), 2, options, values);
+  };
+  EXPECT_EQ(tryLoad(kernelText("frob.b32 %r1, %r2;")), kInvalidPtx);
+  EXPECT_STREQ(log, "kernel k, line 7: frob.b32 is not known to the executor");
+  std::string newer = scaleKernel();
+  newer.replace(newer.find("sm_80"), 5, "sm_90");
+  EXPECT_EQ(tryLoad(newer), kInvalidPtx);
+  EXPECT_STREQ(log, "the module is for sm_90, the device is sm_80");
+  EXPECT_EQ(tryLoad("\x7f"
+                    "ELF"),
+            kNoBinaryForGpu);
+  EXPECT_EQ(tryLoad(scaleKernel()), kSuccess);
+  CUfunction function = nullptr;
+  EXPECT_EQ(CALL(cuModuleGetFunction)(&function, module, "other"), kNotFound);
+  EXPECT_EQ(CALL(cuModuleUnload)(module), kSuccess);
+  EXPECT_EQ(CALL(cuModuleUnload)(module), kInvalidHandle);
+}
+
+TEST_F(PtxDriver, Limits) {
+  int value = 0;
+  EXPECT_EQ(CALL(cuDeviceGetAttribute)(&value, kCapabilityMajor, 0), kSuccess);
+  EXPECT_EQ(value, 8);
+  EXPECT_EQ(CALL(cuDeviceGetAttribute)(&value, 12345, 0), kInvalidValue);
+  CUdeviceptr pointer = 0;
+  EXPECT_EQ(CALL(cuMemAlloc_v2)(&pointer, size_t(2) << 30), kOutOfMemory);
+  pointer = upload({1});
+  CUfunction function = load(scaleKernel());
+  EXPECT_EQ(launch(function, 2048, pointer, nullptr), kInvalidValue);
+  EXPECT_EQ(launch(function, 1, pointer, nullptr, 50000), kInvalidValue);
+  EXPECT_EQ(CALL(cuFuncSetAttribute)(function, kFunctionDynamicShared, 50000), kSuccess);
+  EXPECT_EQ(launch(function, 1, pointer, nullptr, 50000), kSuccess);
+  EXPECT_EQ(CALL(cuFuncSetAttribute)(function, kFunctionDynamicShared, 1 << 20), kInvalidValue);
+  EXPECT_EQ(CALL(cuMemcpyHtoD_v2)(pointer, &value, 8), kInvalidValue) << "reaches over the end";
+}
+
+TEST(PtxDriverWithoutContext, IsRefused) {
+  CUdeviceptr pointer = 0;
+  EXPECT_EQ(CALL(cuInit)(0), kSuccess);
+  EXPECT_EQ(CALL(cuCtxSetCurrent)(nullptr), kSuccess);
+  EXPECT_EQ(CALL(cuMemAlloc_v2)(&pointer, 16), kInvalidContext);
+}
+
+} // namespace
+} // namespace quern::ptx
