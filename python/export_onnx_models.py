@@ -16,7 +16,8 @@ import onnx
 import torch
 import transformers
 
-import make_onnx_models as tiny
+from make_onnx_models import PROMPTS, logits
+from quern_py import onnx_builder as tiny
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "test" / "python"))
 from hf_folder import HuggingFaceFolder  # noqa: E402
@@ -129,7 +130,7 @@ def main():
     for name in sys.argv[2:] or MODELS:
         path = folder / f"{name}.onnx"
         MODELS[name](path)
-        lines = [json.dumps(tiny.logits(path, prompt)) for prompt in tiny.PROMPTS]
+        lines = [json.dumps(logits(path, prompt)) for prompt in PROMPTS]
         path.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
 
 

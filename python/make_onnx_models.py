@@ -4,121 +4,21 @@
 
 Needs the packages onnx (1.23.2) and onnxruntime (1.32.0); the tests that read the folder need neither. Weights are
 random, the same in every run. Each model is NAME.onnx; NAME.jsonl holds logits along the likeliest tokens, in the form
-of `quern logits`, computed with the cache: the prompt at once, then token by token.
+of `quern logits`, computed with the cache: the prompt at once, then token by token. Models that must be refused have
+none.
 """
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from quern_py.onnx_builder import (BEGIN, FFN, HEADS, HIDDEN, KV_HEADS, LAYERS, SIZE, VOCABULARY, Builder,
+                                   dynamic_product, float_product, nbits_product, qdq_product)
+from quern_py.onnx_parts import CoarseWindowParts, GenaiParts, PlainParts, ScatterParts, StandardParts, WindowParts
 
-HIDDEN, HEADS, KV_HEADS, SIZE, FFN, VOCABULARY, LAYERS = 32, 4, 2, 16, 64, 270, 2
-THETA, EPSILON = 10000.0, 1e-6
-BEGIN = 265                 # of the tokenizer in python/quern_py/tiny_tokenizer.py
 PROMPTS = ["Kz7!", "Quern+Q"]  # no merges apply: a character's token is its code less 33
 STEPS, TOP = 3, 60
-
-
-class Builder:
-    """Nodes and initializers of a graph; every method returns the name of what it adds."""
-
-    def __init__(self, seed):
-        self.nodes, self.initializers, self.count = [], [], 0
-        self.rng = np.random.default_rng(seed)
-
-    def constant(self, array):
-        self.count += 1
-        self.initializers.append(numpy_helper.from_array(np.asarray(array), f"c{self.count}"))
-        return f"c{self.count}"
-
-    def op(self, kind, *inputs, outputs=1, domain="", **attributes):
-        self.count += 1
-        names = [f"v{self.count}"] if outputs == 1 else [f"v{self.count}.{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), names, f"n{self.count}", domain=domain, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def ints(self, *values):
-        return self.constant(np.array(values, np.int64))
-
-    def matrix(self, rows, columns):
-        return (self.rng.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
-
-    def vector(self, size, mean, spread):
-        return (mean + spread * self.rng.standard_normal(size)).astype(np.float32)
-
-    def contrib(self, kind, *inputs, **more):
-        return self.op(kind, *inputs, domain="com.microsoft", **more)
-
-
-# Products with a constant matrix [N, K], in the forms that exporters give them.
-
-def float_product(b, x, rows, columns):
-    return b.op("MatMul", x, b.constant(b.matrix(rows, columns).T))
-
-
-def pack(codes, bits):
-    """Codes along the last axis, the first in the lowest bits of a byte."""
-    return sum(codes[..., i::8 // bits] << (bits * i) for i in range(8 // bits)).astype(np.uint8)
-
-
-def nbits_product(bits, zeros=False, half_scales=False, block=32):
-    def product(b, x, rows, columns):
-        blocks, per_byte = columns // block, 8 // bits
-        spare = 3 if bits == 8 and zeros else 0  # so that differences from zero points fit a signed byte
-        codes = b.rng.integers(spare, (1 << bits) - spare, (rows, columns), np.uint8)
-        packed = pack(codes, bits)
-        scales = b.rng.uniform(0.5, 1, rows * blocks) / (1 << bits - 2) / np.sqrt(columns)
-        scales = scales.astype(np.float16 if half_scales else np.float32).astype(np.float32)
-        inputs = [x, b.constant(packed.reshape(rows, blocks, -1)), b.constant(scales)]
-        if zeros:
-            middle = 1 << bits - 1
-            points = b.rng.integers(middle - 3, middle + 3, (rows, blocks + -blocks % per_byte), np.uint8)
-            inputs.append(b.constant(pack(points, bits)))
-        return b.contrib("MatMulNBits", *inputs, N=rows, K=columns, bits=bits, block_size=block)
-    return product
-
-
-def qdq_product(kind, block):
-    """DequantizeLinear of small integers [K, N] with blocks along K, or of [N, K] and a Transpose."""
-    def product(b, x, rows, columns):
-        low, high = (-8, 8) if kind == TensorProto.INT4 else (0, 16) if kind == TensorProto.UINT4 else (-128, 128)
-        codes = b.rng.integers(low, high, (columns, rows))
-        blocks = columns // block
-        b.count += 1
-        name = f"c{b.count}"
-        flat = codes.reshape(-1)
-        raw = (flat.astype(np.int8).tobytes() if kind == TensorProto.INT8 else
-               pack(flat & 15, 4).tobytes())
-        b.initializers.append(helper.make_tensor(name, kind, codes.shape, raw, raw=True))
-        spread = 1 / np.sqrt(columns) / (high - low) * 4
-        scales = (b.rng.uniform(0.5, 1, (blocks, rows)) * spread).astype(np.float32)
-        inputs = [name, b.constant(scales)]
-        if kind == TensorProto.UINT4:
-            b.count += 1
-            points = b.rng.integers(5, 11, blocks * rows)
-            packed = pack(points, 4).tobytes()
-            b.initializers.append(helper.make_tensor(f"c{b.count}", kind, (blocks, rows), packed, raw=True))
-            inputs.append(f"c{b.count}")
-        return b.op("MatMul", x, b.op("DequantizeLinear", *inputs, axis=0, block_size=block))
-    return product
-
-
-def dynamic_product():
-    """What quantize_dynamic makes: one quantization of x for all products that read it."""
-    known = {}
-
-    def product(b, x, rows, columns):
-        if x not in known:
-            known[x] = b.op("DynamicQuantizeLinear", x, outputs=3)
-        quantized, scale, zero = known[x]
-        codes = b.rng.integers(-127, 128, (columns, rows), np.int8)
-        scales = (b.rng.uniform(0.5, 1, rows) / 74 / np.sqrt(columns)).astype(np.float32)
-        points = b.constant(np.zeros(rows, np.int8))
-        whole = b.op("MatMulInteger", quantized, b.constant(codes), zero, points)
-        return b.op("Mul", b.op("Cast", whole, to=TensorProto.FLOAT), b.op("Mul", scale, b.constant(scales)))
-    return product
 
 
 class Model:
@@ -173,162 +73,6 @@ class Model:
         return helper.make_model(graph, opset_imports=sets, ir_version=10, producer_name="make_onnx_models")
 
 
-def inverse_frequencies():
-    return THETA ** (-np.arange(0, SIZE, 2) / SIZE)
-
-
-def tables(positions=64):
-    angles = np.arange(positions)[:, None] * inverse_frequencies()
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-
-
-def unseen_keys(b):
-    """Which keys a token does not see, [batch, 1, tokens, total]: later ones, and those that the mask leaves out."""
-    zero, one = b.constant(np.int64(0)), b.constant(np.int64(1))
-    total = b.op("Gather", b.op("Shape", "attention_mask"), one, axis=0)
-    tokens = b.op("Gather", b.op("Shape", "input_ids"), one, axis=0)
-    past = b.op("Gather", b.op("Shape", "past_key_values.0.key"), b.constant(np.int64(2)), axis=0)
-    rows = b.op("Add", b.op("Range", zero, tokens, one), past)
-    later = b.op("Greater", b.op("Range", zero, total, one), b.op("Unsqueeze", rows, b.ints(1)))
-    padded = b.op("Equal", b.op("Unsqueeze", "attention_mask", b.ints(1, 2)), zero)
-    return b.op("Or", b.op("Unsqueeze", later, b.ints(0, 1)), padded)
-
-
-class GenaiParts:
-    """The operators of onnxruntime-genai's model builder."""
-    opset, inputs = 21, ("input_ids", "attention_mask")
-
-    def __init__(self, interleaved=0):
-        self.shared, self.interleaved = None, interleaved
-
-    def norm(self, b, stream, block, weight):
-        if block is None:
-            return stream, b.op("SimplifiedLayerNormalization", stream, weight, axis=-1, epsilon=EPSILON, stash_type=1)
-        h, _, _, total = b.contrib("SkipSimplifiedLayerNormalization", stream, block, weight, outputs=4,
-                                   epsilon=EPSILON)
-        b.nodes[-1].output[1] = b.nodes[-1].output[2] = ""
-        return total, h
-
-    def share(self, b):
-        lengths = b.op("Sub", b.op("ReduceSum", "attention_mask", b.ints(1), keepdims=0), b.ints(1))
-        total = b.op("Gather", b.op("Shape", "attention_mask"), b.constant(np.int64(1)), axis=0)
-        casts = [b.op("Cast", value, to=TensorProto.INT32) for value in (lengths, total)]
-        self.shared = [*casts, *map(b.constant, tables())]
-
-    def attention(self, b, qkv, layer):
-        if not self.shared:
-            self.share(b)
-        names = (qkv + ["", ""])[:3] + [f"past_key_values.{layer}.{kind}" for kind in ("key", "value")]
-        out = b.contrib("GroupQueryAttention", *names, *self.shared, outputs=3, num_heads=HEADS, do_rotary=1,
-                        kv_num_heads=KV_HEADS, rotary_interleaved=self.interleaved, scale=float(SIZE**-0.5))
-        b.nodes[-1].output[1:] = [f"present.{layer}.key", f"present.{layer}.value"]
-        return out[0]
-
-
-class PlainParts:
-    """The operators that torch.onnx.export makes of transformers' classes, without fused ones."""
-    opset, inputs = 17, ("input_ids", "attention_mask", "position_ids")
-
-    def __init__(self):
-        self.shared = None
-
-    def norm(self, b, stream, block, weight):
-        if block is not None:
-            stream = b.op("Add", stream, block)
-        mean = b.op("ReduceMean", b.op("Pow", stream, b.constant(np.float32(2))), axes=[-1], keepdims=1)
-        root = b.op("Sqrt", b.op("Add", mean, b.constant(np.float32(EPSILON))))
-        return stream, b.op("Mul", weight, b.op("Mul", stream, b.op("Div", b.constant(np.float32(1)), root)))
-
-    def share(self, b):
-        """Cosines, sines and the additive mask: made once for all layers."""
-        positions = b.op("Cast", b.op("Unsqueeze", "position_ids", b.ints(1)), to=TensorProto.FLOAT)
-        frequencies = b.constant(inverse_frequencies().astype(np.float32).reshape(1, -1, 1))
-        half = b.op("Transpose", b.op("MatMul", frequencies, positions), perm=[0, 2, 1])
-        angles = b.op("Unsqueeze", b.op("Concat", half, half, axis=-1), b.ints(1))
-        hidden = unseen_keys(b)
-        lowest = b.constant(np.float32(np.finfo(np.float32).min))
-        self.shared = [b.op("Cos", angles), b.op("Sin", angles),
-                       b.op("Where", hidden, lowest, b.constant(np.float32(0)))]
-
-    def turn(self, b, x):
-        cosines, sines, _ = self.shared
-        first = b.op("Slice", x, b.ints(0), b.ints(SIZE // 2), b.ints(-1))
-        second = b.op("Slice", x, b.ints(SIZE // 2), b.ints(np.iinfo(np.int64).max), b.ints(-1))
-        rotated = b.op("Concat", b.op("Neg", second), first, axis=-1)
-        return b.op("Add", b.op("Mul", x, cosines), b.op("Mul", rotated, sines))
-
-    def heads(self, b, x, count):
-        return b.op("Transpose", b.op("Reshape", x, b.ints(0, 0, count, SIZE)), perm=[0, 2, 1, 3])
-
-    def cached(self, b, x, layer, kind):
-        b.nodes.append(helper.make_node("Concat", [f"past_key_values.{layer}.{kind}", x], [f"present.{layer}.{kind}"],
-                                        axis=2))
-        return f"present.{layer}.{kind}"
-
-    def repeat(self, b, x):
-        wide = b.op("Unsqueeze", x, b.ints(2))
-        shape = b.op("Concat", *[b.op("Slice", b.op("Shape", x), b.ints(i), b.ints(i + 1)) for i in range(2)],
-                     b.ints(HEADS // KV_HEADS), *[b.op("Slice", b.op("Shape", x), b.ints(i), b.ints(i + 1))
-                                                  for i in (2, 3)], axis=0)
-        return b.op("Reshape", b.op("Expand", wide, shape), b.ints(0, HEADS, -1, SIZE))
-
-    def attention(self, b, qkv, layer):
-        if not self.shared:
-            self.share(b)
-        query = self.turn(b, self.heads(b, qkv[0], HEADS))
-        key = self.cached(b, self.turn(b, self.heads(b, qkv[1], KV_HEADS)), layer, "key")
-        value = self.cached(b, self.heads(b, qkv[2], KV_HEADS), layer, "value")
-        root = b.constant(np.float32(SIZE**-0.25))
-        turned = b.op("Transpose", self.repeat(b, key), perm=[0, 1, 3, 2])
-        scores = b.op("MatMul", b.op("Mul", query, root), b.op("Mul", turned, root))
-        weights = b.op("Softmax", b.op("Add", scores, self.shared[2]), axis=-1)
-        mixed = b.op("Transpose", b.op("MatMul", weights, self.repeat(b, value)), perm=[0, 2, 1, 3])
-        return b.op("Reshape", mixed, b.ints(0, 0, HEADS * SIZE))
-
-
-class StandardParts:
-    """The fused operators of the standard's versions 23 and later."""
-    opset, inputs = 23, ("input_ids", "attention_mask", "position_ids")
-
-    def __init__(self):
-        self.shared = None
-
-    def norm(self, b, stream, block, weight):
-        if block is not None:
-            stream = b.op("Add", stream, block)
-        return stream, b.op("RMSNormalization", stream, weight, axis=-1, epsilon=EPSILON)
-
-    def attention(self, b, qkv, layer):
-        if not self.shared:
-            self.shared = [b.op("Not", unseen_keys(b)), *map(b.constant, tables())]
-        seen, *turns = self.shared
-        query, key = (b.op("RotaryEmbedding", x, *turns, "position_ids", num_heads=count)
-                      for x, count in zip(qkv, (HEADS, KV_HEADS)))
-        past = [f"past_key_values.{layer}.{kind}" for kind in ("key", "value")]
-        out = b.op("Attention", query, key, qkv[2], seen, *past, outputs=3, q_num_heads=HEADS,
-                   kv_num_heads=KV_HEADS)
-        b.nodes[-1].output[1:] = [f"present.{layer}.key", f"present.{layer}.value"]
-        return out[0]
-
-
-class ScatterParts(StandardParts):
-    """Version 24: caches of a fixed size, written in place."""
-    opset, inputs = 24, ("input_ids", "position_ids", "write_indices", "lengths")
-
-    def attention(self, b, qkv, layer):
-        if not self.shared:
-            self.shared = [b.constant(table) for table in tables()]
-        query, key, value = (b.op("Transpose", b.op("Reshape", x, b.ints(0, 0, count, SIZE)), perm=[0, 2, 1, 3])
-                             for x, count in zip(qkv, (HEADS, KV_HEADS, KV_HEADS)))
-        query, key = (b.op("RotaryEmbedding", x, *self.shared, "position_ids") for x in (query, key))
-        names = [f"present.{layer}.key", f"present.{layer}.value"]
-        for new, name in zip((key, value), names):
-            b.nodes.append(helper.make_node("TensorScatter", [name.replace("present", "past_key_values"), new,
-                                                              "write_indices"], [name], axis=-2))
-        out = b.op("Attention", query, *names, "", "", "", "lengths", is_causal=1)
-        return b.op("Reshape", b.op("Transpose", out, perm=[0, 2, 1, 3]), b.ints(0, 0, HEADS * SIZE))
-
-
 MODELS = {
     "genai-int4": lambda: Model(1, GenaiParts(), nbits_product(4), packed=True),
     "genai-int4-zeros": lambda: Model(2, GenaiParts(), nbits_product(4, zeros=True, half_scales=True),
@@ -341,6 +85,11 @@ MODELS = {
     "opset23-uint4": lambda: Model(10, StandardParts(), qdq_product(TensorProto.UINT4, 32),
                                    qdq_product(TensorProto.INT8, 16)),
     "opset24-scatter": lambda: Model(11, ScatterParts(), qdq_product(TensorProto.INT8, 32)),
+}
+# Models that are refused.
+OTHERS = {
+    "window": lambda: Model(12, WindowParts(), nbits_product(4)),
+    "window-half": lambda: Model(13, CoarseWindowParts(), nbits_product(4)),
 }
 
 
@@ -381,9 +130,11 @@ def logits(path, prompt):
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[2:] or MODELS:
+    for name in sys.argv[2:] or {**MODELS, **OTHERS}:
         path = folder / f"{name}.onnx"
-        path.write_bytes(MODELS[name]().build().SerializeToString())
+        path.write_bytes({**MODELS, **OTHERS}[name]().build().SerializeToString())
+        if name in OTHERS:
+            continue
         lines = [json.dumps(logits(path, prompt)) for prompt in PROMPTS]
         path.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
 

@@ -154,6 +154,14 @@ def test_a_sliding_window_is_refused(quern, tmp_path, tokenizer):
     assert "has a sliding window (local_window_size)" in quern.fails("compile", folder, "-o", tmp_path / "m.quern")
 
 
+@pytest.mark.parametrize("name", ["window", "window-half"])
+def test_a_sliding_window_made_of_mask_operators_is_refused(quern, tmp_path, tokenizer, name):
+    """It is in the first layer only, of 100 tokens."""
+    folder = folder_of(name, tokenizer, tmp_path / "folder")
+    message = quern.fails("compile", folder, "-o", tmp_path / "m.quern")
+    assert "its attention does not see all tokens of a long context; sliding windows" in message
+
+
 def test_a_sliding_window_of_the_configuration_is_refused(quern, tmp_path, tokenizer):
     folder = folder_of("plain", tokenizer, tmp_path / "folder")
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 8192, "sliding_window": 4096}))

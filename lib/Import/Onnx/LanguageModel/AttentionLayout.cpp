@@ -64,12 +64,14 @@ static Array cacheOf(const Graph &graph, const std::string &name, const Array &p
 Result<std::map<std::string, Array>> AttentionFinder::inputs(const Step &step) const {
   std::map<std::string, Array> values;
   QUERN_ASSIGN(values[tokenIds], Array::zeros({1, step.rows}, true));
-  QUERN_ASSIGN(values[embedding], Array::zeros({1, step.rows, hidden}));
+  for (const std::string &name : rows) {
+    QUERN_ASSIGN(values[name], Array::zeros({1, step.rows, hidden}));
+  }
   for (size_t i = 0; i < others.size(); ++i) {
     QUERN_ASSIGN(values[others[i]], meaningOf(*graph.input(others[i]), meanings[i], step.past, step.rows));
   }
   QUERN_ASSIGN(Array nothing, Array::zeros(step.pastKey.shape));
-  for (const std::string &name : otherCaches) // of other layers: whose shapes may tell how much is past
+  for (const std::string &name : otherCaches)
     values[name] = cacheOf(graph, name, nothing, step.rows);
   for (size_t i = 0; i < caches.size(); ++i)
     values[caches[i]] = cacheOf(graph, caches[i], (i == 0) != cachesSwapped ? step.pastKey : step.pastValue, step.rows);
@@ -135,44 +137,87 @@ static bool hasCoarseConstants(const Graph &graph, const std::set<std::string> &
   });
 }
 
-Result<FoundAttention> AttentionFinder::find(const Projection &output) {
-  QUERN_ASSIGN(std::vector<Roles> all, candidates(output));
-  Projections::Sources sources = projections.sources(graph, output.input);
+/// Sorts out which inputs of the graph the layer needs: for their values, or for their shapes alone.
+Status AttentionFinder::takeInputs(const Projection &output, const std::string &stream,
+                                   const Projections::Sources &sources) {
   others.clear();
   caches.clear();
-  firstProblem.clear();
-  layout.coarse |= hasCoarseConstants(graph, sources.constants);
   otherCaches.clear();
+  rows = {embedding, stream};
+  std::map<std::string, Array> given{{tokenIds, {}}};
+  for (const std::string &name : sources.projections) {
+    given[name];
+    if (const Projection *made = projections.make(name); made->weight.k == hidden)
+      rows.insert(graph.strip(made->input));
+  }
+  for (const std::string &name : rows)
+    given[name];
+  std::vector<std::string> needed =
+      Evaluator(graph, projections.surroundings(), std::move(given)).missing(output.input);
   for (const onnx::ValueInfoProto &input : graph.file.graph().input()) {
-    if (!graph.input(input.name()) || input.name() == tokenIds)
+    if (std::ranges::find(needed, input.name()) == needed.end())
       continue;
-    bool needed = sources.inputs.contains(input.name());
-    if (rankOf(input) == 4 && !isInteger(input))
-      (needed ? caches : otherCaches).push_back(input.name());
-    else if (isInteger(input) && (needed || rankOf(input) < 3)) // also those whose shape alone is asked for
+    if (isInteger(input))
       others.push_back(input.name());
+    else if (rankOf(input) == 4)
+      (sources.inputs.contains(input.name()) ? caches : otherCaches).push_back(input.name());
   }
   if (caches.size() != 0 && caches.size() != 2)
     return graph.file.wrong("node " + output.node->describe(), "its attention reads " + std::to_string(caches.size()) +
                                                                    " caches; one of keys and one of values, or none, "
                                                                    "are supported");
   if (others.size() > kMostOthers)
-    return graph.file.wrong("graph", "has " + std::to_string(others.size()) +
-                                         " inputs of whole numbers beside the token "
-                                         "ids; at most " +
-                                         std::to_string(kMostOthers) + " are supported");
+    return graph.file.wrong("node " + output.node->describe(),
+                            "its attention reads " + std::to_string(others.size()) +
+                                " inputs of whole numbers beside the token ids; at most " +
+                                std::to_string(kMostOthers) + " are supported");
+  return {};
+}
+
+/// The roles that the projections have in a layer that computes the same; none if this is another one.
+std::optional<AttentionFinder::Roles> AttentionFinder::rolesAs(const Known &known,
+                                                               const Fingerprint &fingerprint) const {
+  if (known.fingerprint.text != fingerprint.text)
+    return std::nullopt;
+  Roles roles = known.roles;
+  for (Piece *piece : roles.all()) {
+    auto at = std::ranges::find(known.fingerprint.projections, piece->projection->output);
+    piece->projection = projections.make(fingerprint.projections[size_t(at - known.fingerprint.projections.begin())]);
+  }
+  return roles;
+}
+
+Result<AttentionFinder::Roles> AttentionFinder::findRoles(const Projection &output) {
+  QUERN_ASSIGN(std::vector<Roles> all, candidates(output));
+  firstProblem.clear();
   meanings.assign(others.size(), 0);
-  bool isFirst = layout.frequencies.empty();
   QUERN_ASSIGN(Roles roles, findLayout(output, all));
-  if (isFirst && !seesFar(output, roles))
+  if (!seesFar(output, roles))
     return graph.file.wrong("node " + output.node->describe(),
                             "its attention does not see all tokens of a long context; sliding windows and rotary "
                             "embeddings that change with the length are not supported");
-  std::string input = graph.strip(roles.query.projection->input);
-  for (const Piece *piece : {&roles.key, &roles.value})
+  return roles;
+}
+
+Result<FoundAttention> AttentionFinder::find(const Projection &output, const std::string &stream) {
+  Projections::Sources sources = projections.sources(graph, output.input);
+  layout.coarse |= hasCoarseConstants(graph, sources.constants);
+  QUERN_TRY(takeInputs(output, stream, sources));
+  Known here{fingerprintOf(graph, projections, output.input, sources.projections, caches, rows), {}};
+  std::optional<Roles> roles;
+  for (const Known &one : known)
+    if (!roles)
+      roles = rolesAs(one, here.fingerprint);
+  if (!roles) {
+    QUERN_ASSIGN(roles, findRoles(output));
+    here.roles = *roles;
+    known.push_back(std::move(here));
+  }
+  std::string input = graph.strip(roles->query.projection->input);
+  for (const Piece *piece : {&roles->key, &roles->value})
     if (graph.strip(piece->projection->input) != input)
       return graph.file.wrong("node " + piece->projection->node->describe(),
                               "should have the same input as the product for the queries, but has another");
   auto linear = [](const Piece &piece) { return rowsOf(*piece.projection, piece.first, piece.count); };
-  return FoundAttention{linear(roles.query), linear(roles.key), linear(roles.value), roles.query.projection->input};
+  return FoundAttention{linear(roles->query), linear(roles->key), linear(roles->value), roles->query.projection->input};
 }

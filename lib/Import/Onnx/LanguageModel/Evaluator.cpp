@@ -160,29 +160,43 @@ static const OperatorTable &operatorTable() {
   return table;
 }
 
-/// The nodes behind a value, as far as nothing that is known; those of `wide` values are not.
-Status Evaluator::collect(const std::string &name, std::vector<const GraphNode *> &needed,
-                          std::vector<std::string> &wide) {
+Evaluator::Plan Evaluator::plan(const std::string &name) const {
+  Plan out;
   std::unordered_set<std::string> seen;
+  std::unordered_set<const GraphNode *> made;
   std::vector<std::string> open{name};
+  auto use = [&](const std::string &value) {
+    if (value.empty())
+      return;
+    ++out.uses[value];
+    open.push_back(value);
+  };
+  ++out.uses[name];
   while (!open.empty()) {
     std::string value = std::move(open.back());
     open.pop_back();
-    if (value.empty() || values.contains(value) || graph.constant(value) || !seen.insert(value).second)
+    if (values.contains(value) || graph.constant(value) || !seen.insert(value).second)
       continue;
     if (auto found = around.widths.find(value); found != around.widths.end()) {
-      wide.push_back(value);
-      open.push_back(found->second.like);
+      out.wide.push_back(value);
+      use(found->second.like);
       continue;
     }
     const GraphNode *node = graph.producer(value);
-    if (!node)
-      return graph.file.wrong("value '" + value + "'", "nothing in the sample gives it");
-    needed.push_back(node);
-    open.insert(open.end(), node->inputs.begin(), node->inputs.end());
+    if (!node) {
+      out.missing.push_back(value);
+      continue;
+    }
+    if (!made.insert(node).second)
+      continue; // another of its outputs is needed too
+    out.nodes.push_back(node);
+    std::ranges::for_each(node->inputs, use);
   }
-  return {};
+  std::ranges::sort(out.nodes, {}, &GraphNode::index);
+  return out;
 }
+
+std::vector<std::string> Evaluator::missing(const std::string &name) const { return plan(name).missing; }
 
 Result<const Array *> Evaluator::known(const std::string &name) {
   if (auto found = values.find(name); found != values.end())
@@ -207,7 +221,13 @@ Status Evaluator::makeWide(const std::string &name) {
   return {};
 }
 
-Status Evaluator::run(const GraphNode &node) {
+/// A use less; what nothing needs any more is forgotten, for some values are large.
+void Evaluator::release(const std::string &name, Plan &plan) {
+  if (auto found = plan.uses.find(name); found != plan.uses.end() && --found->second == 0)
+    values.erase(name);
+}
+
+Status Evaluator::run(const GraphNode &node, Plan &plan) {
   auto found = operatorTable().find(node.op);
   Call call{node, graph.file, {}, {}};
   if (found == operatorTable().end())
@@ -227,33 +247,36 @@ Status Evaluator::run(const GraphNode &node) {
     bool named = status.error().message.starts_with("'");
     return named ? status : call.wrong(status.error().message);
   }
+  for (const std::string &input : node.inputs)
+    release(input, plan);
   for (size_t i = 0; i < std::min(node.outputs.size(), call.outputs.size()); ++i)
-    if (!node.outputs[i].empty())
+    if (plan.uses.contains(node.outputs[i]))
       values.insert_or_assign(node.outputs[i], std::move(call.outputs[i]));
   return {};
 }
 
+/// Wide values are made as soon as what they are like is there.
+Status Evaluator::makeReady(Plan &plan) {
+  for (std::string &value : plan.wide) {
+    const std::string *like = value.empty() ? nullptr : &around.widths.at(value).like;
+    if (!like || (!values.contains(*like) && !graph.constant(*like)))
+      continue;
+    QUERN_TRY(makeWide(value));
+    release(*like, plan);
+    value.clear();
+  }
+  return {};
+}
+
 Result<const Array *> Evaluator::get(const std::string &name) {
-  std::vector<const GraphNode *> needed;
-  std::vector<std::string> wide;
-  QUERN_TRY(collect(name, needed, wide));
-  std::ranges::sort(needed, {}, &GraphNode::index);
-  needed.erase(std::unique(needed.begin(), needed.end()), needed.end());
-  // Wide values are made as soon as what they are like is there.
-  auto makeReady = [&]() -> Status {
-    for (std::string &value : wide)
-      if (!value.empty() &&
-          (values.contains(around.widths.at(value).like) || graph.constant(around.widths.at(value).like))) {
-        QUERN_TRY(makeWide(value));
-        value.clear();
-      }
-    return {};
-  };
-  QUERN_TRY(makeReady());
-  for (const GraphNode *node : needed) {
-    QUERN_TRY(run(*node));
-    if (!wide.empty())
-      QUERN_TRY(makeReady());
+  Plan all = plan(name);
+  if (!all.missing.empty())
+    return graph.file.wrong("value '" + all.missing.front() + "'", "nothing in the sample gives it");
+  QUERN_TRY(makeReady(all));
+  for (const GraphNode *node : all.nodes) {
+    QUERN_TRY(run(*node, all));
+    if (!all.wide.empty())
+      QUERN_TRY(makeReady(all));
   }
   return known(name);
 }

@@ -87,15 +87,27 @@ public:
   /// The value of that name. Errors name the node that cannot be computed.
   Result<const Array *> get(const std::string &name);
 
+  /// The inputs of the graph without which `get` cannot compute the value.
+  std::vector<std::string> missing(const std::string &name) const;
+
 private:
-  Status collect(const std::string &name, std::vector<const GraphNode *> &needed, std::vector<std::string> &wide);
-  Status run(const GraphNode &node);
+  /// What a value is made of, as far as nothing that is known.
+  struct Plan {
+    std::vector<const GraphNode *> nodes; ///< in the order of computation
+    std::vector<std::string> wide;        ///< values of that kind, see Surroundings
+    std::vector<std::string> missing;     ///< values that nothing makes
+    std::unordered_map<std::string, int> uses;
+  };
+  Plan plan(const std::string &name) const;
+  Status run(const GraphNode &node, Plan &plan);
+  Status makeReady(Plan &plan);
+  void release(const std::string &name, Plan &plan);
   Result<const Array *> known(const std::string &name);
   Status makeWide(const std::string &name);
 
   const Graph &graph;
   const Surroundings &around;
-  std::map<std::string, Array> values;
+  std::map<std::string, Array> values; ///< those that are computed go after their last use
 };
 
 } // namespace quern::import::language

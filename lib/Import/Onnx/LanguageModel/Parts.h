@@ -5,6 +5,7 @@
 #include "LanguageModel.h"
 #include "Projections.h"
 
+#include <array>
 #include <random>
 
 namespace quern::import::language {
@@ -39,6 +40,17 @@ struct FoundFeedForward {
 };
 Result<FoundFeedForward> findFeedForward(const Graph &graph, const Projections &projections, const Projection &down);
 
+/// What attention computes, as a text that is the same for two layers that compute the same of their projections and
+/// caches; both are listed in the order in which the text has them. See Fingerprint.cpp.
+struct Fingerprint {
+  std::string text;
+  std::vector<std::string> projections, caches;
+};
+/// `rows`: values of which only the shape counts.
+Fingerprint fingerprintOf(const Graph &graph, const Projections &projections, const std::string &value,
+                          const std::set<std::string> &parts, const std::vector<std::string> &caches,
+                          const std::set<std::string> &rows);
+
 /// The attention whose last projection is `output`. `layout` is found in the first layer that is asked for, and must be
 /// the same in the others.
 struct FoundAttention {
@@ -51,7 +63,8 @@ public:
                   int64_t hidden)
       : graph(graph), projections(projections), tokenIds(std::move(tokenIds)), embedding(std::move(embedding)),
         hidden(hidden) {}
-  Result<FoundAttention> find(const Projection &output);
+  /// `stream`: the hidden state that the attention is added to.
+  Result<FoundAttention> find(const Projection &output, const std::string &stream);
 
   HeadLayout layout;
 
@@ -63,6 +76,12 @@ private:
   };
   struct Roles {
     Piece query, key, value;
+    std::array<Piece *, 3> all() { return {&query, &key, &value}; }
+  };
+  /// A layer whose roles are known.
+  struct Known {
+    Fingerprint fingerprint;
+    Roles roles;
   };
   /// A step of `rows` tokens behind `past` ones.
   struct Step {
@@ -71,6 +90,9 @@ private:
     Array pastKey, pastValue; ///< [1, G, past, D]
   };
 
+  Status takeInputs(const Projection &output, const std::string &stream, const Projections::Sources &sources);
+  Result<Roles> findRoles(const Projection &output);
+  std::optional<Roles> rolesAs(const Known &known, const Fingerprint &fingerprint) const;
   Result<std::vector<Roles>> candidates(const Projection &output) const;
   Step draw(const Roles &roles, int64_t past, int64_t rows);
   Result<Array> run(const Projection &output, const Roles &roles, const Step &step);
@@ -91,7 +113,9 @@ private:
   std::vector<std::string> others;      ///< inputs of whole numbers that the layer at hand needs
   std::vector<int> meanings;            ///< of each of `others`, in the order of their possible values
   std::vector<std::string> caches;      ///< inputs that hold keys and values, in the order of the graph
-  std::vector<std::string> otherCaches; ///< those of other layers
+  std::vector<std::string> otherCaches; ///< those of other layers whose shapes tell how much is past
+  std::set<std::string> rows;           ///< values of one row for each token of which only the shape counts
+  std::vector<Known> known;             ///< layers that were looked at
   bool cachesSwapped = false;           ///< the second holds the keys
   std::string firstProblem;             ///< why the sample could not be computed
 };

@@ -128,7 +128,7 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
   layer.up = std::move(feedForward.up);
   layer.down = {down.projection->weight, down.projection->bias};
   QUERN_ASSIGN(Step output, stepBack(down.before));
-  QUERN_ASSIGN(FoundAttention found, attention.find(*output.projection));
+  QUERN_ASSIGN(FoundAttention found, attention.find(*output.projection, output.before));
   QUERN_ASSIGN(norm, findNorm(graph, projections, found.input, embedding.table.k));
   if (norm.input != output.before)
     return wrong(*output.projection->node, "its attention reads another hidden state than it adds to");
