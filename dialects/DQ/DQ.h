@@ -18,6 +18,14 @@
 
 #include <functional>
 #include <span>
+#include <vector>
+
+namespace quern::dq {
+/// Gives `bytes` bytes at `offset` of a part of the source: where they lie, or made in `room`. Where rows are made when
+/// they are read, only whole ones. Several threads may call it at once, each with its own room.
+using SourceReader = std::function<Result<std::span<const uint8_t>>(int64_t part, int64_t offset, int64_t bytes,
+                                                                    std::vector<std::byte> &room)>;
+} // namespace quern::dq
 
 #include "dialects/DQ/DQDialect.h.inc"
 #include "dialects/DQ/DQEnums.h.inc"

@@ -42,15 +42,15 @@ int64_t SourceOp::getTypeBytes() { return storedBytes(cast<RankedTensorType>(get
 
 int64_t SourceOp::getByteSize() { return getData() ? getData()->getType().getNumElements() : int64_t(*getBytes()); }
 
-quern::Result<std::span<const uint8_t>> SourceOp::readBytes(
-    const std::function<quern::Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file) {
+quern::Result<std::span<const uint8_t>> SourceOp::readBytes(const SourceReader &file, int64_t first, int64_t count,
+                                                            std::vector<std::byte> &room) {
   if (!getData())
-    return file(int64_t(*getPart()), int64_t(*getOffset()), int64_t(*getBytes()));
+    return file(int64_t(*getPart()), int64_t(*getOffset()) + first, count, room);
   AsmResourceBlob *blob = getData()->getRawHandle().getBlob();
   if (!blob || int64_t(blob->getData().size()) != getByteSize())
     return quern::fail("the resource '" + getData()->getRawHandle().getKey().str() + "' does not hold its " +
                        std::to_string(getByteSize()) + " bytes");
-  return std::span(reinterpret_cast<const uint8_t *>(blob->getData().data()), blob->getData().size());
+  return std::span(reinterpret_cast<const uint8_t *>(blob->getData().data()) + first, size_t(count));
 }
 
 static LogicalResult verifyImportance(SourceOp op) {

@@ -77,9 +77,10 @@ def DQ_SourceOp : DQ_Op<"source", [Symbol]> {
     int64_t getByteSize();
     /// Bytes of a tensor of the weight's type, row by row.
     int64_t getTypeBytes();
-    /// The stored bytes: the resource's, or what `file(part, offset, bytes)` gives. Errors do not name the weight.
-    ::quern::Result<std::span<const uint8_t>> readBytes(
-        const std::function<::quern::Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file);
+    /// Bytes `first` to `first + count` of the stored ones, which must be whole rows: the resource's, or those that
+    /// `file` gives. Errors do not name the weight.
+    ::quern::Result<std::span<const uint8_t>> readBytes(const ::quern::dq::SourceReader &file, int64_t first,
+                                                        int64_t count, std::vector<std::byte> &room);
   }];
 }
 

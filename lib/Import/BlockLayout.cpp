@@ -50,28 +50,38 @@ static Result<const FormatSpec *> choose(const Extent &extent, const gguf::TypeT
               ", which no block format holds; -128 to 127 would do");
 }
 
-Result<BlockWeight> import::toBlocks(const IntegerMatrix &matrix, const gguf::TypeTable &types) {
-  QUERN_ASSIGN(const FormatSpec *spec, choose(measure(matrix), types));
+static void writeScale(float scale, ScaleKind kind, uint8_t *to) {
+  uint16_t half = floatToHalf(scale);
+  kind == ScaleKind::F16 ? std::memcpy(to, &half, 2) : std::memcpy(to, &scale, 4);
+}
+
+/// Rows `first` to `first + count` as blocks of a format that holds them.
+static void writeBlocks(const IntegerMatrix &matrix, const FormatSpec &spec, const formats::IntWriter &writer,
+                        int64_t first, int64_t count, uint8_t *block) {
   std::vector<int16_t> row(static_cast<size_t>(matrix.columns()));
   std::vector<float> scales(row.size() / kLayoutBlock);
-  BlockWeight out{types.idOf(spec->name), {}};
-  out.bytes.resize(static_cast<size_t>(matrix.rows()) * scales.size() * spec->bytes);
-  auto *block = reinterpret_cast<uint8_t *>(out.bytes.data());
-  formats::IntWriter writer(spec->codes);
-  for (int64_t n = 0; n < matrix.rows(); ++n) {
+  for (int64_t n = first; n < first + count; ++n) {
     matrix.differences(n, row);
     matrix.scales(n, scales);
     const int16_t *from = row.data();
     for (float scale : scales) {
-      uint16_t half = floatToHalf(scale);
-      spec->scale.kind == ScaleKind::F16 ? std::memcpy(block + spec->scale.byte, &half, 2)
-                                         : std::memcpy(block + spec->scale.byte, &scale, 4);
       uint8_t codes[kLayoutBlock];
       for (uint8_t &code : codes)
-        code = static_cast<uint8_t>(*from++ + spec->codes.offset);
+        code = static_cast<uint8_t>(*from++ + spec.codes.offset);
+      std::memset(block, 0, spec.bytes);
+      writeScale(scale, spec.scale.kind, block + spec.scale.byte);
       writer.write(codes, block);
-      block += spec->bytes;
+      block += spec.bytes;
     }
   }
-  return out;
+}
+
+Result<MadeWeight> import::toBlocks(std::shared_ptr<const IntegerMatrix> matrix, const gguf::TypeTable &types) {
+  QUERN_ASSIGN(const FormatSpec *spec, choose(measure(*matrix), types));
+  auto make = [matrix = std::move(matrix), spec = *spec, writer = formats::IntWriter(spec->codes)](
+                  uint64_t first, uint64_t count, std::byte *out) {
+    writeBlocks(*matrix, spec, writer, static_cast<int64_t>(first), static_cast<int64_t>(count),
+                reinterpret_cast<uint8_t *>(out));
+  };
+  return MadeWeight{types.idOf(spec->name), std::move(make)};
 }

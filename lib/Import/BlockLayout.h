@@ -5,11 +5,13 @@
 
 #include "quern/Import/GGUF.h"
 
+#include <memory>
+
 namespace quern::import {
 
 inline constexpr int64_t kLayoutBlock = 32; ///< columns of a block of these formats
 
-/// A quantized matrix of another layout: w[n, k] = difference * scale.
+/// A quantized matrix of another layout: w[n, k] = difference * scale. Several threads may read it at once.
 class IntegerMatrix {
 public:
   virtual ~IntegerMatrix() = default;
@@ -21,15 +23,22 @@ public:
   virtual void scales(int64_t n, std::span<float> out) const = 0;
 };
 
+/// A weight in memory.
 struct BlockWeight {
   uint32_t typeId; ///< GGUF's, or the table's own
   std::vector<std::byte> bytes;
 };
 
+/// A weight whose rows are made when they are read.
+struct MadeWeight {
+  uint32_t typeId; ///< GGUF's, or the table's own
+  gguf::RowMaker rows;
+};
+
 /// The smallest of the formats that holds all differences exactly: Q4_0, Q5_0 and Q8_0 where all scales are f16
-/// numbers, else I4_F32, I5_F32 and I8_F32. Fails where a difference does not fit a signed byte, or `types` does not
-/// know the formats.
-Result<BlockWeight> toBlocks(const IntegerMatrix &matrix, const gguf::TypeTable &types);
+/// numbers, else I4_F32, I5_F32 and I8_F32. Reads all of the matrix once to choose. Fails where a difference does not
+/// fit a signed byte, or `types` does not know the formats.
+Result<MadeWeight> toBlocks(std::shared_ptr<const IntegerMatrix> matrix, const gguf::TypeTable &types);
 
 } // namespace quern::import
 

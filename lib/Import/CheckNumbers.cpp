@@ -10,6 +10,8 @@ using namespace quern::import;
 using formats::FormatSpec;
 using formats::ScaleKind;
 
+static constexpr uint64_t kPieceBytes = uint64_t(1) << 18; ///< that are read at once
+
 /// Whether one of `count` numbers, `step` bytes apart, has all bits of its exponent set. No early way out, so that the
 /// compiler can make a vector loop of it.
 template <typename Bits> static bool anyNonFinite(const std::byte *at, uint64_t count, uint64_t step, Bits exponent) {
@@ -61,16 +63,21 @@ bool import::finiteScales(const std::byte *at, uint64_t blocks, const FormatSpec
 }
 
 /// The first row that holds a bad number; nothing if all are good, or the type is none of numbers (integers).
-static std::optional<uint64_t> badRow(const gguf::Tensor &tensor, const FormatSpec *spec) {
+static std::optional<uint64_t> badRow(const gguf::File &file, const gguf::Tensor &tensor, const FormatSpec *spec) {
   std::optional<ScaleKind> kind = floatKind(tensor);
   if (!kind && !spec)
     return std::nullopt;
-  uint64_t blocks = tensor.dims[0] / tensor.type->block, rowBytes = blocks * tensor.type->bytes;
-  for (uint64_t row = 0; row < tensor.elements / tensor.dims[0]; ++row) {
-    const std::byte *at = tensor.data.data() + row * rowBytes;
-    bool bad = kind ? anyNonFinite(at, blocks, tensor.type->bytes, *kind) : !finiteScales(at, blocks, *spec);
-    if (bad)
-      return row;
+  uint64_t blocks = tensor.dims[0] / tensor.type->block, rowBytes = tensor.rowBytes();
+  uint64_t step = std::max<uint64_t>(1, kPieceBytes / rowBytes);
+  std::vector<std::byte> room;
+  for (uint64_t first = 0; first < tensor.rows(); first += step) {
+    uint64_t count = std::min(step, tensor.rows() - first);
+    const std::byte *at = file.rows(tensor, first, count, room).data();
+    for (uint64_t row = first; row < first + count; ++row, at += rowBytes) {
+      bool bad = kind ? anyNonFinite(at, blocks, tensor.type->bytes, *kind) : !finiteScales(at, blocks, *spec);
+      if (bad)
+        return row;
+    }
   }
   return std::nullopt;
 }
@@ -84,7 +91,7 @@ Status import::checkNumbers(const gguf::File &file, const SpecLookup &lookup, un
   std::atomic<size_t> next = 0;
   auto work = [&] {
     for (size_t i; (i = next++) < tensors.size();)
-      bad[i] = badRow(tensors[i], specs[i]);
+      bad[i] = badRow(file, tensors[i], specs[i]);
   };
   runOnThreads(threads, [&](unsigned) { work(); });
   for (size_t i = 0; i < tensors.size(); ++i)

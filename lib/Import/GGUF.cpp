@@ -105,6 +105,33 @@ const Tensor *File::tensor(std::string_view name) const {
   return found == tensorIndex.end() ? nullptr : &tensorList[found->second];
 }
 
+Result<std::span<const std::byte>> File::read(uint64_t part, uint64_t offset, uint64_t bytes,
+                                              std::vector<std::byte> &room) const {
+  if (part >= partList.size())
+    return fail(path() + ": has no part " + std::to_string(part));
+  auto found = made.find(part);
+  std::span<const std::byte> mapped = partList[part].bytes;
+  uint64_t size = found == made.end() ? mapped.size() : found->second.count * found->second.bytes;
+  if (offset > size || bytes > size - offset)
+    return fail(partList[part].path + ": part " + std::to_string(part) + " has " + std::to_string(size) +
+                " bytes, but " + std::to_string(bytes) + " at " + std::to_string(offset) + " are asked for");
+  if (found == made.end())
+    return mapped.subspan(offset, bytes);
+  uint64_t rowBytes = found->second.bytes;
+  if (offset % rowBytes != 0 || bytes % rowBytes != 0)
+    return fail(partList[part].path + ": part " + std::to_string(part) + " is made in rows of " +
+                std::to_string(rowBytes) + " bytes, and only whole ones can be read");
+  room.resize(bytes);
+  found->second.make(offset / rowBytes, bytes / rowBytes, room.data());
+  return room;
+}
+
+std::span<const std::byte> File::rows(const Tensor &tensor, uint64_t first, uint64_t count,
+                                      std::vector<std::byte> &room) const {
+  uint64_t rowBytes = tensor.rowBytes();
+  return *read(tensor.part, tensor.offset + first * rowBytes, count * rowBytes, room);
+}
+
 void File::release(std::span<const std::byte> data) const {
   for (const MappedFile &mapping : mappings)
     mapping.release(data);
@@ -155,7 +182,7 @@ Status File::indexTensors() {
   });
   for (size_t i = 1; i < placed.size(); ++i) {
     const Tensor &before = *placed[i - 1], &after = *placed[i];
-    if (before.part == after.part && before.offset + before.data.size() > after.offset)
+    if (before.part == after.part && before.offset + before.bytes() > after.offset)
       return fail(partList[after.part].path + ": tensors " + quoted(before.name) + " and " + quoted(after.name) +
                   " overlap");
   }

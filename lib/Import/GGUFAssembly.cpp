@@ -1,4 +1,5 @@
 #include "quern/Import/GGUFAssembly.h"
+#include "GGUFParser.h"
 
 using namespace quern;
 using namespace quern::gguf;
@@ -75,12 +76,26 @@ void Assembly::addTensor(std::string name, uint32_t typeId, std::vector<uint64_t
                              offset});
 }
 
+void Assembly::addTensor(std::string name, uint32_t typeId, std::vector<uint64_t> dims, const std::string &path,
+                         RowMaker make) {
+  uint32_t part = addPart(path, std::vector<std::byte>());
+  file.made[part].make = std::move(make);
+  addTensor(std::move(name), typeId, std::move(dims), part, file.partList[part].bytes);
+}
+
 Result<File> Assembly::finish(const TypeTable &types) && {
   for (Tensor &tensor : file.tensorList) {
     const TypeInfo *type = types.find(tensor.typeId);
     if (!type)
       return fail(file.path() + ": tensor type " + std::to_string(tensor.typeId) + " is not known");
     tensor.type = &file.usedTypes.try_emplace(tensor.typeId, *type).first->second;
+    if (tensor.dims[0] % type->block != 0)
+      return fail(file.path() + ": tensor " + quoted(tensor.name) + " has rows of " + std::to_string(tensor.dims[0]) +
+                  " elements, which blocks of " + type->name + " do not divide");
+    if (auto found = file.made.find(tensor.part); found != file.made.end()) {
+      found->second.count = tensor.rows();
+      found->second.bytes = tensor.rowBytes();
+    }
   }
   file.keepMetadata(std::move(entries));
   QUERN_TRY(file.indexTensors());

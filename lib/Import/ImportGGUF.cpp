@@ -74,7 +74,7 @@ void GraphBuilder::declareSources() {
     SmallVector<int64_t> shape(tensor.dims.rbegin(), tensor.dims.rend());
     dq::SourceOp::create(builder, locationOf(expected.name), expected.name,
                          RankedTensorType::get(shape, elementType(tensor)), tensor.part, tensor.offset,
-                         static_cast<int64_t>(tensor.data.size()));
+                         static_cast<int64_t>(tensor.bytes()));
   }
 }
 
@@ -215,6 +215,14 @@ gguf::TypeTable import::typeTable(MLIRContext &context) {
 Status import::checkNumbers(MLIRContext &context, const gguf::File &file, unsigned threads) {
   gguf::TypeTable types = typeTable(context);
   return checkNumbers(file, [&](uint32_t typeId) { return types.format(typeId); }, threads);
+}
+
+dq::SourceReader import::sourceReader(const gguf::File &file) {
+  return [&file](int64_t part, int64_t offset, int64_t bytes,
+                 std::vector<std::byte> &room) -> Result<std::span<const uint8_t>> {
+    QUERN_ASSIGN(std::span<const std::byte> read, file.read(uint64_t(part), uint64_t(offset), uint64_t(bytes), room));
+    return std::span(reinterpret_cast<const uint8_t *>(read.data()), read.size());
+  };
 }
 
 OwningOpRef<ModuleOp> import::importModel(MLIRContext &context, const gguf::File &file, const ModelConfig &config) {

@@ -2,6 +2,7 @@
 #include "quern/Import/SafeTensors.h"
 #include "GGUFParser.h"
 #include "SafeTensorsHeader.h"
+#include "quern/Support/Half.h"
 #include "quern/Support/Json.h"
 
 #include <algorithm>
@@ -31,6 +32,20 @@ static std::optional<uint64_t> byteSize(uint64_t count, uint32_t bits) {
   if (__builtin_mul_overflow(count, uint64_t(bits), &total) || total % 8 != 0)
     return std::nullopt;
   return total / 8;
+}
+
+std::vector<float> safetensors::toFloats(const Tensor &tensor) {
+  std::vector<float> values(tensor.elements);
+  if (tensor.bits == 32) {
+    std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+    return values;
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, tensor.data.data() + 2 * i, sizeof bits);
+    values[i] = tensor.dtype == "BF16" ? bfloatToFloat(bits) : halfToFloat(bits);
+  }
+  return values;
 }
 
 /// Checks one entry by itself; `data` is everything after the header.

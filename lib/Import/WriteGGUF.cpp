@@ -15,10 +15,25 @@ uint64_t import::rowInHalves(uint64_t row, uint64_t headDim) {
   return row - inHead + inHead % 2 * (headDim / 2) + inHead / 2;
 }
 
-static Status writeInPairs(gguf::Writer &writer, const gguf::Tensor &tensor, uint64_t headDim) {
-  uint64_t rows = tensor.dims.back(), rowBytes = tensor.data.size() / rows;
-  for (uint64_t row = 0; row < rows; ++row)
-    QUERN_TRY(writer.write(tensor.data.subspan(rowInHalves(row, headDim) * rowBytes, rowBytes)));
+/// A vector's elements count as rows.
+static Status writeInPairs(gguf::Writer &writer, const gguf::File &file, const gguf::Tensor &tensor, uint64_t headDim) {
+  uint64_t rows = tensor.dims.back(), rowBytes = tensor.bytes() / rows;
+  std::vector<std::byte> room;
+  for (uint64_t head = 0; head < rows; head += headDim) {
+    QUERN_ASSIGN(std::span<const std::byte> from,
+                 file.read(tensor.part, tensor.offset + head * rowBytes, headDim * rowBytes, room));
+    for (uint64_t row = 0; row < headDim; ++row)
+      QUERN_TRY(writer.write(from.subspan(rowInHalves(row, headDim) * rowBytes, rowBytes)));
+  }
+  return {};
+}
+
+static Status writeRows(gguf::Writer &writer, const gguf::File &file, const gguf::Tensor &tensor) {
+  static constexpr uint64_t pieceBytes = uint64_t(1) << 20;
+  uint64_t step = std::max<uint64_t>(1, pieceBytes / tensor.rowBytes());
+  std::vector<std::byte> room;
+  for (uint64_t first = 0; first < tensor.rows(); first += step)
+    QUERN_TRY(writer.write(file.rows(tensor, first, std::min(step, tensor.rows() - first), room)));
   return {};
 }
 
@@ -37,16 +52,16 @@ Status import::writeGGUF(const gguf::File &file, const ModelConfig &config, cons
   std::vector<gguf::TensorInfo> infos;
   uint64_t total = 0, done = 0;
   for (const gguf::Tensor &tensor : file.tensors()) {
-    infos.push_back({std::string(tensor.name), tensor.typeId, tensor.dims, tensor.data.size()});
-    total += tensor.data.size();
+    infos.push_back({std::string(tensor.name), tensor.typeId, tensor.dims, tensor.bytes()});
+    total += tensor.bytes();
   }
   QUERN_ASSIGN(gguf::Writer writer, gguf::Writer::create(path, file.metadata(), infos));
   for (const gguf::Tensor &tensor : file.tensors()) {
     if (file.hasHeadsInHalves() && hasRotatedHeads(tensor.name))
-      QUERN_TRY(writeInPairs(writer, tensor, static_cast<uint64_t>(config.headDim)));
+      QUERN_TRY(writeInPairs(writer, file, tensor, static_cast<uint64_t>(config.headDim)));
     else
-      QUERN_TRY(writer.write(tensor.data));
-    done += tensor.data.size();
+      QUERN_TRY(writeRows(writer, file, tensor));
+    done += tensor.bytes();
     if (progress)
       progress(double(done) / double(total));
   }

@@ -104,10 +104,7 @@ Status Compilation::write() {
   int64_t bytes = codegen::packedSectionBytes(*module);
   QUERN_TRY(writer.addRegion(package::kWeights, bytes, [&](package::PackageWriter::Region &region) {
     codegen::PackStreams streams;
-    streams.source = [&](int64_t part, int64_t offset, int64_t size) -> Result<std::span<const uint8_t>> {
-      std::span<const std::byte> mapped = file->parts()[part].bytes.subspan(offset, size);
-      return std::span(reinterpret_cast<const uint8_t *>(mapped.data()), mapped.size());
-    };
+    streams.source = import::sourceReader(*file);
     streams.write = [&](int64_t offset, std::span<const uint8_t> packed) { return region.writeAt(offset, packed); };
     streams.progress = [&](double fraction) { report("packing weights", fraction); };
     return codegen::packWeights(*module, options.threads, streams);

@@ -57,7 +57,7 @@ Result<FilePlan> quantize::planFile(const gguf::File &file, const ElementTypes &
     // Formats without a number in GGUF have one in the table of open files only.
     const ElementType *from = types.find(tensor.typeId);
     from = from ? from : types.find(tensor.type->name);
-    TensorPlan one{&tensor, from, chosen[i] ? chosen[i] : from, tensor.data.size()};
+    TensorPlan one{&tensor, from, chosen[i] ? chosen[i] : from, tensor.bytes()};
     one.headDim = import::hasRotatedHeads(tensor.name) ? headDim : 0;
     QUERN_TRY(check(file.path(), one, options.allowRequantize));
     if (!one.copied())

@@ -31,22 +31,31 @@ struct Piece {
   bool copied() const { return !converter && !plan->headDim; }
 };
 
+/// What one thread reuses from piece to piece.
+struct Scratch {
+  std::vector<std::byte> source;
+  std::vector<float> wide;
+};
+
 class Conversion {
 public:
-  Conversion(const FilePlan &plan, unsigned threads) : plan(plan), ahead(threads * kPiecesPerThread) {}
+  Conversion(const gguf::File &file, const FilePlan &plan, unsigned threads)
+      : file(file), plan(plan), ahead(threads * kPiecesPerThread) {}
   Status prepare();
   /// Converts pieces until none is left.
   void work();
   /// Writes pieces as they come.
-  Status drain(gguf::Writer &writer, const gguf::File &file, const std::function<void(double)> &progress);
+  Status drain(gguf::Writer &writer, const std::function<void(double)> &progress);
   void stop();
 
 private:
   Result<const RowConverter *> converterFor(const TensorPlan &plan);
   /// Begins the next piece; `lock` is held but while it is converted.
-  void convertNext(std::unique_lock<std::mutex> &lock, std::vector<float> &scratch);
-  void convert(Piece &piece, std::vector<float> &scratch) const;
+  void convertNext(std::unique_lock<std::mutex> &lock, Scratch &scratch);
+  void convert(Piece &piece, Scratch &scratch) const;
+  std::span<const std::byte> source(const Piece &piece, std::vector<std::byte> &room) const;
 
+  const gguf::File &file;
   const FilePlan &plan;
   const size_t ahead;
   std::map<std::pair<const ElementType *, const ElementType *>, RowConverter> converters;
@@ -81,14 +90,21 @@ Status Conversion::prepare() {
   return {};
 }
 
-/// The bytes of a piece in the source.
-static std::span<const std::byte> source(const Piece &piece) {
+/// Where a piece lies in the source; empty if its rows are made when they are read.
+static std::span<const std::byte> mapped(const Piece &piece) {
   uint64_t rowBytes = piece.plan->tensor->data.size() / piece.plan->rows();
   return piece.plan->tensor->data.subspan(piece.firstRow * rowBytes, piece.rows * rowBytes);
 }
 
-void Conversion::convert(Piece &piece, std::vector<float> &scratch) const {
-  std::span<const std::byte> from = source(piece);
+/// The bytes of a piece in the source, perhaps made in `room`.
+std::span<const std::byte> Conversion::source(const Piece &piece, std::vector<std::byte> &room) const {
+  const gguf::Tensor &tensor = *piece.plan->tensor;
+  uint64_t rowBytes = tensor.bytes() / piece.plan->rows();
+  return *file.read(tensor.part, tensor.offset + piece.firstRow * rowBytes, piece.rows * rowBytes, room);
+}
+
+void Conversion::convert(Piece &piece, Scratch &scratch) const {
+  std::span<const std::byte> from = source(piece, scratch.source);
   uint64_t fromBytes = from.size() / piece.rows, toBytes = piece.plan->bytes / piece.plan->rows();
   piece.out.resize(piece.rows * toBytes);
   for (uint64_t row = 0; row < piece.rows; ++row) {
@@ -97,8 +113,8 @@ void Conversion::convert(Piece &piece, std::vector<float> &scratch) const {
     std::byte *out = piece.out.data() + row * toBytes;
     if (!piece.converter) {
       std::copy_n(stored, toBytes, out);
-    } else if (Status status = piece.converter->convert(stored, piece.plan->columns(), piece.plan->importance, scratch,
-                                                        out);
+    } else if (Status status = piece.converter->convert(stored, piece.plan->columns(), piece.plan->importance,
+                                                        scratch.wide, out);
                !status) {
       piece.problem = "row " + std::to_string(piece.firstRow + at) + " " + status.error().message;
       return;
@@ -107,7 +123,7 @@ void Conversion::convert(Piece &piece, std::vector<float> &scratch) const {
 }
 
 void Conversion::work() {
-  std::vector<float> scratch;
+  Scratch scratch;
   std::unique_lock lock(mutex);
   for (;;) {
     changed.wait(lock, [&] { return stopped || next == pieces.size() || next < written + ahead; });
@@ -117,7 +133,7 @@ void Conversion::work() {
   }
 }
 
-void Conversion::convertNext(std::unique_lock<std::mutex> &lock, std::vector<float> &scratch) {
+void Conversion::convertNext(std::unique_lock<std::mutex> &lock, Scratch &scratch) {
   Piece &piece = pieces[next++];
   lock.unlock();
   if (!piece.copied())
@@ -133,8 +149,8 @@ void Conversion::stop() {
   changed.notify_all();
 }
 
-Status Conversion::drain(gguf::Writer &writer, const gguf::File &file, const std::function<void(double)> &progress) {
-  std::vector<float> scratch;
+Status Conversion::drain(gguf::Writer &writer, const std::function<void(double)> &progress) {
+  Scratch scratch;
   for (Piece &piece : pieces) {
     std::unique_lock lock(mutex);
     if (&piece == pieces.data() + next) // no other thread has come to it, or there is none
@@ -145,9 +161,9 @@ Status Conversion::drain(gguf::Writer &writer, const gguf::File &file, const std
     lock.unlock();
     if (!piece.problem.empty())
       return fail(file.path() + ": tensor '" + std::string(piece.plan->tensor->name) + "': " + piece.problem);
-    QUERN_TRY(writer.write(piece.copied() ? source(piece) : std::span<const std::byte>(piece.out)));
+    QUERN_TRY(writer.write(piece.copied() ? source(piece, scratch.source) : std::span<const std::byte>(piece.out)));
     std::vector<std::byte>().swap(piece.out); // gives its memory back
-    file.release(source(piece));
+    file.release(mapped(piece));
     lock.lock();
     ++written;
     changed.notify_all();
@@ -178,7 +194,7 @@ static std::vector<gguf::File::Entry> metadataFor(const gguf::File &file, const 
 
 Status quantize::writeFile(const gguf::File &file, const FilePlan &plan, const FileOptions &options,
                            const std::string &output) {
-  Conversion conversion(plan, options.threads);
+  Conversion conversion(file, plan, options.threads);
   QUERN_TRY(conversion.prepare());
   std::vector<gguf::TensorInfo> infos;
   for (const TensorPlan &tensor : plan.tensors)
@@ -191,7 +207,7 @@ Status quantize::writeFile(const gguf::File &file, const FilePlan &plan, const F
     try {
       if (thread > 0)
         return conversion.work();
-      status = conversion.drain(writer, file, options.progress);
+      status = conversion.drain(writer, options.progress);
       conversion.stop();
     } catch (...) { // nobody shall wait for a piece of this thread
       conversion.stop();

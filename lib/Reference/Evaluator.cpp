@@ -103,7 +103,7 @@ Status Evaluation::setRows(Value value, Rows rows) {
     return fail("activations are quantized in groups of 32 only");
   if (taken)
     return set(value, taken->at(value));
-  Tensor codes = quantized ? Tensor(quantize(rows)) : Tensor(roundToBfloat(rows));
+  Tensor codes = quantized ? Tensor(reference::quantize(rows)) : Tensor(roundToBfloat(rows));
   if (noted)
     (*noted)[value] = codes;
   return set(value, std::move(codes));

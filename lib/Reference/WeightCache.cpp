@@ -3,7 +3,6 @@
 #include "BlockReader.h"
 #include "Halves.h"
 #include "quern/Support/Threads.h"
-#include "quern/Transforms/StoredRows.h"
 
 #include <cstring>
 
@@ -70,22 +69,18 @@ Result<const Weight *> WeightCache::stored(dq::SourceOp op) {
   auto rows = transforms::StoredRows::get(op, source);
   if (!rows)
     return refuse(rows.error().message);
-  weight.bytes = rows->stored();
-  if (rows->areStored())
-    return &weight;
-  weight.made.resize(size_t(weight.rows * rows->rowBytes()));
-  std::vector<float> scratch;
-  for (int64_t row = 0; row < weight.rows; ++row)
-    if (auto made = rows->row(row, weight.made.data() + row * rows->rowBytes(), scratch); !made)
-      return refuse(made.error().message);
-  weight.bytes = weight.made;
+  auto bytes = rows->read(0, weight.rows, weight.room);
+  if (!bytes)
+    return refuse(bytes.error().message);
+  weight.bytes = *bytes;
   return &weight;
 }
 
 Result<std::vector<int32_t>> WeightCache::integers(dq::SourceOp op) {
   if (!mlir::cast<mlir::RankedTensorType>(op.getType()).getElementType().isInteger(32))
     return fail("weight '" + op.getSymName().str() + "' is no vector of i32");
-  QUERN_ASSIGN(std::span<const uint8_t> bytes, op.readBytes(source));
+  std::vector<std::byte> room;
+  QUERN_ASSIGN(std::span<const uint8_t> bytes, op.readBytes(source, 0, op.getByteSize(), room));
   std::vector<int32_t> values(bytes.size() / sizeof(int32_t));
   std::memcpy(values.data(), bytes.data(), bytes.size());
   return values;

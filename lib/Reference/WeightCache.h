@@ -5,6 +5,7 @@
 #include "quern/Reference/Evaluator.h"
 
 #include "dialects/DQ/DQ.h"
+#include "quern/Transforms/StoredRows.h"
 
 namespace quern::reference {
 
@@ -20,7 +21,7 @@ public:
 private:
   friend class WeightCache;
   std::span<const uint8_t> bytes;
-  std::vector<uint8_t> made; ///< where the file does not hold them as they are wanted
+  transforms::StoredRows::Room room; ///< of `bytes`, where the file does not hold them as they are wanted
   const formats::FormatSpec *spec = nullptr; ///< null for float elements
   mlir::Type element;
 

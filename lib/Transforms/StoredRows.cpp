@@ -26,15 +26,14 @@ static Result<const float *> importanceOf(dq::SourceOp source) {
   return reinterpret_cast<const float *>(blob->getData().data());
 }
 
-Result<StoredRows>
-StoredRows::get(dq::SourceOp source,
-                const std::function<Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file) {
+Result<StoredRows> StoredRows::get(dq::SourceOp source, const dq::SourceReader &file) {
   StoredRows rows;
   auto type = cast<RankedTensorType>(source.getType());
-  QUERN_ASSIGN(rows.bytes, source.readBytes(file));
+  rows.source = source;
+  rows.file = &file;
   int64_t count = type.getRank() == 2 ? type.getDimSize(0) : 1;
   rows.columns = type.getShape().back();
-  rows.storedBytes = count ? int64_t(rows.bytes.size()) / count : 0;
+  rows.storedBytes = count ? source.getByteSize() / count : 0;
   rows.wantedBytes = count ? source.getTypeBytes() / count : 0;
   if (!source.getStored())
     return rows;
@@ -47,13 +46,18 @@ StoredRows::get(dq::SourceOp source,
   return rows;
 }
 
-Result<const uint8_t *> StoredRows::row(int64_t index, uint8_t *made, std::vector<float> &scratch) const {
-  const uint8_t *stored = bytes.data() + index * storedBytes;
+Result<std::span<const uint8_t>> StoredRows::read(int64_t first, int64_t count, Room &room) const {
+  QUERN_ASSIGN(std::span<const uint8_t> stored,
+               source.readBytes(*file, first * storedBytes, count * storedBytes, room.stored));
   if (!converter)
     return stored;
-  Status status = converter->convert(reinterpret_cast<const std::byte *>(stored), uint64_t(columns), importance,
-                                     scratch, reinterpret_cast<std::byte *>(made));
-  if (!status)
-    return fail("row " + std::to_string(index) + " " + status.error().message);
-  return made;
+  room.wanted.resize(size_t(count * wantedBytes));
+  for (int64_t row = 0; row < count; ++row) {
+    const auto *from = reinterpret_cast<const std::byte *>(stored.data()) + row * storedBytes;
+    if (Status status = converter->convert(from, uint64_t(columns), importance, room.wide,
+                                           room.wanted.data() + row * wantedBytes);
+        !status)
+      return fail("row " + std::to_string(first + row) + " " + status.error().message);
+  }
+  return std::span(reinterpret_cast<const uint8_t *>(room.wanted.data()), room.wanted.size());
 }

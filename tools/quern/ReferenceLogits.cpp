@@ -53,9 +53,7 @@ public:
     module = import::importModel(context, *file, config);
     if (!options.floatActivations)
       QUERN_TRY(quantizeActivations());
-    evaluator.emplace(
-        *module, [this](int64_t part, int64_t offset, int64_t bytes) { return weight(part, offset, bytes); },
-        arithmetic(threads));
+    evaluator.emplace(*module, import::sourceReader(*file), arithmetic(threads));
     return {};
   }
 
@@ -84,10 +82,6 @@ private:
     if (mlir::failed(passes.run(*module)))
       return fail("'" + options.path + "': the quantize phase failed");
     return {};
-  }
-  Result<std::span<const uint8_t>> weight(int64_t part, int64_t offset, int64_t bytes) const {
-    std::span<const std::byte> mapped = file->parts()[size_t(part)].bytes.subspan(size_t(offset), size_t(bytes));
-    return std::span(reinterpret_cast<const uint8_t *>(mapped.data()), mapped.size());
   }
 
   /// Rows are quantized to the very codes of compiled code; on others, which a last bit of f32 would choose, the

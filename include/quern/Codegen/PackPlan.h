@@ -2,6 +2,7 @@
 #ifndef QUERN_CODEGEN_PACKPLAN_H
 #define QUERN_CODEGEN_PACKPLAN_H
 
+#include "dialects/DQ/DQ.h"
 #include "quern/Codegen/PanelLayout.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -21,10 +22,10 @@ Result<int64_t> packedBytes(mlir::RankedTensorType type);
 /// Bytes of the weights section that the module's plan describes.
 int64_t packedSectionBytes(mlir::ModuleOp module);
 
-/// Where the packer reads and writes. `source(part, offset, bytes)` gives mapped bytes of the source files; `write`
-/// stores bytes at an offset of the section and may be called from several threads at once.
+/// Where the packer reads and writes: bytes of the source files, and places in the section, where several threads may
+/// write at once.
 struct PackStreams {
-  std::function<Result<std::span<const uint8_t>>(int64_t part, int64_t offset, int64_t bytes)> source;
+  dq::SourceReader source;
   std::function<Status(int64_t offset, std::span<const uint8_t> bytes)> write;
   std::function<void(double fraction)> progress; ///< called now and then, from one thread; may be empty
 };

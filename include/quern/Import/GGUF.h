@@ -11,6 +11,7 @@
 #include <concepts>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -90,10 +91,17 @@ struct Tensor {
   const TypeInfo *type;       ///< from the file's own table; lives as long as the File
   std::vector<uint64_t> dims; ///< as in the file: ne0, the contiguous dimension, first; 1 to 4, all positive
   uint64_t elements;          ///< product of dims
-  std::span<const std::byte> data;
+  std::span<const std::byte> data; ///< empty if its rows are made when they are read; see File::rows
   uint32_t part;   ///< which of the file's parts holds it
   uint64_t offset; ///< of the first byte, from the start of that part
+
+  uint64_t rows() const { return elements / dims[0]; }
+  uint64_t rowBytes() const { return dims[0] / type->block * type->bytes; }
+  uint64_t bytes() const { return rows() * rowBytes(); }
 };
+
+/// Makes rows `first` to `first + count` of a tensor, one after another at `out`. Several threads may call it at once.
+using RowMaker = std::function<void(uint64_t first, uint64_t count, std::byte *out)>;
 
 /// An opened GGUF model: all parts stay mapped while it lives. Movable; views and tensor pointers survive a move.
 class File {
@@ -118,6 +126,14 @@ public:
   std::span<const Tensor> tensors() const { return tensorList; }
   /// Null if there is none of that name.
   const Tensor *tensor(std::string_view name) const;
+
+  /// `bytes` bytes of a part: where they are mapped, or made in `room`, which is reused between calls of one thread.
+  /// Fails where the part has no such bytes; of a tensor whose rows are made, only whole rows can be read.
+  Result<std::span<const std::byte>> read(uint64_t part, uint64_t offset, uint64_t bytes,
+                                          std::vector<std::byte> &room) const;
+  /// The same of rows `first` to `first + count` of one of the file's tensors, which must have them.
+  std::span<const std::byte> rows(const Tensor &tensor, uint64_t first, uint64_t count,
+                                  std::vector<std::byte> &room) const;
   /// For who streams through the tensors: the memory of `data`, part of one, may go; it is read again when it is used.
   void release(std::span<const std::byte> data) const;
 
@@ -143,6 +159,10 @@ public:
 
 private:
   friend class Assembly;
+  struct MadeRows {
+    RowMaker make;
+    uint64_t count = 0, bytes = 0; ///< of one row
+  };
   template <typename T> static std::optional<T> element(const Value &value, uint64_t i);
   tl::unexpected<Error> wrongKind(std::string_view key, const Value &value, const std::string &wanted) const;
   tl::unexpected<Error> missing(std::string_view key) const;
@@ -156,6 +176,7 @@ private:
   std::vector<MappedFile> mappings;
   std::deque<std::string> texts;             // of assembled files: what metadata and names point to,
   std::deque<std::vector<std::byte>> memory; // and parts that are no mapped file; their elements do not move
+  std::unordered_map<uint64_t, MadeRows> made; // and, by part, tensors whose rows are made
   bool headsInHalves = false;
   std::vector<Part> partList;
   std::map<uint32_t, TypeInfo> usedTypes; // nodes do not move: Tensor::type points here

@@ -1,5 +1,6 @@
 // Tells of a model that lies in files of another kind in GGUF's terms: metadata made on the spot, tensors as spans of
-// those files. What comes out is a gguf::File like one that was read, so that everything behind it has one way in.
+// those files, or made from them row by row. What comes out is a gguf::File like one that was read, so that everything
+// behind it has one way in.
 #ifndef QUERN_IMPORT_GGUFASSEMBLY_H
 #define QUERN_IMPORT_GGUFASSEMBLY_H
 
@@ -31,6 +32,9 @@ public:
   /// A tensor whose `data` lie in a part that was added.
   void addTensor(std::string name, uint32_t typeId, std::vector<uint64_t> dims, uint32_t part,
                  std::span<const std::byte> data);
+  /// A tensor whose rows are made each time they are read, and never all at once; `path` is where from, for errors.
+  /// What `make` refers to must live as long as the file.
+  void addTensor(std::string name, uint32_t typeId, std::vector<uint64_t> dims, const std::string &path, RowMaker make);
 
   /// Of architecture llama: Q and K have the order of rows of the original checkpoints, heads in halves, where GGUF
   /// files have them in pairs.

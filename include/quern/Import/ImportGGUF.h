@@ -3,6 +3,7 @@
 #ifndef QUERN_IMPORT_IMPORTGGUF_H
 #define QUERN_IMPORT_IMPORTGGUF_H
 
+#include "dialects/DQ/DQ.h"
 #include "quern/Import/GGUF.h"
 #include "quern/Import/ModelConfig.h"
 
@@ -28,6 +29,9 @@ Status checkNumbers(mlir::MLIRContext &context, const gguf::File &file, unsigned
 /// Locations carry the GGUF tensor names. The module verifies.
 mlir::OwningOpRef<mlir::ModuleOp> importModel(mlir::MLIRContext &context, const gguf::File &file,
                                               const ModelConfig &config);
+
+/// What gives the weights of that module their bytes. The file must outlive it.
+dq::SourceReader sourceReader(const gguf::File &file);
 
 /// Reads the model's description and builds the module; fails as readModelConfig does.
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importGGUF(mlir::MLIRContext &context, const gguf::File &file);

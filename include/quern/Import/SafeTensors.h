@@ -30,6 +30,9 @@ struct Tensor {
   uint64_t offset; ///< of the first byte, from the start of that file; a multiple of the element's size
 };
 
+/// The elements of a tensor of F32, F16 or BF16, in f32.
+std::vector<float> toFloats(const Tensor &tensor);
+
 /// Parses one file's bytes, which must outlive the result; `path` is for errors, `part` for the tensors. In the order
 /// of the data. Refuses: a header longer than the file or than kMaxHeader, that is no JSON object of tensor
 /// descriptions, or says something twice; unknown element types; data that overlap, leave gaps, end elsewhere than the

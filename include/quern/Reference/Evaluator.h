@@ -4,6 +4,7 @@
 #ifndef QUERN_REFERENCE_EVALUATOR_H
 #define QUERN_REFERENCE_EVALUATOR_H
 
+#include "dialects/DQ/DQ.h"
 #include "quern/Reference/ExactFold.h"
 #include "quern/Reference/Rows.h"
 #include "quern/Support/Result.h"
@@ -19,8 +20,8 @@
 
 namespace quern::reference {
 
-/// Gives `bytes` mapped bytes at `offset` of part `part` of the source files; they must outlive the evaluator.
-using WeightSource = std::function<Result<std::span<const uint8_t>>(int64_t part, int64_t offset, int64_t bytes)>;
+/// Of the source files, which must outlive the evaluator.
+using WeightSource = dq::SourceReader;
 
 /// How a graph is evaluated. Quantization of rows is a step function: of two evaluations that differ in the last bit of
 /// an f32, each now and then takes the neighbouring code, and over a few layers that grows to the size of the

@@ -1,4 +1,4 @@
-// The rows of a `dq.source` in the weight's own type: as they lie in the file, or quantized from there.
+// The rows of a `dq.source` in the weight's own type, a few at a time: as they lie in the file, or quantized from it.
 #ifndef QUERN_TRANSFORMS_STOREDROWS_H
 #define QUERN_TRANSFORMS_STOREDROWS_H
 
@@ -15,23 +15,25 @@ std::optional<quantize::ElementType> elementTypeOf(mlir::Type element);
 /// Safe to share between threads.
 class StoredRows {
 public:
-  StoredRows() = default;
-  /// `file` as in SourceOp::readBytes; the bytes that it gives must outlive this. Errors do not name the weight.
-  static Result<StoredRows>
-  get(dq::SourceOp source, const std::function<Result<std::span<const uint8_t>>(int64_t, int64_t, int64_t)> &file);
+  /// Where rows are made that no file holds as they are wanted; reused between calls of one thread.
+  struct Room {
+    std::vector<std::byte> stored, wanted;
+    std::vector<float> wide;
+  };
 
-  /// Whether rows lie in memory as they are wanted.
-  bool areStored() const { return !converter; }
-  /// The tensor's bytes as they lie in the file.
-  std::span<const uint8_t> stored() const { return bytes; }
+  StoredRows() = default;
+  /// Source and `file` must outlive this. Errors do not name the weight.
+  static Result<StoredRows> get(dq::SourceOp source, const dq::SourceReader &file);
+
   /// Bytes of a row as it is wanted.
   int64_t rowBytes() const { return wantedBytes; }
-  /// A row as it is wanted: the stored one, or one made in the `rowBytes()` bytes at `made`. `scratch` is reused
-  /// between calls of one thread. Fails on values that cannot be quantized, naming the row.
-  Result<const uint8_t *> row(int64_t index, uint8_t *made, std::vector<float> &scratch) const;
+  /// Rows `first` to `first + count` as they are wanted, one after another: where they lie, or in `room`. Fails on
+  /// values that cannot be quantized, naming the row.
+  Result<std::span<const uint8_t>> read(int64_t first, int64_t count, Room &room) const;
 
 private:
-  std::span<const uint8_t> bytes;
+  mutable dq::SourceOp source; ///< whose accessors are not const, but change nothing
+  const dq::SourceReader *file = nullptr;
   int64_t columns = 0, storedBytes = 0, wantedBytes = 0;
   std::shared_ptr<const quantize::RowConverter> converter; ///< null: rows are stored as they are wanted
   const float *importance = nullptr;

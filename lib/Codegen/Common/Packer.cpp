@@ -216,7 +216,9 @@ constexpr int64_t kJobBytes = int64_t(1) << 20;
 
 Status packVector(const Job &job, const PackStreams &streams) {
   std::vector<uint8_t> padded((job.type.getDimSize(0) + 15) / 16 * 64);
-  std::ranges::copy(job.rows.stored(), padded.begin());
+  transforms::StoredRows::Room room;
+  QUERN_ASSIGN(std::span<const uint8_t> stored, job.rows.read(0, 1, room));
+  std::ranges::copy(stored, padded.begin());
   return streams.write(job.offset, padded);
 }
 
@@ -225,19 +227,17 @@ Status packJob(const Job &job, const PackStreams &streams) {
     return packVector(job, streams);
   int64_t n = job.type.getDimSize(0), k = job.type.getDimSize(1), panelBytes = job.layout.panelBytes(k);
   int64_t rowBytes = job.rows.rowBytes();
-  std::vector<uint8_t> made(job.rows.areStored() ? 0 : size_t(kPanelRows * rowBytes));
-  std::vector<float> scratch;
+  transforms::StoredRows::Room room;
   std::vector<uint8_t> out(job.panels * panelBytes);
   std::optional<BlockPacker> packer;
   if (job.spec)
     packer.emplace(job.layout, *job.spec, k);
   for (int64_t p = 0; p < job.panels; ++p) {
     int64_t first = (job.firstPanel + p) * kPanelRows, count = std::min(kPanelRows, n - first);
+    QUERN_ASSIGN(std::span<const uint8_t> bytes, job.rows.read(first, count, room));
     const uint8_t *rows[kPanelRows];
-    for (int64_t r = 0; r < count; ++r) {
-      uint8_t *place = job.rows.areStored() ? nullptr : made.data() + r * rowBytes;
-      QUERN_ASSIGN(rows[r], job.rows.row(first + r, place, scratch));
-    }
+    for (int64_t r = 0; r < count; ++r)
+      rows[r] = bytes.data() + r * rowBytes;
     if (packer)
       packer->pack(rows, count, out.data() + p * panelBytes);
     else

@@ -2,6 +2,7 @@
 
 #include "quern/Support/Half.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -60,18 +61,6 @@ struct Scales {
 };
 } // namespace
 
-static Result<std::vector<float>> floatsOf(const safetensors::Tensor &tensor) {
-  std::vector<float> values;
-  for (uint64_t i = 0; i < tensor.elements; ++i) {
-    float value = 0;
-    uint16_t bits = 0;
-    std::memcpy(tensor.bits == 32 ? static_cast<void *>(&value) : &bits, tensor.data.data() + i * tensor.bits / 8,
-                tensor.bits / 8);
-    values.push_back(tensor.dtype == "BF16" ? bfloatToFloat(bits) : tensor.dtype == "F16" ? halfToFloat(bits) : value);
-  }
-  return values;
-}
-
 static Result<Scales> findScales(const safetensors::Checkpoint &checkpoint, const std::string &layer,
                                  const Packing &packing, int64_t rows, int64_t columns,
                                  std::vector<std::string> &names) {
@@ -97,13 +86,25 @@ static Result<Scales> findScales(const safetensors::Checkpoint &checkpoint, cons
   }
   if (tensor->shape != wanted)
     return fail("tensor '" + name + "' does not have the shape that scales of this layer have");
-  QUERN_ASSIGN(scales.values, floatsOf(*tensor));
+  scales.values = safetensors::toFloats(*tensor);
   return scales;
 }
 
-Result<BlockWeight> import::widenFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer,
-                                           const Packing &packing, int64_t rows, int64_t columns,
-                                           std::vector<std::string> &names) {
+/// One row, whose scales begin at `scale`.
+static void widenRow(std::span<const std::byte> codes, const float *scale, int64_t columnsOfScale, std::byte *out) {
+  static const std::array<float, 256> values = float8Values();
+  for (size_t first = 0; first < codes.size(); first += static_cast<size_t>(columnsOfScale), ++scale) {
+    size_t end = std::min(codes.size(), first + static_cast<size_t>(columnsOfScale));
+    for (size_t k = first; k < end; ++k) {
+      uint16_t bits = floatToBfloat(values[static_cast<size_t>(codes[k])] * *scale);
+      std::memcpy(out + 2 * k, &bits, sizeof bits);
+    }
+  }
+}
+
+Result<MadeWeight> import::widenFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer,
+                                       const Packing &packing, int64_t rows, int64_t columns,
+                                       std::vector<std::string> &names) {
   const std::string name = layer + ".weight";
   const safetensors::Tensor &tensor = *checkpoint.find(name);
   std::vector<uint64_t> wanted = {static_cast<uint64_t>(rows), static_cast<uint64_t>(columns)};
@@ -114,16 +115,12 @@ Result<BlockWeight> import::widenFloat8(const safetensors::Checkpoint &checkpoin
   QUERN_ASSIGN(Scales scales, findScales(checkpoint, layer, packing, rows, columns, names));
   if (checkpoint.find(layer + ".input_scale")) // of activations, which are quantized here in another way
     names.push_back(layer + ".input_scale");
-  static const std::array<float, 256> values = float8Values();
-  BlockWeight out{kBF16, {}};
-  out.bytes.resize(static_cast<size_t>(2 * rows * columns));
-  for (int64_t n = 0; n < rows; ++n) {
-    const float *row = scales.values.data() + n / scales.rows * scales.width;
-    for (int64_t k = 0; k < columns; ++k) {
-      auto code = static_cast<size_t>(tensor.data[static_cast<size_t>(n * columns + k)]);
-      uint16_t bits = floatToBfloat(values[code] * row[k / scales.columns]);
-      std::memcpy(out.bytes.data() + 2 * (n * columns + k), &bits, sizeof bits);
+  auto make = [data = tensor.data, width = wanted[1], scales = std::move(scales)](uint64_t first, uint64_t count,
+                                                                                  std::byte *out) {
+    for (uint64_t n = first; n < first + count; ++n, out += 2 * width) {
+      const float *scale = scales.values.data() + static_cast<int64_t>(n) / scales.rows * scales.width;
+      widenRow(data.subspan(n * width, width), scale, scales.columns, out);
     }
-  }
-  return out;
+  };
+  return MadeWeight{kBF16, std::move(make)};
 }

@@ -10,12 +10,12 @@ namespace quern::import {
 /// Of config.json's `quantization_config` with method "fp8", or "compressed-tensors" of format "float-quantized".
 Result<Packing> readFloat8(const JsonObject &json);
 
-/// The weight [N, K] of `layer` (its name without ".weight") as rows of bf16: each number times its scale, rounded to
-/// f32, then to bf16. Scales are `weight_scale_inv` of blocks, or one `weight_scale` for the tensor or for each row.
-/// Appends the names of the tensors that it used. Errors name the tensor: missing, or of another shape or type.
-Result<BlockWeight> widenFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer,
-                                   const Packing &packing, int64_t rows, int64_t columns,
-                                   std::vector<std::string> &names);
+/// The weight [N, K] of `layer` (its name without ".weight") as rows of bf16, made when they are read: each number
+/// times its scale, rounded to f32, then to bf16. It reads the checkpoint's mapping, which must outlive it. Scales are
+/// `weight_scale_inv` of blocks, or one `weight_scale` for the tensor or for each row. Appends the names of the tensors
+/// that it used. Errors name the tensor: missing, or of another shape or type.
+Result<MadeWeight> widenFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer,
+                               const Packing &packing, int64_t rows, int64_t columns, std::vector<std::string> &names);
 
 } // namespace quern::import
 

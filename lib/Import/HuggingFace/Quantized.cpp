@@ -59,6 +59,8 @@ static Status readOrder(const safetensors::Tensor &index, PackedLayer &layer) {
 Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint, const std::string &layer,
                                        const Packing &packing, int64_t rows, int64_t columns) {
   PackedLayer found{};
+  found.name = layer + ".qweight";
+  found.packing = packing;
   int64_t perWord = 32 / packing.bits;
   found.rows = rows;
   found.columns = columns;
@@ -82,10 +84,13 @@ Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint
   };
   bool gptq = packing.method == Packing::Method::Gptq;
   int64_t groups = columns / found.group;
-  QUERN_ASSIGN(found.weight, take(".qweight", "I32", gptq ? std::vector{columns / perWord, rows}
-                                                          : std::vector{columns, rows / perWord}));
-  QUERN_ASSIGN(found.zeros, take(".qzeros", "I32", {groups, rows / perWord}));
-  QUERN_ASSIGN(found.scales, take(".scales", "F16", {groups, rows}));
+  QUERN_ASSIGN(const safetensors::Tensor *weight, take(".qweight", "I32", gptq ? std::vector{columns / perWord, rows}
+                                                                               : std::vector{columns, rows / perWord}));
+  QUERN_ASSIGN(const safetensors::Tensor *zeros, take(".qzeros", "I32", {groups, rows / perWord}));
+  QUERN_ASSIGN(const safetensors::Tensor *scales, take(".scales", "F16", {groups, rows}));
+  found.weight = weight->data;
+  found.zeros = zeros->data;
+  found.scales = scales->data;
   QUERN_ASSIGN(const safetensors::Tensor *index, take(".g_idx", "I32", {columns}, true));
   if (index)
     QUERN_TRY(readOrder(*index, found));
@@ -93,92 +98,109 @@ Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint
 }
 
 namespace {
-/// Reads integers out of words, as the packing lays them.
-class WordReader {
+/// A layer as the common layout reads it.
+class LayerMatrix : public IntegerMatrix {
 public:
-  WordReader(const PackedLayer &layer, const Packing &packing)
-      : layer(layer), packing(packing), perWord(32 / packing.bits), mask((1u << packing.bits) - 1) {}
+  explicit LayerMatrix(PackedLayer packed)
+      : layer(std::move(packed)), bits(static_cast<int>(layer.packing.bits)), perWord(32 / layer.packing.bits),
+        mask((1u << bits) - 1) {}
 
-  /// Of row n, the k-th column in the layer's order; less the zero point.
-  int difference(int64_t n, int64_t k) const { return code(n, k) - zero(n, k / layer.group); }
+  int64_t rows() const override { return layer.rows; }
+  int64_t columns() const override { return layer.columns; }
+  void differences(int64_t n, std::span<int16_t> out) const override;
+  void scales(int64_t n, std::span<float> out) const override {
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = scale(n, static_cast<int64_t>(i) * kLayoutBlock / layer.group);
+  }
+  /// Row n as (code - zero point) * scale, which f32 holds exactly: at most 9 and 11 bits. `scratch` is a row long.
+  void floats(int64_t n, std::span<int16_t> scratch, std::byte *out) const;
 
 private:
-  /// Word w's i-th integer, lowest bits first.
-  int at(const safetensors::Tensor &tensor, int64_t w, int64_t i) const {
+  static uint32_t word(std::span<const std::byte> words, int64_t index) {
     uint32_t word;
-    std::memcpy(&word, tensor.data.data() + 4 * w, sizeof word);
-    return static_cast<int>(word >> (packing.bits * i) & mask);
+    std::memcpy(&word, words.data() + 4 * index, sizeof word);
+    return word;
   }
-  /// AWQ deals the eight columns of a word out in this order.
-  static int64_t dealt(int64_t n) {
-    static constexpr int64_t places[] = {0, 4, 1, 5, 2, 6, 3, 7};
-    return places[n % 8];
+  int16_t integer(uint32_t word, int64_t place) const {
+    return static_cast<int16_t>(word >> (bits * static_cast<int>(place)) & mask);
   }
-  int code(int64_t n, int64_t k) const {
-    if (!layer.order.empty())
-      k = layer.order[static_cast<size_t>(k)];
-    if (packing.method == Packing::Method::Awq)
-      return at(*layer.weight, k * (layer.rows / perWord) + n / perWord, dealt(n));
-    return at(*layer.weight, k / perWord * layer.rows + n, k % perWord);
+  bool isAwq() const { return layer.packing.method == Packing::Method::Awq; }
+  /// Where a word of neighbouring rows has row n. AWQ deals its eight out in an order of its own.
+  int64_t place(int64_t n) const {
+    static constexpr int64_t dealt[] = {0, 4, 1, 5, 2, 6, 3, 7};
+    return isAwq() ? dealt[n % 8] : n % perWord;
   }
-  int zero(int64_t n, int64_t g) const {
-    bool awq = packing.method == Packing::Method::Awq;
-    int stored = at(*layer.zeros, g * (layer.rows / perWord) + n / perWord, awq ? dealt(n) : n % perWord);
-    return packing.lessOne ? static_cast<int>(static_cast<uint32_t>(stored + 1) & mask) : stored;
+  /// Row n, columns as they lie.
+  void codes(int64_t n, std::span<int16_t> out) const;
+  int16_t zero(int64_t n, int64_t g) const {
+    int16_t stored = integer(word(layer.zeros, g * (layer.rows / perWord) + n / perWord), place(n));
+    return layer.packing.lessOne ? static_cast<int16_t>(static_cast<uint32_t>(stored + 1) & mask) : stored;
+  }
+  float scale(int64_t n, int64_t g) const {
+    uint16_t half;
+    std::memcpy(&half, layer.scales.data() + 2 * (g * layer.rows + n), sizeof half);
+    return halfToFloat(half);
   }
 
-  const PackedLayer &layer;
-  const Packing &packing;
+  PackedLayer layer;
+  int bits;
   int64_t perWord;
   uint32_t mask;
 };
 } // namespace
 
-namespace {
-/// A layer as the common layout reads it.
-class LayerMatrix : public IntegerMatrix {
-public:
-  LayerMatrix(const PackedLayer &layer, const Packing &packing) : layer(layer), reader(layer, packing) {}
-  int64_t rows() const override { return layer.rows; }
-  int64_t columns() const override { return layer.columns; }
-  void differences(int64_t n, std::span<int16_t> out) const override {
-    for (size_t k = 0; k < out.size(); ++k)
-      out[k] = static_cast<int16_t>(reader.difference(n, static_cast<int64_t>(k)));
-  }
-  void scales(int64_t n, std::span<float> out) const override {
-    for (size_t i = 0; i < out.size(); ++i) {
-      uint16_t half;
-      int64_t group = static_cast<int64_t>(i) * kLayoutBlock / layer.group;
-      std::memcpy(&half, layer.scales->data.data() + 2 * (group * layer.rows + n), 2);
-      out[i] = halfToFloat(half);
+void LayerMatrix::codes(int64_t n, std::span<int16_t> out) const {
+  int16_t *to = out.data();
+  if (isAwq()) // words of neighbouring rows
+    for (int64_t k = 0; k < layer.columns; ++k)
+      *to++ = integer(word(layer.weight, k * (layer.rows / perWord) + n / perWord), place(n));
+  else // of neighbouring columns
+    for (int64_t w = 0; w < layer.columns / perWord; ++w) {
+      uint32_t packed = word(layer.weight, w * layer.rows + n);
+      for (int64_t i = 0; i < perWord; ++i)
+        *to++ = integer(packed, i);
     }
-  }
-
-private:
-  const PackedLayer &layer;
-  WordReader reader;
-};
-} // namespace
-
-/// Every weight as (code - zero point) * scale, which f32 holds exactly: at most 9 and 11 bits.
-static BlockWeight toFloats(const PackedLayer &layer, const WordReader &reader) {
-  BlockWeight out{/*F32*/ 0, std::vector<std::byte>(static_cast<size_t>(layer.rows * layer.columns) * sizeof(float))};
-  std::byte *to = out.bytes.data();
-  for (int64_t n = 0; n < layer.rows; ++n)
-    for (int64_t k = 0; k < layer.columns; ++k, to += sizeof(float)) {
-      uint16_t scale;
-      std::memcpy(&scale, layer.scales->data.data() + 2 * (k / layer.group * layer.rows + n), sizeof scale);
-      float weight = halfToFloat(scale) * static_cast<float>(reader.difference(n, k));
-      std::memcpy(to, &weight, sizeof weight);
-    }
-  return out;
 }
 
-Result<BlockWeight> import::toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types) {
-  if (layer.group % kLayoutBlock != 0)
-    return toFloats(layer, WordReader(layer, packing));
-  auto made = toBlocks(LayerMatrix(layer, packing), types);
+void LayerMatrix::differences(int64_t n, std::span<int16_t> out) const {
+  if (layer.order.empty()) {
+    codes(n, out);
+  } else {
+    std::vector<int16_t> stored(out.size());
+    codes(n, stored);
+    std::ranges::transform(layer.order, out.begin(), [&](int32_t k) { return stored[static_cast<size_t>(k)]; });
+  }
+  for (int64_t g = 0; g < layer.columns / layer.group; ++g) {
+    int16_t z = zero(n, g);
+    for (int16_t &code : out.subspan(static_cast<size_t>(g * layer.group), static_cast<size_t>(layer.group)))
+      code = static_cast<int16_t>(code - z);
+  }
+}
+
+void LayerMatrix::floats(int64_t n, std::span<int16_t> scratch, std::byte *out) const {
+  differences(n, scratch);
+  for (int64_t k = 0; k < layer.columns; ++k, out += sizeof(float)) {
+    float weight = scale(n, k / layer.group) * static_cast<float>(scratch[static_cast<size_t>(k)]);
+    std::memcpy(out, &weight, sizeof weight);
+  }
+}
+
+static gguf::RowMaker toFloats(std::shared_ptr<const LayerMatrix> matrix) {
+  return [matrix = std::move(matrix)](uint64_t first, uint64_t count, std::byte *out) {
+    std::vector<int16_t> scratch(static_cast<size_t>(matrix->columns()));
+    for (uint64_t n = first; n < first + count; ++n, out += scratch.size() * sizeof(float))
+      matrix->floats(static_cast<int64_t>(n), scratch, out);
+  };
+}
+
+Result<MadeWeight> import::unpack(PackedLayer layer, const gguf::TypeTable &types) {
+  std::string name = layer.name;
+  bool inBlocks = layer.group % kLayoutBlock == 0;
+  auto matrix = std::make_shared<const LayerMatrix>(std::move(layer));
+  if (!inBlocks)
+    return MadeWeight{/*F32*/ 0, toFloats(std::move(matrix))};
+  auto made = toBlocks(std::move(matrix), types);
   if (!made)
-    return fail("tensor '" + layer.weight->name + "': " + made.error().message);
+    return fail("tensor '" + name + "': " + made.error().message);
   return made;
 }

@@ -23,11 +23,13 @@ struct Packing {
 /// From config.json's `quantization_config`. Refuses other methods, bits and versions by name.
 Result<Packing> readPacking(const JsonObject &json);
 
-/// The tensors of one quantized layer of the checkpoint, found and checked: their names, and [N, K].
+/// The tensors of one quantized layer [N, K] of the checkpoint, found and checked.
 struct PackedLayer {
-  const safetensors::Tensor *weight, *zeros, *scales;
+  std::string name; ///< of the weight
+  Packing packing;
+  std::span<const std::byte> weight, zeros, scales; ///< in the checkpoint's mapping
   int64_t rows, columns, group;
-  std::vector<std::string> names;
+  std::vector<std::string> names; ///< of all tensors
   std::vector<int32_t> order; ///< the columns, group by group; empty: as they lie
 };
 
@@ -37,8 +39,8 @@ Result<PackedLayer> findPacked(const safetensors::Checkpoint &checkpoint, const 
                                const Packing &packing, int64_t rows, int64_t columns);
 
 /// Columns in the layer's order, as the common layout says; in F32, which is exact, where groups are no multiple of 32.
-/// Fails where a difference does not fit a signed byte.
-Result<BlockWeight> toBlocks(const PackedLayer &layer, const Packing &packing, const gguf::TypeTable &types);
+/// Rows are made when they are read. Fails where a difference does not fit a signed byte.
+Result<MadeWeight> unpack(PackedLayer layer, const gguf::TypeTable &types);
 
 } // namespace quern::import
 

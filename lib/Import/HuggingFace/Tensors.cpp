@@ -2,10 +2,8 @@
 #include "Parts.h"
 #include "Float8.h"
 #include "../GGUFParser.h"
-#include "quern/Support/Half.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <unordered_set>
 
@@ -92,8 +90,8 @@ private:
   Result<bool> addQuantized(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   Result<bool> addFloat8(const safetensors::Checkpoint &checkpoint, const std::string &layer, int64_t rows,
                          int64_t columns);
-  /// Appends a vector as f32 to the memory of vectors.
-  void widen(const safetensors::Tensor &tensor);
+  /// Appends to the memory of vectors.
+  void addVector(std::span<const float> values);
   Result<std::vector<Found>> find(const safetensors::Checkpoint &checkpoint);
   /// Returns the type of most elements of matrices.
   uint32_t assemble(const std::vector<Found> &list, safetensors::Checkpoint checkpoint);
@@ -106,7 +104,7 @@ private:
   ModelConfig model;
   std::unordered_set<std::string> used;
   std::vector<std::byte> vectors;
-  std::vector<BlockWeight> unpacked;
+  std::vector<MadeWeight> unpacked;
   std::map<std::string, std::vector<int32_t>> orders; ///< of columns, by the tensor's name
 };
 } // namespace
@@ -149,7 +147,7 @@ Result<bool> TensorMap::addQuantized(const safetensors::Checkpoint &checkpoint, 
   if (plain || !checkpoint.find(name + ".qweight"))
     return false;
   auto layer = findPacked(checkpoint, name, packing, rows, columns);
-  auto weight = layer.and_then([&](const PackedLayer &found) { return toBlocks(found, packing, types); });
+  auto weight = layer.and_then([&](const PackedLayer &found) { return unpack(found, types); });
   if (!weight)
     return fail(folder + ": " + weight.error().message);
   used.insert(layer->names.begin(), layer->names.end());
@@ -170,19 +168,9 @@ Result<bool> TensorMap::addFloat8(const safetensors::Checkpoint &checkpoint, con
   return true;
 }
 
-void TensorMap::widen(const safetensors::Tensor &tensor) {
-  for (uint64_t i = 0; i < tensor.elements; ++i) {
-    float value = 0;
-    uint16_t bits = 0;
-    if (tensor.bits == 32)
-      std::memcpy(&value, tensor.data.data() + 4 * i, 4);
-    else
-      std::memcpy(&bits, tensor.data.data() + 2 * i, 2);
-    if (tensor.bits == 16)
-      value = tensor.dtype == "BF16" ? bfloatToFloat(bits) : halfToFloat(bits);
-    auto bytes = std::as_bytes(std::span(&value, 1));
-    vectors.insert(vectors.end(), bytes.begin(), bytes.end());
-  }
+void TensorMap::addVector(std::span<const float> values) {
+  auto bytes = std::as_bytes(values);
+  vectors.insert(vectors.end(), bytes.begin(), bytes.end());
 }
 
 Result<std::vector<TensorMap::Found>> TensorMap::find(const safetensors::Checkpoint &checkpoint) {
@@ -191,15 +179,13 @@ Result<std::vector<TensorMap::Found>> TensorMap::find(const safetensors::Checkpo
     const safetensors::Tensor *tensor = nullptr;
     uint64_t at = expected.dims.size() == 1 ? vectors.size() : unpacked.size();
     bool isFactors = expected.name == "rope_freqs.weight";
-    if (isFactors) {
-      auto bytes = std::as_bytes(factors);
-      vectors.insert(vectors.end(), bytes.begin(), bytes.end());
-    }
+    if (isFactors)
+      addVector(factors);
     QUERN_ASSIGN(bool quantized, isFactors ? Result<bool>(false) : addQuantized(checkpoint, expected));
     if (!isFactors && !quantized) {
       QUERN_ASSIGN(tensor, take(checkpoint, expected));
       if (expected.dims.size() == 1)
-        widen(*tensor);
+        addVector(safetensors::toFloats(*tensor));
     }
     list.push_back({std::move(expected), tensor, at});
   }
@@ -218,8 +204,10 @@ uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkp
     if (dims.size() != 2)
       continue;
     uint32_t type = tensor ? *floatType(tensor->dtype) : unpacked[at].typeId;
-    uint32_t part = tensor ? first + tensor->part : assembly.addPart(folder, std::move(unpacked[at].bytes));
-    assembly.addTensor(name, type, dims, part, tensor ? tensor->data : assembly.part(part));
+    if (tensor)
+      assembly.addTensor(name, type, dims, first + tensor->part, tensor->data);
+    else
+      assembly.addTensor(name, type, dims, folder, std::move(unpacked[at].rows));
     elements[type] += dims[0] * dims[1];
   }
   for (auto &[name, order] : orders) {

@@ -86,7 +86,7 @@ bool CompiledModule::compile(mlir::ModuleOp module, const codegen::Target &targe
 bool CompiledModule::pack(mlir::ModuleOp module, const std::vector<uint8_t> &file) {
   weights.resize(codegen::packedSectionBytes(module) + 64 + 16384); // prefetches and whole vectors may pass the end
   codegen::PackStreams streams;
-  streams.source = [&](int64_t, int64_t offset, int64_t bytes) -> Result<std::span<const uint8_t>> {
+  streams.source = [&](int64_t, int64_t offset, int64_t bytes, auto &) -> Result<std::span<const uint8_t>> {
     return std::span(file).subspan(size_t(offset), size_t(bytes));
   };
   streams.write = [&](int64_t offset, std::span<const uint8_t> bytes) -> Status {

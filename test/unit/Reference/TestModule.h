@@ -46,7 +46,7 @@ public:
     if (addPasses)
       addPasses(passes);
     EXPECT_TRUE(mlir::succeeded(passes.run(*module)));
-    WeightSource source = [this](int64_t, int64_t offset, int64_t bytes) -> Result<std::span<const uint8_t>> {
+    WeightSource source = [this](int64_t, int64_t offset, int64_t bytes, auto &) -> Result<std::span<const uint8_t>> {
       return std::span<const uint8_t>(stored.data() + offset, bytes);
     };
     evaluator.emplace(*module, source, options);

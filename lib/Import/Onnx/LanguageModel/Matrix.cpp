@@ -114,8 +114,12 @@ Result<BlockWeight> Matrix::toTensor(const gguf::TypeTable &types) const {
   if (!codes)
     return BlockWeight{values.type == onnx::TensorProto::BFLOAT16 ? 30u : 1u, copyRows<uint16_t>(*this)};
   if (fitsBlocks())
-    if (auto made = toBlocks(*this, types))
-      return made;
+    if (auto made = toBlocks(std::make_shared<Matrix>(*this), types)) {
+      const gguf::TypeInfo &type = *types.find(made->typeId);
+      BlockWeight out{made->typeId, std::vector<std::byte>(static_cast<size_t>(n * k) / type.block * type.bytes)};
+      made->rows(0, static_cast<uint64_t>(n), out.bytes.data());
+      return out;
+    }
   BlockWeight out{0, std::vector<std::byte>(static_cast<size_t>(n * k) * sizeof(float))};
   std::byte *to = out.bytes.data();
   for (int64_t row = 0; row < n; ++row)
