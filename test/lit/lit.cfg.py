@@ -1,5 +1,6 @@
 # Tests of the dialects, passes and tools by text. Our tools and LLVM's FileCheck, not and split-file are on the path.
 import os
+import shutil
 
 import lit.formats
 
@@ -21,3 +22,5 @@ config.substitutions.append(("%formats", os.path.join(config.quern_src_root, "di
 for tool in ("quern-translate", "quern", "quern-compiler"):
     if os.path.exists(os.path.join(config.quern_bin_dir, tool)):
         config.available_features.add(tool)
+if shutil.which("ptxas", path=config.environment["PATH"]):
+    config.available_features.add("ptxas")

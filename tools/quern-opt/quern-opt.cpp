@@ -1,6 +1,7 @@
 // quern-opt: mlir-opt with our dialects and passes.
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
+#include "quern/Codegen/GPU.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Transforms/Passes.h"
 #include "tools/FormatFiles.h"
@@ -16,6 +17,7 @@ int main(int argc, char **argv) {
   registerAllPasses();
   quern::transforms::registerTransformsPasses();
   quern::codegen::registerCodegenPasses();
+  quern::codegen::registerGPUCodegenPasses();
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllExtensions(registry);

@@ -1,4 +1,5 @@
-// quern-translate: mlir-translate with our importers.
+// quern-translate: mlir-translate with our importers and exporters.
+#include "quern/Codegen/GPU.h"
 #include "quern/Import/ImportGGUF.h"
 #include "tools/FormatFiles.h"
 
@@ -6,5 +7,6 @@
 
 int main(int argc, char **argv) {
   quern::import::registerGGUFTranslation(quern::tools::addFormatFiles);
+  quern::codegen::registerPtxTranslation();
   return mlir::failed(mlir::mlirTranslateMain(argc, argv, "Quern's importers and exporters"));
 }

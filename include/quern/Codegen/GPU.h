@@ -1,0 +1,52 @@
+// From kernels of upstream's `gpu` dialect to PTX text for NVIDIA GPUs, with no CUDA toolkit.
+#ifndef QUERN_CODEGEN_GPU_H
+#define QUERN_CODEGEN_GPU_H
+
+#include "quern/Support/Result.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+#include <vector>
+
+namespace quern::codegen {
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "lib/Codegen/GPU/Passes.h.inc"
+
+/// What a pass may ask about the GPU it emits code for. A warp has 32 lanes on all of them.
+struct GpuTarget {
+  std::string chip;     ///< as LLVM and ptxas name it: "sm_80"
+  std::string features; ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
+  bool warpReductions;  ///< `redux.sync` of 32-bit integers
+};
+
+/// In ascending order of compute capability. Code for one runs on all later ones.
+const std::vector<GpuTarget> &gpuTargets();
+
+/// The target of that chip, or an error that lists the names.
+Result<const GpuTarget *> findGpuTarget(const std::string &chip);
+
+/// Lowers each `gpu.module` to ops of the `llvm` and `nvvm` dialects that call nothing, and gives it the target.
+/// Kernels may use gpu, nvgpu, scf, cf, vector, arith, math, memref and affine; their memrefs need static shapes, and
+/// are passed as bare pointers.
+void buildLowerToPtxPipeline(mlir::OpPassManager &pm, const GpuTarget &target);
+
+/// The dialects that kernels may use, their conversions and translations.
+void registerPtxDialects(mlir::DialectRegistry &registry);
+
+/// The PTX of the module's only `gpu.module`. Lowers it on the way, so the module is not what it was. What is wrong is
+/// told by diagnostics.
+mlir::FailureOr<std::string> emitPtx(mlir::ModuleOp module, const GpuTarget &target);
+
+/// `quern-translate --gpu-to-ptx --gpu-target=sm_80`.
+void registerPtxTranslation();
+
+} // namespace quern::codegen
+
+#endif // QUERN_CODEGEN_GPU_H

@@ -1,0 +1,25 @@
+// The table of NVIDIA targets.
+#include "quern/Codegen/GPU.h"
+
+using namespace quern;
+using namespace quern::codegen;
+
+// PTX 8.0 is what drivers from 525 on (CUDA 12) take.
+const std::vector<GpuTarget> &codegen::gpuTargets() {
+  static const std::vector<GpuTarget> targets = {
+      {.chip = "sm_75", .features = "+ptx80", .warpReductions = false},
+      {.chip = "sm_80", .features = "+ptx80", .warpReductions = true},
+      {.chip = "sm_90", .features = "+ptx80", .warpReductions = true},
+  };
+  return targets;
+}
+
+Result<const GpuTarget *> codegen::findGpuTarget(const std::string &chip) {
+  std::string names;
+  for (const GpuTarget &target : gpuTargets()) {
+    if (target.chip == chip)
+      return &target;
+    names += (names.empty() ? "" : ", ") + target.chip;
+  }
+  return fail("there is no GPU target '" + chip + "'; the targets are " + names);
+}
