@@ -18,8 +18,10 @@ std::string import::onnxFileOf(const std::string &path) {
 }
 
 Result<gguf::File> import::openModel(const std::string &path, const gguf::TypeTable &types) {
-  if (std::string file = onnxFileOf(path); !file.empty())
-    return openOnnxModel(file, types);
+  if (std::string name = onnxFileOf(path); !name.empty()) {
+    QUERN_ASSIGN(OnnxFile file, OnnxFile::open(name));
+    return openOnnxModel(std::move(file), types);
+  }
   std::error_code ignored;
   return fs::is_directory(path, ignored) ? openHuggingFace(path, types) : gguf::File::open(path, types);
 }

@@ -6,6 +6,7 @@
 #include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/Image.h"
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Import/Onnx/OnnxFile.h"
 #include "quern/Pipelines/Compile.h"
 #include "quern/Runtime/Manifest.h"
 
@@ -16,9 +17,13 @@
 
 namespace quern::pipelines {
 
+/// Compiles an ONNX file that is a graph of any kind.
+Status compileGraph(const CompileOptions &options, import::OnnxFile file);
+
 class Compilation {
 public:
-  explicit Compilation(const CompileOptions &options);
+  /// `onnx`: the input, if it is an ONNX file.
+  explicit Compilation(const CompileOptions &options, std::optional<import::OnnxFile> onnx);
 
   /// Imports, runs the phases up to the plan, and makes an image for each target. False: stopped where asked to.
   Result<bool> compile();
@@ -40,6 +45,7 @@ private:
   const CompileOptions &options;
   mlir::MLIRContext context;
   PhaseRunner phases;
+  std::optional<import::OnnxFile> onnx;
   std::optional<gguf::File> file;
   import::ModelConfig config;
   TokenizerImage tokenizer;

@@ -1,6 +1,7 @@
 #include "Compilation.h"
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Import/Onnx/OnnxModel.h"
 #include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Transforms/Passes.h"
@@ -11,7 +12,8 @@
 using namespace quern;
 using namespace quern::pipelines;
 
-Compilation::Compilation(const CompileOptions &options) : options(options), phases(options, context) {
+Compilation::Compilation(const CompileOptions &options, std::optional<import::OnnxFile> onnx)
+    : options(options), phases(options, context), onnx(std::move(onnx)) {
   context.disableMultithreading();
   context.loadDialect<dq::DQDialect, lm::LMDialect>();
 }
@@ -20,7 +22,9 @@ Compilation::Compilation(const CompileOptions &options) : options(options), phas
 Status Compilation::open() {
   for (const std::string &path : options.formatFiles)
     QUERN_TRY(context.getLoadedDialect<dq::DQDialect>()->getFormats().addFile(path));
-  QUERN_ASSIGN(gguf::File opened, import::openModel(options.input, import::typeTable(context)));
+  gguf::TypeTable types = import::typeTable(context);
+  QUERN_ASSIGN(gguf::File opened, onnx ? import::openOnnxModel(*std::exchange(onnx, {}), types)
+                                       : import::openModel(options.input, types));
   file.emplace(std::move(opened));
   QUERN_ASSIGN(config, import::readModelConfig(*file));
   QUERN_TRY(import::checkNumbers(context, *file, options.threads));
@@ -148,7 +152,13 @@ Result<bool> Compilation::compile() {
 }
 
 Status pipelines::compileModel(const CompileOptions &options) {
-  Compilation compilation(options);
+  std::optional<import::OnnxFile> onnx;
+  if (std::string name = import::onnxFileOf(options.input); !name.empty()) {
+    QUERN_ASSIGN(onnx, import::OnnxFile::open(name));
+    if (!import::isOnnxLanguageModel(*onnx))
+      return compileGraph(options, *std::move(onnx));
+  }
+  Compilation compilation(options, std::move(onnx));
   QUERN_ASSIGN(bool whole, compilation.compile());
   return whole ? compilation.write() : Status();
 }

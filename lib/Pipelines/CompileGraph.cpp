@@ -4,8 +4,7 @@
 #include "quern/Import/Onnx/ImportOnnx.h"
 #include "quern/Package/PackageFormat.h"
 #include "quern/Package/PackageWriter.h"
-#include "quern/Pipelines/Compile.h"
-#include "PhaseRunner.h"
+#include "Compilation.h"
 
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
@@ -39,8 +38,9 @@ static mlir::DialectRegistry interfaces() {
 namespace {
 class GraphCompilation {
 public:
-  explicit GraphCompilation(const CompileOptions &options)
-      : options(options), context(interfaces(), mlir::MLIRContext::Threading::DISABLED), runner(options, context) {}
+  GraphCompilation(const CompileOptions &options, import::OnnxFile file)
+      : options(options), context(interfaces(), mlir::MLIRContext::Threading::DISABLED), runner(options, context),
+        file(std::move(file)) {}
   /// False: stopped where asked to.
   Result<bool> compile();
   Status write();
@@ -52,7 +52,7 @@ private:
   const CompileOptions &options;
   mlir::MLIRContext context;
   PhaseRunner runner;
-  std::optional<import::OnnxFile> file;
+  import::OnnxFile file;
   import::OnnxGraph graph;
   std::vector<int64_t> offsets; ///< of the weights
   int64_t weightBytes = 0;
@@ -77,7 +77,7 @@ Status GraphCompilation::describeArguments() {
     function.setArgAttr(index++, codegen::kGraphSizes, b.getDenseI64ArrayAttr(sizes));
   }
   for (const onnx::TensorProto *weight : graph.weights) {
-    QUERN_ASSIGN(std::span<const std::byte> bytes, file->data(*weight));
+    QUERN_ASSIGN(std::span<const std::byte> bytes, file.data(*weight));
     offsets.push_back(weightBytes);
     function.setArgAttr(index, codegen::kGraphWeight, b.getI64IntegerAttr(weightBytes));
     llvm::SmallVector<int64_t> sizes(size_t(weight->dims_size()), -1);
@@ -100,16 +100,16 @@ Result<bool> GraphCompilation::emitTarget(const codegen::Target &target) {
 }
 
 Result<bool> GraphCompilation::compile() {
+  if (options.assignment.given())
+    return fail("--quant and --recipe are for language models, which '" + file.path() + "' is not");
   if (!options.formatFiles.empty() || options.forbidSlowMatmul)
-    return fail("'" + options.input + "': --format and --forbid-slow-matmul are for quantized language models");
+    return fail("'" + file.path() + "': --format and --forbid-slow-matmul are for quantized language models");
   for (const std::string &name : options.targets)
     QUERN_TRY(codegen::findTarget(name));
   static const std::vector<std::string> phases = {"import", "buffers", "loops", "llvm"};
   if (!options.stopAfter.empty() && std::ranges::find(phases, options.stopAfter) == phases.end())
     return fail("an ONNX graph has no phase '" + options.stopAfter + "'; its phases are import, buffers, loops, llvm");
-  QUERN_ASSIGN(import::OnnxFile opened, import::OnnxFile::open(options.input));
-  file.emplace(std::move(opened));
-  QUERN_ASSIGN(graph, import::importOnnx(context, *file));
+  QUERN_ASSIGN(graph, import::importOnnx(context, file));
   QUERN_TRY(runner.verify(*graph.module));
   QUERN_TRY(describeArguments());
   QUERN_ASSIGN(bool stop, runner.endPhase("import", *graph.module));
@@ -139,13 +139,13 @@ Status GraphCompilation::write() {
   Manifest manifest;
   manifest.producer = "quern 0.1.0";
   manifest.model.kind = "graph";
-  manifest.model.name = file->graph().name().empty() ? std::filesystem::path(options.input).stem().string()
-                                                     : file->graph().name();
+  manifest.model.name = file.graph().name().empty() ? std::filesystem::path(file.path()).stem().string()
+                                                     : file.graph().name();
   manifest.sizes = graph.sizes;
   manifest.inputs = graph.inputs;
   manifest.outputs = graph.outputs;
   manifest.arena.sizes.assign(graph.sizes.size(), 0);
-  for (const onnx::TensorProto &tensor : file->graph().initializer())
+  for (const onnx::TensorProto &tensor : file.graph().initializer())
     manifest.model.parameters += import::countElements({tensor.dims().data(), size_t(tensor.dims_size())}).value_or(0);
   for (const Emitted &code : emitted)
     manifest.code.push_back({code.target->name, package::kCodePrefix + code.target->name, code.target->required,
@@ -156,7 +156,7 @@ Status GraphCompilation::write() {
     QUERN_TRY(writer.addSection(package::kCodePrefix + code.target->name, code.image.bytes));
   auto writeWeights = [&](package::PackageWriter::Region &region) -> Status {
     for (size_t i = 0; i < offsets.size(); ++i) {
-      QUERN_ASSIGN(std::span<const std::byte> bytes, file->data(*graph.weights[i]));
+      QUERN_ASSIGN(std::span<const std::byte> bytes, file.data(*graph.weights[i]));
       QUERN_TRY(region.writeAt(uint64_t(offsets[i]), {reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()}));
     }
     return {};
@@ -165,8 +165,8 @@ Status GraphCompilation::write() {
   return writer.finish();
 }
 
-Status pipelines::compileGraph(const CompileOptions &options) {
-  GraphCompilation compilation(options);
+Status pipelines::compileGraph(const CompileOptions &options, import::OnnxFile file) {
+  GraphCompilation compilation(options, std::move(file));
   QUERN_ASSIGN(bool whole, compilation.compile());
   return whole ? compilation.write() : Status();
 }

@@ -4,8 +4,6 @@
 #include "Progress.h"
 #include "QuantizeFlags.h"
 
-#include "quern/Import/Onnx/OnnxModel.h"
-#include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Compile.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Support/Threads.h"
@@ -15,24 +13,12 @@
 using namespace quern;
 using namespace quern::cli;
 
-/// The ONNX file of a graph that is no language model; empty for language models of any kind.
-static Result<std::string> graphFileOf(const std::string &path) {
-  std::string file = import::onnxFileOf(path);
-  if (file.empty())
-    return file;
-  QUERN_ASSIGN(bool isModel, import::isOnnxLanguageModel(file));
-  return isModel ? std::string() : file;
-}
-
 static Status compile(pipelines::CompileOptions options) {
   if (options.output.empty() && options.stopAfter.empty())
     return fail("say where the package goes: -o OUT.quern");
   const quantize::AssignmentChoice &choice = options.assignment;
   if (!choice.given() && !choice.importance.empty())
     return fail("--imatrix needs --quant or --recipe");
-  QUERN_ASSIGN(std::string graph, graphFileOf(options.input));
-  if (choice.given() && !graph.empty())
-    return fail("--quant and --recipe are for language models, which '" + graph + "' is not");
   if (options.threads == 0)
     options.threads = std::max(1u, std::thread::hardware_concurrency());
   Progress bar("compiling");
@@ -41,10 +27,7 @@ static Status compile(pipelines::CompileOptions options) {
     bar.update(fraction);
   };
   options.warning = [](const std::string &text) { std::fprintf(stderr, "\nwarning: %s\n", text.c_str()); };
-  if (graph.empty())
-    return pipelines::compileModel(options);
-  options.input = graph;
-  return pipelines::compileGraph(options);
+  return pipelines::compileModel(options);
 }
 
 static std::string phaseHelp() {

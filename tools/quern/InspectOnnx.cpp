@@ -90,7 +90,6 @@ static void print(const ordered_json &all) {
 Status cli::inspectOnnx(const std::string &path, bool json) {
   QUERN_ASSIGN(import::OnnxFile file, import::OnnxFile::open(path));
   QUERN_ASSIGN(ordered_json initializers, initializersJson(file));
-  QUERN_ASSIGN(bool isModel, import::isOnnxLanguageModel(path));
   ordered_json opsets = ordered_json::object();
   for (const onnx::OperatorSetIdProto &set : file.model().opset_import())
     opsets[set.domain().empty() ? "ai.onnx" : set.domain()] = set.version();
@@ -99,7 +98,7 @@ Status cli::inspectOnnx(const std::string &path, bool json) {
                       {"producer", file.model().producer_name() + " " + file.model().producer_version()},
                       {"ir_version", file.model().ir_version()},
                       {"opsets", opsets},
-                      {"language_model", isModel},
+                      {"language_model", import::isOnnxLanguageModel(file)},
                       {"nodes", file.graph().node_size()},
                       {"inputs", valuesJson(file.graph().input(), file.graph())},
                       {"outputs", valuesJson(file.graph().output(), file.graph())},

@@ -1,4 +1,5 @@
 // Reading: from bytes to a checked model message.
+#include "LeanMessage.h"
 #include "quern/Import/Onnx/OnnxFile.h"
 
 #include <google/protobuf/io/coded_stream.h>
@@ -58,22 +59,43 @@ int64_t OnnxFile::opset(const std::string &domain) const {
 }
 
 Result<OnnxFile> OnnxFile::open(const std::string &path) {
-  QUERN_ASSIGN(MappedFile file, MappedFile::open(path));
-  return fromBytes(file.bytes(), path);
+  QUERN_ASSIGN(MappedFile mapping, MappedFile::open(path));
+  OnnxFile file;
+  file.where = path;
+  file.own = std::move(mapping);
+  QUERN_TRY(file.parseWithoutData(file.own->bytes()));
+  QUERN_TRY(file.check());
+  return file;
 }
 
 Result<OnnxFile> OnnxFile::fromBytes(std::span<const std::byte> bytes, const std::string &path) {
-  if (bytes.size() > size_t(INT_MAX))
-    return fail("'" + path + "': the file has " + std::to_string(bytes.size()) +
-                " bytes, but an ONNX message holds at most 2 GiB; save it with external data");
   OnnxFile file;
   file.where = path;
-  file.message = std::make_unique<onnx::ModelProto>();
-  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t *>(bytes.data()), int(bytes.size()));
-  if (!file.message->ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
-    return fail("'" + path + "': is no ONNX model, or is cut off: the protobuf message ends early or has no sense");
+  QUERN_TRY(file.parse(bytes));
   QUERN_TRY(file.check());
   return file;
+}
+
+Status OnnxFile::parse(std::span<const std::byte> bytes) {
+  if (bytes.size() > size_t(INT_MAX))
+    return fail("'" + where + "': the file has " + std::to_string(bytes.size()) +
+                " bytes, but an ONNX message holds at most 2 GiB; save it with external data");
+  message = std::make_unique<onnx::ModelProto>();
+  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t *>(bytes.data()), int(bytes.size()));
+  if (!message->ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
+    return fail("'" + where + "': is no ONNX model, or is cut off: the protobuf message ends early or has no sense");
+  return {};
+}
+
+/// Parses the message without the data of its large initializers, which stay where they are mapped.
+Status OnnxFile::parseWithoutData(std::span<const std::byte> bytes) {
+  std::optional<LeanMessage> lean = bytes.size() > size_t(INT_MAX) ? std::nullopt : leaveOutData(bytes);
+  if (!lean)
+    return parse(bytes);
+  QUERN_TRY(parse(std::as_bytes(std::span(lean->message))));
+  for (const auto &[initializer, data] : lean->data)
+    unparsed[&message->graph().initializer(initializer)] = data;
+  return {};
 }
 
 Status OnnxFile::check() {

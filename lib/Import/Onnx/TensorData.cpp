@@ -62,7 +62,9 @@ Result<std::span<const std::byte>> OnnxFile::data(const onnx::TensorProto &tenso
   if (tensor.data_location() == onnx::TensorProto::EXTERNAL)
     return external(tensor, bytes);
   std::span<const std::byte> found = asBytes(tensor.raw_data());
-  if (!tensor.has_raw_data()) {
+  if (auto mapped = unparsed.find(&tensor); mapped != unparsed.end()) {
+    found = mapped->second;
+  } else if (!tensor.has_raw_data()) {
     auto known = owned.find(&tensor);
     if (known == owned.end())
       known = owned.emplace(&tensor, collectFields(tensor, *type)).first;

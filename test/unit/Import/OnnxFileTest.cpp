@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 using namespace quern;
 using namespace quern::import;
@@ -52,6 +53,59 @@ TEST(OnnxFile, ReadsTypedFieldsAsRawBytes) {
   bytes = *file->data(file->graph().initializer(2));
   ASSERT_EQ(bytes.size(), 2u);
   EXPECT_EQ(uint8_t(bytes[0]), 0x21);
+}
+
+/// A model with initializers on both sides of the size from which data stay in the mapped file.
+static std::string withLargeData() {
+  OnnxModel model = addition();
+  model.initializer("large", {2000})->set_raw_data(std::string(7999, 'a') + "b");
+  model.initializer("small", {1})->set_raw_data("abcd");
+  model.initializer("larger", {5000}, onnx::TensorProto::INT8)->set_raw_data(std::string(4999, 'c') + "d");
+  return model.message.SerializeAsString();
+}
+
+class OnFile : public ::testing::Test {
+protected:
+  void TearDown() override { std::filesystem::remove(path); }
+  Result<OnnxFile> open(const std::string &bytes) const {
+    std::ofstream(path, std::ios::binary) << bytes;
+    return OnnxFile::open(path);
+  }
+  std::string path = ::testing::TempDir() + "quern-onnx-" + std::to_string(getpid()) + ".onnx";
+};
+
+TEST_F(OnFile, LargeDataAreNotParsed) {
+  auto file = open(withLargeData());
+  ASSERT_TRUE(file) << file.error().message;
+  const char last[] = {'\0', 'b', 'd', 'd'};
+  for (int i = 0; i < 4; ++i) {
+    auto bytes = file->data(file->graph().initializer(i));
+    ASSERT_TRUE(bytes) << bytes.error().message;
+    EXPECT_EQ(char(bytes->back()), last[i]);
+    EXPECT_EQ(file->graph().initializer(i).raw_data().empty(), i % 2 == 1);
+  }
+}
+
+TEST_F(OnFile, IsReadAsTheWholeMessageIs) {
+  std::string whole = withLargeData();
+  for (size_t length : {size_t(0), size_t(3), whole.size() / 4, whole.size() - 1, whole.size()}) {
+    std::string bytes = whole.substr(0, length);
+    auto ours = open(bytes), theirs = OnnxFile::fromBytes(std::as_bytes(std::span(bytes)), path);
+    ASSERT_EQ(ours.has_value(), theirs.has_value()) << length;
+    if (!ours)
+      EXPECT_EQ(ours.error().message, theirs.error().message);
+  }
+  auto twice = open(whole + whole); // two graphs are one, whose names are there twice
+  ASSERT_FALSE(twice);
+  EXPECT_NE(twice.error().message.find("twice"), std::string::npos) << twice.error().message;
+}
+
+TEST_F(OnFile, DataOfAnotherLengthAreRefused) {
+  OnnxModel model = addition();
+  model.initializer("large", {2001})->set_raw_data(std::string(8000, 'a'));
+  auto file = open(model.message.SerializeAsString());
+  ASSERT_FALSE(file);
+  EXPECT_NE(file.error().message.find("has 8000 bytes of data"), std::string::npos) << file.error().message;
 }
 
 TEST(OnnxFile, RefusesATruncatedMessageAtEveryLength) {

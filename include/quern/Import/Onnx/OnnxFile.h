@@ -12,6 +12,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -61,13 +62,17 @@ public:
   }
 
 private:
+  Status parse(std::span<const std::byte> bytes);
+  Status parseWithoutData(std::span<const std::byte> bytes);
   Status check();
   Result<std::span<const std::byte>> external(const onnx::TensorProto &tensor, int64_t bytes);
   Result<std::span<const std::byte>> mapped(const std::string &location, const std::string &tensor);
 
   std::string where;
   std::unique_ptr<onnx::ModelProto> message;
+  std::optional<MappedFile> own;                          ///< the file itself
   std::map<std::string, MappedFile> files;                ///< of external data, by location
+  std::map<const onnx::TensorProto *, std::span<const std::byte>> unparsed; ///< data of initializers, in `own`
   std::list<onnx::TensorProto> kept;
   std::map<const onnx::TensorProto *, std::string> owned; ///< tensors stored in typed fields, as raw bytes
 };

@@ -4,18 +4,18 @@
 #define QUERN_IMPORT_ONNX_ONNXMODEL_H
 
 #include "quern/Import/GGUF.h"
+#include "quern/Import/Onnx/OnnxFile.h"
 
 namespace quern::import {
 
-/// Whether the graph looks up token ids in a table and gives as many logits as that has rows. Fails if the file cannot
-/// be read.
-Result<bool> isOnnxLanguageModel(const std::string &path);
+/// Whether the graph looks up token ids in a table and gives as many logits as that has rows.
+bool isOnnxLanguageModel(OnnxFile &file);
 
 /// Recognises the model by its data flow and by what its parts compute, never by names. Float weights stay F32, F16 or
 /// BF16; integers with scales and zero points become block formats that hold them exactly. The tokenizer, sampling
 /// parameters and context length come from the files beside it: tokenizer.json, and config.json or genai_config.json,
-/// which may be absent. Errors name the node that is not what a language model has there.
-Result<gguf::File> openOnnxModel(const std::string &path, const gguf::TypeTable &types);
+/// which may be absent. No weight is copied as a whole: rows are made when they are read. Errors name the node that is not what a language model has there.
+Result<gguf::File> openOnnxModel(OnnxFile file, const gguf::TypeTable &types);
 
 } // namespace quern::import
 

@@ -3,13 +3,15 @@
 #include "quern/Support/Half.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
 using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
+
+/// Rows that are compared together; where they lie as columns, a line of the cache holds 16 or 32.
+static constexpr int64_t kRowsAtOnce = 128;
 
 float Floats::at(int64_t n, int64_t g) const {
   auto index = static_cast<size_t>(base + n * row + g * column);
@@ -56,10 +58,15 @@ bool Matrix::sameAs(const Matrix &other) const {
   if (codes)
     return sameFloats && codes->bytes.data() == other.codes->bytes.data() && codes->base == other.codes->base &&
            codes->row == other.codes->row;
-  for (int64_t row = 0; !sameFloats && row < n; ++row) // exporters fold the transpose of a table into a copy
-    for (int64_t column = 0; column < k; ++column)
-      if (std::bit_cast<uint32_t>(a.at(row, column)) != std::bit_cast<uint32_t>(b.at(row, column)))
-        return false;
+  size_t rowBytes = static_cast<size_t>(k) * values.size();
+  std::vector<std::byte> ours(kRowsAtOnce * rowBytes), theirs(ours.size());
+  for (int64_t row = 0; !sameFloats && row < n; row += kRowsAtOnce) { // exporters fold a table's transpose into a copy
+    auto count = static_cast<uint64_t>(std::min(kRowsAtOnce, n - row));
+    copyFloats(static_cast<uint64_t>(row), count, ours.data());
+    other.copyFloats(static_cast<uint64_t>(row), count, theirs.data());
+    if (std::memcmp(ours.data(), theirs.data(), count * rowBytes) != 0)
+      return false;
+  }
   return true;
 }
 
@@ -87,45 +94,48 @@ bool Matrix::fitsBlocks() const {
   return true;
 }
 
-/// Elements of `Bits` as they are, row after row.
-template <typename Bits> static std::vector<std::byte> copyRows(const Matrix &matrix) {
-  std::vector<std::byte> out(static_cast<size_t>(matrix.n * matrix.k) * sizeof(Bits));
-  const std::byte *from = matrix.values.bytes.data();
-  const Floats &at = matrix.values;
-  if (at.column == 1 && at.row == matrix.k) {
-    std::memcpy(out.data(), from + static_cast<size_t>(at.base) * sizeof(Bits), out.size());
-    return out;
+/// Rows `first` to `first + count` of elements of `Bits`, one after another at `out`.
+template <typename Bits>
+static void copyRows(const Floats &from, int64_t k, int64_t first, int64_t count, std::byte *out) {
+  constexpr int64_t kTile = 64; // columns that stay in the cache while they and rows change places
+  const std::byte *start = from.bytes.data() + static_cast<size_t>(from.base + first * from.row) * sizeof(Bits);
+  if (from.column == 1 && from.row == k) {
+    std::memcpy(out, start, static_cast<size_t>(count * k) * sizeof(Bits));
+    return;
   }
-  auto *to = out.data();
-  constexpr int64_t kTile = 64; // rows and columns that stay in the cache while they change places
-  for (int64_t rows = 0; rows < matrix.n; rows += kTile)
-    for (int64_t columns = 0; columns < matrix.k; columns += kTile)
-      for (int64_t row = rows; row < std::min(rows + kTile, matrix.n); ++row)
-        for (int64_t column = columns; column < std::min(columns + kTile, matrix.k); ++column)
-          std::memcpy(to + static_cast<size_t>(row * matrix.k + column) * sizeof(Bits),
-                      from + static_cast<size_t>(at.base + row * at.row + column * at.column) * sizeof(Bits),
-                      sizeof(Bits));
-  return out;
+  for (int64_t tile = 0; tile < k; tile += kTile)
+    for (int64_t row = 0; row < count; ++row)
+      for (int64_t column = tile; column < std::min(tile + kTile, k); ++column)
+        std::memcpy(out + static_cast<size_t>(row * k + column) * sizeof(Bits),
+                    start + static_cast<size_t>(row * from.row + column * from.column) * sizeof(Bits), sizeof(Bits));
 }
 
-Result<BlockWeight> Matrix::toTensor(const gguf::TypeTable &types) const {
-  if (!codes && values.type == onnx::TensorProto::FLOAT)
-    return BlockWeight{0, copyRows<uint32_t>(*this)};
-  if (!codes)
-    return BlockWeight{values.type == onnx::TensorProto::BFLOAT16 ? 30u : 1u, copyRows<uint16_t>(*this)};
-  if (fitsBlocks())
-    if (auto made = toBlocks(std::make_shared<Matrix>(*this), types)) {
-      const gguf::TypeInfo &type = *types.find(made->typeId);
-      BlockWeight out{made->typeId, std::vector<std::byte>(static_cast<size_t>(n * k) / type.block * type.bytes)};
-      made->rows(0, static_cast<uint64_t>(n), out.bytes.data());
-      return out;
-    }
-  BlockWeight out{0, std::vector<std::byte>(static_cast<size_t>(n * k) * sizeof(float))};
-  std::byte *to = out.bytes.data();
-  for (int64_t row = 0; row < n; ++row)
-    for (int64_t column = 0; column < k; ++column, to += sizeof(float)) {
+/// Of a matrix of floats, as they are.
+void Matrix::copyFloats(uint64_t first, uint64_t count, std::byte *out) const {
+  auto copy = values.size() == 4 ? copyRows<uint32_t> : copyRows<uint16_t>;
+  copy(values, k, static_cast<int64_t>(first), static_cast<int64_t>(count), out);
+}
+
+/// Of a matrix of integers, as F32.
+void Matrix::computeFloats(uint64_t first, uint64_t count, std::byte *out) const {
+  for (auto row = static_cast<int64_t>(first); row < static_cast<int64_t>(first + count); ++row)
+    for (int64_t column = 0; column < k; ++column, out += sizeof(float)) {
       float value = element(row, column);
-      std::memcpy(to, &value, sizeof value);
+      std::memcpy(out, &value, sizeof value);
     }
-  return out;
+}
+
+MadeWeight Matrix::made(const gguf::TypeTable &types) const {
+  constexpr uint32_t kF32 = 0, kF16 = 1, kBF16 = 30; // GGUF's tensor types
+  auto self = std::make_shared<Matrix>(*this);
+  auto calling = [self](void (Matrix::*make)(uint64_t, uint64_t, std::byte *) const) {
+    return [self, make](uint64_t first, uint64_t count, std::byte *out) { ((*self).*make)(first, count, out); };
+  };
+  if (!codes)
+    return {values.size() == 4 ? kF32 : values.type == onnx::TensorProto::BFLOAT16 ? kBF16 : kF16,
+            calling(&Matrix::copyFloats)};
+  if (fitsBlocks())
+    if (auto blocks = toBlocks(self, types))
+      return *std::move(blocks);
+  return {kF32, calling(&Matrix::computeFloats)};
 }

@@ -29,6 +29,7 @@ struct Floats {
   int64_t base = 0, row = 0, column = 0;
 
   float at(int64_t n, int64_t g) const;
+  size_t size() const { return type == onnx::TensorProto::FLOAT ? 4 : 2; } ///< bytes of one
 };
 
 class Matrix : public IntegerMatrix {
@@ -52,12 +53,14 @@ public:
   bool sameAs(const Matrix &other) const;
   /// Rows `first` to `first + count`.
   Matrix slice(int64_t first, int64_t count) const;
-  /// As GGUF stores matrices: floats as they are, integers in block formats. Integers that no block format holds
-  /// (groups that are no multiple of 32, zero points with a fraction, wide differences) become the F32 that ONNX
-  /// computes.
-  Result<BlockWeight> toTensor(const gguf::TypeTable &types) const;
+  /// Rows as GGUF stores them, made when they are read: floats as they are, integers in block formats. Integers that no
+  /// block format holds (groups that are no multiple of 32, zero points with a fraction, wide differences) become the
+  /// F32 that ONNX computes. What the matrix lies in must outlive it.
+  MadeWeight made(const gguf::TypeTable &types) const;
 
 private:
+  void copyFloats(uint64_t first, uint64_t count, std::byte *out) const;
+  void computeFloats(uint64_t first, uint64_t count, std::byte *out) const;
   bool fitsBlocks() const;
   int difference(int64_t row, int64_t column) const;
   float element(int64_t row, int64_t column) const;

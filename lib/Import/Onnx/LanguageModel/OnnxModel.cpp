@@ -16,8 +16,8 @@ namespace {
 /// Fills an assembly with one model.
 class ModelFile {
 public:
-  ModelFile(OnnxFile &onnx, LanguageModel model, const gguf::TypeTable &types)
-      : onnx(onnx), model(std::move(model)), types(types),
+  ModelFile(std::shared_ptr<const OnnxFile> file, LanguageModel model, const gguf::TypeTable &types)
+      : file(std::move(file)), onnx(*this->file), model(std::move(model)), types(types),
         folder(fs::path(onnx.path()).has_parent_path() ? fs::path(onnx.path()).parent_path().string() : ".") {}
   Result<gguf::File> make();
 
@@ -29,9 +29,10 @@ private:
   Status checkLayer(const Layer &layer, size_t number) const;
   void collect();
   void collectLayer(const Layer &layer, const std::string &prefix);
-  Status addTensors(gguf::Assembly &assembly);
+  void addTensors(gguf::Assembly &assembly);
 
-  OnnxFile &onnx;
+  std::shared_ptr<const OnnxFile> file; ///< which the rows of matrices are made from, as long as there are any
+  const OnnxFile &onnx;
   LanguageModel model;
   const gguf::TypeTable &types;
   std::string folder;
@@ -153,24 +154,22 @@ void ModelFile::collect() {
     collectLayer(model.layers[i], "blk." + std::to_string(i) + ".");
 }
 
-Status ModelFile::addTensors(gguf::Assembly &assembly) {
+void ModelFile::addTensors(gguf::Assembly &assembly) {
   for (const ExpectedTensor &expected : expectedTensors(config.model)) {
-    BlockWeight weight{0, {}};
-    if (expected.dims.size() == 2) {
-      auto made = matrices.at(expected.name)->toTensor(types);
-      if (!made)
-        return onnx.wrong("tensor '" + matrices.at(expected.name)->name + "'", made.error().message);
-      weight = *std::move(made);
-    } else {
+    if (expected.dims.size() != 2) {
       auto bytes = std::as_bytes(std::span(vectors.at(expected.name)));
-      weight.bytes.assign(bytes.begin(), bytes.end());
+      uint32_t part = assembly.addPart(onnx.path(), std::vector<std::byte>(bytes.begin(), bytes.end()));
+      assembly.addTensor(expected.name, /*F32*/ 0, expected.dims, part, assembly.part(part));
+      continue;
     }
+    MadeWeight made = matrices.at(expected.name)->made(types);
     if (expected.name == "token_embd.weight")
-      embeddingType = weight.typeId;
-    uint32_t part = assembly.addPart(onnx.path(), std::move(weight.bytes));
-    assembly.addTensor(expected.name, weight.typeId, expected.dims, part, assembly.part(part));
+      embeddingType = made.typeId;
+    assembly.addTensor(expected.name, made.typeId, expected.dims, onnx.path(),
+                       [file = file, rows = std::move(made.rows)](uint64_t first, uint64_t count, std::byte *out) {
+                         rows(first, count, out);
+                       });
   }
-  return {};
 }
 
 Result<gguf::File> ModelFile::make() {
@@ -183,20 +182,17 @@ Result<gguf::File> ModelFile::make() {
   gguf::Assembly assembly(onnx.path());
   if (config.model.architecture == "llama" && !model.layout.interleaved)
     assembly.setHeadsInHalves();
-  QUERN_TRY(addTensors(assembly));
+  addTensors(assembly);
   addModelKeys(assembly, config, gguf::TypeTable::isOwn(embeddingType) ? 0 : embeddingType);
   QUERN_TRY(addTokenizer(assembly, folder, config));
   return std::move(assembly).finish(types);
 }
 
-Result<bool> import::isOnnxLanguageModel(const std::string &path) {
-  QUERN_ASSIGN(OnnxFile file, OnnxFile::open(path));
-  return hasLanguageModelShape(Graph(file));
-}
+bool import::isOnnxLanguageModel(OnnxFile &file) { return hasLanguageModelShape(Graph(file)); }
 
-Result<gguf::File> import::openOnnxModel(const std::string &path, const gguf::TypeTable &types) {
-  QUERN_ASSIGN(OnnxFile file, OnnxFile::open(path));
-  Graph graph(file);
+Result<gguf::File> import::openOnnxModel(OnnxFile opened, const gguf::TypeTable &types) {
+  auto file = std::make_shared<OnnxFile>(std::move(opened));
+  Graph graph(*file);
   QUERN_ASSIGN(LanguageModel model, recognise(graph));
   return ModelFile(file, std::move(model), types).make();
 }
