@@ -94,11 +94,11 @@ def torch_export(path, dynamo, attention, model):
     save(onnx.load(path), path)
 
 
-def genai_export(path, precision, *options, tied=False, device="cpu"):
+def genai_export(path, precision, *options, kind="Qwen2", tied=False, device="cpu"):
     """By the model builder, as its command line runs it."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, out = Path(folder) / "checkpoint", Path(folder) / "out"
-        make_model(tied=tied).save_pretrained(checkpoint)
+        make_model(kind, tied).save_pretrained(checkpoint)
         tokenizer = HuggingFaceFolder(write_model(Path(folder) / "m.gguf", "--type", "F16", "--vocab",
                                                   str(tiny.VOCABULARY))).write(Path(folder) / "tokenizer")
         shutil.copy(tokenizer / "tokenizer.json", checkpoint)
@@ -114,6 +114,7 @@ MODELS = {
     "torch-script": lambda path: torch_export(path, False, "sdpa", make_model()),
     "torch-script-eager": lambda path: torch_export(path, False, "eager", make_model(tied=True)),
     "torch-dynamo": lambda path: torch_export(path, True, "sdpa", make_model()),
+    "torch-dynamo-qwen3": lambda path: torch_export(path, True, "sdpa", make_model("Qwen3")),
     "torch-dynamo-llama3": lambda path: torch_export(path, True, "eager", make_model("Llama", tied=True)),
     "builder-float": lambda path: genai_export(path, "fp32"),
     "builder-int4": lambda path: genai_export(path, "int4", "int4_block_size=32"),
@@ -121,6 +122,7 @@ MODELS = {
                                                    "int4_is_symmetric=false", tied=True),
     "builder-half": lambda path: genai_export(path, "fp16", device="cuda"),
     "builder-int8": lambda path: genai_export(path, "int8"),
+    "builder-qwen3": lambda path: genai_export(path, "int4", "int4_block_size=32", kind="Qwen3"),
 }
 
 

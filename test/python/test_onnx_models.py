@@ -32,6 +32,8 @@ FORMS = {
     "torch-script-eager": ("f32", None, FLOAT),
     "torch-dynamo": ("f32", "f32", FLOAT),
     "torch-dynamo-llama3": ("f32", None, FLOAT),
+    "torch-dynamo-qwen3": ("f32", "f32", FLOAT),
+    "builder-qwen3": ("i4_f32", "i4_f32", QUANTIZED),
     "builder-float": ("f32", "f32", FLOAT),
     "builder-half": ("f16", "f16", QUANTIZED),  # onnxruntime rounds all activations to f16
     "builder-int4": ("i4_f32", "i4_f32", QUANTIZED),
@@ -132,6 +134,15 @@ def test_configuration_follows_from_the_graph(quern, tmp_path, tokenizer, name):
               "attention.layer_norm_rms_epsilon": float(np.float32(1e-6)), "context_length": context}
     assert {key: keys[f"qwen2.{key}"] for key in wanted} == wanted
     assert keys["general.name"] == "model"
+
+
+def test_norms_of_heads_make_a_qwen3(quern, tmp_path, tokenizer):
+    """Each layer's weights are its own, though only one layer is sampled."""
+    file = metadata_of(quern, tmp_path, tokenizer, "torch-dynamo-qwen3")
+    assert file.metadata["general.architecture"] == "qwen3"
+    norms = [file.tensors[f"blk.{i}.attn_{x}_norm.weight"].array().tobytes() for i in range(2) for x in "qk"]
+    data = (MODELS / "torch-dynamo-qwen3.onnx").read_bytes()
+    assert len({norm for norm in norms if norm in data}) == 4
 
 
 def test_scaled_frequencies_become_divisors(quern, tmp_path, tokenizer):

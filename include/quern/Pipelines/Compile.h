@@ -26,7 +26,8 @@ struct CompileOptions {
   std::function<void(const std::string &)> warning;                      ///< told one sentence each; may be empty
 };
 
-/// Compiles a language model, or an ONNX file that is a graph of another kind. Errors name the file, the tensor or the op; nothing half-written is left behind.
+/// Compiles a language model, or an ONNX file that is a graph of another kind. Errors name the file, the tensor or the
+/// op; nothing half-written is left behind.
 Status compileModel(const CompileOptions &options);
 
 } // namespace quern::pipelines

@@ -1,5 +1,5 @@
-// Copies a message field by field, in protobuf's wire format: each field is a tag, number * 8 + kind, and a varint (kind
-// 0), 8 bytes (1), a length and as many bytes (2), or 4 bytes (5).
+// Copies a message field by field, in protobuf's wire format: each field is a tag, number * 8 + kind, and a varint
+// (kind 0), 8 bytes (1), a length and as many bytes (2), or 4 bytes (5).
 #include "LeanMessage.h"
 
 #include <cstdint>

@@ -14,7 +14,8 @@ namespace quern::import {
 /// A ModelProto's bytes in which large initializers have an empty `raw_data`.
 struct LeanMessage {
   std::string message;
-  std::vector<std::pair<int, std::span<const std::byte>>> data; ///< number of the initializer; its bytes in the original
+  /// The number of each such initializer, and its data in the original.
+  std::vector<std::pair<int, std::span<const std::byte>>> data;
 };
 
 /// None where the bytes are not built as writers build them (more than one graph, fields that are cut off): then the

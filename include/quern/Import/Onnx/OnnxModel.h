@@ -1,5 +1,5 @@
-// ONNX files of language models (qwen2 and llama), told in GGUF's terms, so that all that takes GGUF files takes them
-// too. Free of MLIR.
+// ONNX files of language models (qwen2, qwen3 and llama), told in GGUF's terms, so that all that takes GGUF files takes
+// them too. Free of MLIR.
 #ifndef QUERN_IMPORT_ONNX_ONNXMODEL_H
 #define QUERN_IMPORT_ONNX_ONNXMODEL_H
 
@@ -14,7 +14,8 @@ bool isOnnxLanguageModel(OnnxFile &file);
 /// Recognises the model by its data flow and by what its parts compute, never by names. Float weights stay F32, F16 or
 /// BF16; integers with scales and zero points become block formats that hold them exactly. The tokenizer, sampling
 /// parameters and context length come from the files beside it: tokenizer.json, and config.json or genai_config.json,
-/// which may be absent. No weight is copied as a whole: rows are made when they are read. Errors name the node that is not what a language model has there.
+/// which may be absent. No weight is copied as a whole: rows are made when they are read. Errors name the node that is
+/// not what a language model has there.
 Result<gguf::File> openOnnxModel(OnnxFile file, const gguf::TypeTable &types);
 
 } // namespace quern::import

@@ -45,7 +45,7 @@ Result<std::vector<AttentionFinder::Roles>> AttentionFinder::candidates(const Pr
 }
 
 AttentionFinder::Step AttentionFinder::draw(const Roles &roles, int64_t past, int64_t rows) {
-  Step step{past, rows, {}, {}, {}, {}, {}};
+  Step step{past, rows, {}, {}, {}, weightOf(roles.queryNorm), weightOf(roles.keyNorm), {}, {}};
   step.query = samples.draw({1, rows, roles.query.count});
   step.key = samples.draw({1, rows, roles.key.count});
   step.value = samples.draw({1, rows, roles.value.count});
@@ -88,6 +88,23 @@ bool AttentionFinder::passesValues(const Projection &output, const Roles &roles)
   return made && isClose(*made, wanted, 1e-5);
 }
 
+namespace {
+/// An element of a head that is 0 elsewhere, and what it is behind the norm; the same where there is none.
+struct Element {
+  double before = 1, after = 1;
+};
+} // namespace
+
+/// Of a norm with that weight, one that is at most 1: x / sqrt(x^2 / size + epsilon) * weight, solved for x.
+static Element elementOf(const std::vector<float> &norm, size_t i, double epsilon) {
+  if (norm.empty())
+    return {};
+  double weight = double(norm[i]), size = double(norm.size());
+  double after = std::min(1.0, std::fabs(weight) * std::sqrt(size) / 2);
+  double before = after * std::sqrt(epsilon / (weight * weight - after * after / size));
+  return {before, std::copysign(after, weight)};
+}
+
 /// Cosine and sine of the angle by which a pair is turned from one position to the next: the score of a query that is
 /// one of the pair's elements, and a key, one position before, that is the first and then the second of them. The key
 /// of the query's own position is 0, the values are 1 and 0, so that the result is the logistic function of the score.
@@ -98,16 +115,19 @@ Result<std::pair<double, double>> AttentionFinder::turn(const Projection &output
     Step step = draw(roles, 0, 2);
     for (Array *part : {&step.query, &step.key, &step.value})
       std::ranges::fill(part->data, 0);
+    int64_t other = i == 0 ? first : second;
+    Element query = elementOf(step.queryNorm, size_t(first), epsilon);
+    Element key = elementOf(step.keyNorm, size_t(other), epsilon);
     for (int64_t h = 0; h < layout.heads; ++h)
-      step.query.data[size_t((layout.heads + h) * layout.size + first)] = 1;
+      step.query.data[size_t((layout.heads + h) * layout.size + first)] = query.before;
     for (int64_t h = 0; h < layout.kvHeads; ++h)
-      step.key.data[size_t(h * layout.size + (i == 0 ? first : second))] = 1;
+      step.key.data[size_t(h * layout.size + other)] = key.before;
     std::fill_n(step.value.data.begin(), roles.value.count, 1);
     QUERN_ASSIGN(Array made, run(output, roles, step));
     if (made.size() != 2 * roles.query.count)
       return fail("its result has another size");
     double weight = made.data[size_t(roles.query.count)];
-    scores[i] = std::log(weight / (1 - weight)) * std::sqrt(double(layout.size));
+    scores[i] = std::log(weight / (1 - weight)) * std::sqrt(double(layout.size)) / (query.after * key.after);
   }
   return std::pair(scores[0], scores[1]);
 }
@@ -133,11 +153,24 @@ bool AttentionFinder::findPairing(const Projection &output, const Roles &roles) 
   return false;
 }
 
-/// What attention should give: keys are turned before they go into the cache, each token sees itself and all before.
+/// x * weight / sqrt(mean(x^2) + epsilon); `x` itself without a weight.
+static void normHead(std::vector<double> &x, const std::vector<float> &weight, double epsilon) {
+  if (weight.empty())
+    return;
+  double squares = 0;
+  for (double one : x)
+    squares += one * one;
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] *= double(weight[i]) / std::sqrt(squares / double(x.size()) + epsilon);
+}
+
+/// What attention should give: keys are normed, if heads are, and turned before they go into the cache; each token sees
+/// itself and all before.
 std::vector<double> AttentionFinder::expected(const Step &step) const {
   int64_t D = layout.size, G = layout.kvHeads, A = layout.heads;
-  auto turned = [&](const Array &from, int64_t row, int64_t heads, int64_t h) {
+  auto turned = [&](const Array &from, const std::vector<float> &norm, int64_t row, int64_t heads, int64_t h) {
     std::vector<double> out(from.data.begin() + (row * heads + h) * D, from.data.begin() + (row * heads + h + 1) * D);
+    normHead(out, norm, epsilon);
     for (int64_t i = 0; i < D / 2; ++i) {
       double angle = double(step.past + row) * layout.frequencies[size_t(i)];
       double &x = out[size_t(layout.interleaved ? 2 * i : i)];
@@ -150,13 +183,13 @@ std::vector<double> AttentionFinder::expected(const Step &step) const {
   for (int64_t row = 0; row < step.rows; ++row)
     for (int64_t h = 0; h < A; ++h) {
       int64_t g = h / (A / G);
-      std::vector<double> query = turned(step.query, row, A, h), sums(size_t(D), 0);
+      std::vector<double> query = turned(step.query, step.queryNorm, row, A, h), sums(size_t(D), 0);
       double total = 0;
       for (int64_t j = 0; j <= step.past + row; ++j) {
         bool old = j < step.past;
         auto before = [&](const Array &cache) { return cache.data.begin() + (g * step.past + j) * D; };
         std::vector<double> key = old ? std::vector<double>(before(step.pastKey), before(step.pastKey) + D)
-                                      : turned(step.key, j - step.past, G, g);
+                                      : turned(step.key, step.keyNorm, j - step.past, G, g);
         double dot = 0;
         for (int64_t d = 0; d < D; ++d)
           dot += query[size_t(d)] * key[size_t(d)];

@@ -11,6 +11,9 @@ using namespace quern::import::language;
 /// Inputs whose meanings are tried out.
 static constexpr size_t kMostOthers = 5;
 
+/// Vectors as wide as a head that are tried as weights of norms.
+static constexpr size_t kMostNorms = 4;
+
 static int rankOf(const onnx::ValueInfoProto &input) { return input.type().tensor_type().shape().dim_size(); }
 
 static bool isInteger(const onnx::ValueInfoProto &input) {
@@ -94,6 +97,7 @@ static std::vector<int64_t> headSizes(const Graph &graph, const std::vector<std:
 }
 
 Result<AttentionFinder::Roles> AttentionFinder::findLayout(const Projection &output, const std::vector<Roles> &all) {
+  // Heads are tried without norms first, then with each two vectors as wide as a head.
   bool isKnown = !layout.frequencies.empty();
   int combinations = caches.size() == 2 ? 2 : 1;
   for (const std::string &name : others)
@@ -107,15 +111,18 @@ Result<AttentionFinder::Roles> AttentionFinder::findLayout(const Projection &out
     }
     cachesSwapped = rest != 0;
     for (const Roles &roles : all) {
-      if (isKnown && check(output, roles))
-        return roles;
-      std::vector<int64_t> sizes;
+      std::vector<int64_t> sizes{layout.size};
       if (!isKnown)
         sizes = headSizes(graph, caches, roles.query.count, roles.key.count);
       for (int64_t size : sizes) {
-        layout = {roles.query.count / size, roles.key.count / size, size, false, {}, layout.coarse};
-        if (passesValues(output, roles) && findPairing(output, roles) && check(output, roles))
-          return roles;
+        if (!isKnown)
+          layout = {roles.query.count / size, roles.key.count / size, size, false, {}, layout.coarse, false};
+        if (!isKnown && !passesValues(output, roles))
+          continue;
+        for (const Roles &whole : withNorms(roles, size)) {
+          if ((isKnown || findPairing(output, whole)) && check(output, whole))
+            return whole;
+        }
       }
       if (!isKnown)
         layout.frequencies.clear();
@@ -135,6 +142,13 @@ static bool hasCoarseConstants(const Graph &graph, const std::set<std::string> &
         tensor->data_type() == onnx::TensorProto::FLOAT16 || tensor->data_type() == onnx::TensorProto::BFLOAT16;
     return isHalf && tensor->dims_size() >= 2;
   });
+}
+
+/// Whether two constants of one type hold the same.
+static bool sameBytes(const Graph &graph, const std::string &a, const std::string &b) {
+  auto left = graph.file.data(*graph.constant(a)), right = graph.file.data(*graph.constant(b));
+  return a == b || (left && right && graph.constant(a)->data_type() == graph.constant(b)->data_type() &&
+                    std::ranges::equal(*left, *right));
 }
 
 /// Sorts out which inputs of the graph the layer needs: for their values, or for their shapes alone.
@@ -174,12 +188,42 @@ Status AttentionFinder::takeInputs(const Projection &output, const std::string &
   return {};
 }
 
+std::vector<float> AttentionFinder::weightOf(const std::string &norm) const {
+  auto found = norm.empty() ? std::nullopt : vectorOf(graph, norm, layout.size).value_or(std::nullopt);
+  return found ? *std::move(found) : std::vector<float>();
+}
+
+/// The roles without norms of heads, and with each pair of the layer's vectors that may be their weights.
+std::vector<AttentionFinder::Roles> AttentionFinder::withNorms(const Roles &roles, int64_t size) const {
+  std::vector<std::string> vectors;
+  for (const std::string &name : constants)
+    if (vectorOf(graph, name, size).value_or(std::nullopt) && vectors.size() < kMostNorms)
+      vectors.push_back(name);
+  std::vector<Roles> out{roles};
+  for (const std::string &query : vectors)
+    for (const std::string &key : vectors) {
+      out.push_back(roles);
+      out.back().queryNorm = query;
+      out.back().keyNorm = key;
+    }
+  return out;
+}
+
 /// The roles that the projections have in a layer that computes the same; none if this is another one.
 std::optional<AttentionFinder::Roles> AttentionFinder::rolesAs(const Known &known,
                                                                const Fingerprint &fingerprint) const {
   if (known.fingerprint.text != fingerprint.text)
     return std::nullopt;
   Roles roles = known.roles;
+  for (size_t i = 0; i < fingerprint.vectors.size(); ++i) {
+    const std::string &there = known.fingerprint.vectors[i], &here = fingerprint.vectors[i];
+    if (there == known.roles.queryNorm)
+      roles.queryNorm = here;
+    if (there == known.roles.keyNorm)
+      roles.keyNorm = here;
+    if (there != known.roles.queryNorm && there != known.roles.keyNorm && !sameBytes(graph, there, here))
+      return std::nullopt;
+  }
   for (Piece *piece : roles.all()) {
     auto at = std::ranges::find(known.fingerprint.projections, piece->projection->output);
     piece->projection = projections.make(fingerprint.projections[size_t(at - known.fingerprint.projections.begin())]);
@@ -203,6 +247,7 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
   Projections::Sources sources = projections.sources(graph, output.input);
   layout.coarse |= hasCoarseConstants(graph, sources.constants);
   QUERN_TRY(takeInputs(output, stream, sources));
+  constants = sources.constants;
   Known here{fingerprintOf(graph, projections, output.input, sources.projections, caches, rows), {}};
   std::optional<Roles> roles;
   for (const Known &one : known)
@@ -211,6 +256,7 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
   if (!roles) {
     QUERN_ASSIGN(roles, findRoles(output));
     here.roles = *roles;
+    layout.normed |= !roles->queryNorm.empty();
     known.push_back(std::move(here));
   }
   std::string input = graph.strip(roles->query.projection->input);
@@ -218,6 +264,10 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
     if (graph.strip(piece->projection->input) != input)
       return graph.file.wrong("node " + piece->projection->node->describe(),
                               "should have the same input as the product for the queries, but has another");
+  if (layout.normed == roles->queryNorm.empty())
+    return graph.file.wrong("node " + output.node->describe(),
+                            "norms the heads of its queries and keys, or does not, unlike the other layers");
   auto linear = [](const Piece &piece) { return rowsOf(*piece.projection, piece.first, piece.count); };
-  return FoundAttention{linear(roles->query), linear(roles->key), linear(roles->value), roles->query.projection->input};
+  return FoundAttention{linear(roles->query),       linear(roles->key),       linear(roles->value),
+                        weightOf(roles->queryNorm), weightOf(roles->keyNorm), roles->query.projection->input};
 }

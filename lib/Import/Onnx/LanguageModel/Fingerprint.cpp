@@ -46,6 +46,11 @@ static std::string numberIn(std::vector<std::string> &list, const std::string &n
   return number;
 }
 
+/// One of floats: weights of norms differ from layer to layer.
+static bool isVector(const onnx::TensorProto &tensor) {
+  return tensor.dims_size() == 1 && tensor.dims(0) > 1 && tensor.data_type() != onnx::TensorProto::INT64;
+}
+
 std::string Writer::constant(const std::string &value) {
   const onnx::TensorProto &tensor = *graph.constant(value);
   std::string text = "constant " + std::to_string(tensor.data_type());
@@ -67,8 +72,8 @@ std::string Writer::leaf(const std::string &value) {
     return "projection " + numberIn(out.projections, value) + " " + std::to_string(projections.make(value)->weight.n);
   if (std::ranges::find(caches, value) != caches.end())
     return "cache " + numberIn(out.caches, value);
-  if (graph.constant(value))
-    return constant(value);
+  if (const onnx::TensorProto *tensor = graph.constant(value))
+    return isVector(*tensor) ? "vector " + numberIn(out.vectors, value) : constant(value);
   return graph.producer(value) ? "" : "input " + value;
 }
 

@@ -23,11 +23,13 @@ struct HeadLayout {
   bool interleaved = false;        ///< pairs are (2i, 2i + 1), else (i, i + size / 2)
   std::vector<double> frequencies; ///< angle of each pair for one position, [size / 2]
   bool coarse = false;             ///< read from tables of 16-bit floats
+  bool normed = false;             ///< heads of queries and keys are normed before they are turned
 };
 
 struct Layer {
   Norm attentionNorm, feedForwardNorm;
   Linear query, key, value, output, gate, up, down;
+  std::vector<float> queryNorm, keyNorm; ///< weights of the norms of each head, [size]; empty if there are none
 };
 
 struct LanguageModel {

@@ -92,11 +92,15 @@ Status ModelFile::describe() {
   out.tied = model.tied();
   for (const Layer &layer : model.layers)
     out.attentionBias |= !layer.query.bias.empty() || !layer.key.bias.empty() || !layer.value.bias.empty();
-  out.architecture = out.attentionBias ? "qwen2" : "llama";
-  if (out.attentionBias && model.layout.interleaved)
-    return onnx.wrong("graph",
-                      "has biases on queries, keys or values, as qwen2, but pairs neighbouring elements of its "
-                      "heads, as llama; both together are not supported");
+  out.headNorms = model.layout.normed;
+  out.architecture = out.headNorms ? "qwen3" : out.attentionBias ? "qwen2" : "llama";
+  const char *other = model.layout.interleaved ? "pairs neighbouring elements of its heads, as llama"
+                      : out.headNorms && out.attentionBias ? "has biases on queries, keys or values, as qwen2"
+                                                           : nullptr;
+  if (out.architecture != "llama" && other)
+    return onnx.wrong("graph", std::string(out.headNorms ? "norms the heads of queries and keys, as qwen3, but "
+                                                         : "has biases on queries, keys or values, as qwen2, but ") +
+                                   other + "; both together are not supported");
   return describeRotary();
 }
 
@@ -134,6 +138,8 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
 void ModelFile::collectLayer(const Layer &layer, const std::string &prefix) {
   vectors[prefix + "attn_norm.weight"] = layer.attentionNorm.weight;
   vectors[prefix + "ffn_norm.weight"] = layer.feedForwardNorm.weight;
+  vectors[prefix + "attn_q_norm.weight"] = layer.queryNorm;
+  vectors[prefix + "attn_k_norm.weight"] = layer.keyNorm;
   for (auto [name, linear] :
        {std::pair("attn_q", &layer.query), std::pair("attn_k", &layer.key), std::pair("attn_v", &layer.value),
         std::pair("attn_output", &layer.output), std::pair("ffn_gate", &layer.gate), std::pair("ffn_up", &layer.up),

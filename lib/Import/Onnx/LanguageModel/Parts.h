@@ -41,10 +41,10 @@ struct FoundFeedForward {
 Result<FoundFeedForward> findFeedForward(const Graph &graph, const Projections &projections, const Projection &down);
 
 /// What attention computes, as a text that is the same for two layers that compute the same of their projections and
-/// caches; both are listed in the order in which the text has them. See Fingerprint.cpp.
+/// caches; these are listed in the order in which the text has them. See Fingerprint.cpp.
 struct Fingerprint {
   std::string text;
-  std::vector<std::string> projections, caches;
+  std::vector<std::string> projections, caches, vectors; ///< vectors: constant, of floats, that the text does not hold
 };
 /// `rows`: values of which only the shape counts.
 Fingerprint fingerprintOf(const Graph &graph, const Projections &projections, const std::string &value,
@@ -55,14 +55,16 @@ Fingerprint fingerprintOf(const Graph &graph, const Projections &projections, co
 /// the same in the others.
 struct FoundAttention {
   Linear query, key, value;
+  std::vector<float> queryNorm, keyNorm; ///< empty: heads are not normed
   std::string input;
 };
 class AttentionFinder {
 public:
+  /// `epsilon`: of the model's norms, which those of heads must share.
   AttentionFinder(const Graph &graph, const Projections &projections, std::string tokenIds, std::string embedding,
-                  int64_t hidden)
+                  int64_t hidden, double epsilon)
       : graph(graph), projections(projections), tokenIds(std::move(tokenIds)), embedding(std::move(embedding)),
-        hidden(hidden) {}
+        hidden(hidden), epsilon(epsilon) {}
   /// `stream`: the hidden state that the attention is added to.
   Result<FoundAttention> find(const Projection &output, const std::string &stream);
 
@@ -76,6 +78,7 @@ private:
   };
   struct Roles {
     Piece query, key, value;
+    std::string queryNorm = {}, keyNorm = {}; ///< the weights' names; empty: heads are not normed
     std::array<Piece *, 3> all() { return {&query, &key, &value}; }
   };
   /// A layer whose roles are known.
@@ -87,6 +90,7 @@ private:
   struct Step {
     int64_t past, rows;
     Array query, key, value;  ///< [1, rows, width]
+    std::vector<float> queryNorm, keyNorm;
     Array pastKey, pastValue; ///< [1, G, past, D]
   };
 
@@ -94,6 +98,8 @@ private:
   Result<Roles> findRoles(const Projection &output);
   std::optional<Roles> rolesAs(const Known &known, const Fingerprint &fingerprint) const;
   Result<std::vector<Roles>> candidates(const Projection &output) const;
+  std::vector<Roles> withNorms(const Roles &roles, int64_t size) const;
+  std::vector<float> weightOf(const std::string &norm) const;
   Step draw(const Roles &roles, int64_t past, int64_t rows);
   Result<Array> run(const Projection &output, const Roles &roles, const Step &step);
   Result<std::map<std::string, Array>> inputs(const Step &step) const;
@@ -109,7 +115,9 @@ private:
   const Projections &projections;
   std::string tokenIds, embedding;
   int64_t hidden;
+  double epsilon;
   Samples samples;
+  std::set<std::string> constants;      ///< that the layer at hand is made of
   std::vector<std::string> others;      ///< inputs of whole numbers that the layer at hand needs
   std::vector<int> meanings;            ///< of each of `others`, in the order of their possible values
   std::vector<std::string> caches;      ///< inputs that hold keys and values, in the order of the graph

@@ -136,6 +136,8 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
   layer.query = std::move(found.query);
   layer.key = std::move(found.key);
   layer.value = std::move(found.value);
+  layer.queryNorm = std::move(found.queryNorm);
+  layer.keyNorm = std::move(found.keyNorm);
   layer.output = {output.projection->weight, output.projection->bias};
   model.layers.insert(model.layers.begin(), std::move(layer));
   stream = output.before;
@@ -153,7 +155,8 @@ Result<LanguageModel> Walk::run() {
   QUERN_ASSIGN(FoundNorm norm, findNorm(graph, projections, value, embedding.table.k));
   model.finalNorm = std::move(norm.norm);
   std::string stream = skipRows(graph, norm.input);
-  AttentionFinder attention(graph, projections, embedding.tokenIds, embedding.output, embedding.table.k);
+  AttentionFinder attention(graph, projections, embedding.tokenIds, embedding.output, embedding.table.k,
+                            double(model.finalNorm.epsilon));
   while (stream != embedding.output)
     QUERN_TRY(addLayer(stream, attention));
   if (model.layers.empty())
