@@ -1,10 +1,8 @@
 #include "BlockLayout.h"
 
-#include "quern/Formats/IntWriter.h"
-#include "quern/Support/Half.h"
+#include "quern/Formats/IntegerBlocks.h"
 
 #include <algorithm>
-#include <cstring>
 
 using namespace quern;
 using namespace quern::import;
@@ -36,7 +34,7 @@ static Extent measure(const IntegerMatrix &matrix) {
     auto [low, high] = std::ranges::minmax(row);
     extent.low = std::min<int>(extent.low, low);
     extent.high = std::max<int>(extent.high, high);
-    extent.halves &= std::ranges::all_of(scales, [](float s) { return halfToFloat(floatToHalf(s)) == s; });
+    extent.halves &= formats::areHalves(scales);
   }
   return extent;
 }
@@ -50,13 +48,8 @@ static Result<const FormatSpec *> choose(const Extent &extent, const gguf::TypeT
               ", which no block format holds; -128 to 127 would do");
 }
 
-static void writeScale(float scale, ScaleKind kind, uint8_t *to) {
-  uint16_t half = floatToHalf(scale);
-  kind == ScaleKind::F16 ? std::memcpy(to, &half, 2) : std::memcpy(to, &scale, 4);
-}
-
 /// Rows `first` to `first + count` as blocks of a format that holds them.
-static void writeBlocks(const IntegerMatrix &matrix, const FormatSpec &spec, const formats::IntWriter &writer,
+static void writeBlocks(const IntegerMatrix &matrix, const formats::IntegerBlocks &blocks, unsigned blockBytes,
                         int64_t first, int64_t count, uint8_t *block) {
   std::vector<int16_t> row(static_cast<size_t>(matrix.columns()));
   std::vector<float> scales(row.size() / kLayoutBlock);
@@ -65,22 +58,18 @@ static void writeBlocks(const IntegerMatrix &matrix, const FormatSpec &spec, con
     matrix.scales(n, scales);
     const int16_t *from = row.data();
     for (float scale : scales) {
-      uint8_t codes[kLayoutBlock];
-      for (uint8_t &code : codes)
-        code = static_cast<uint8_t>(*from++ + spec.codes.offset);
-      std::memset(block, 0, spec.bytes);
-      writeScale(scale, spec.scale.kind, block + spec.scale.byte);
-      writer.write(codes, block);
-      block += spec.bytes;
+      blocks.write(from, scale, block);
+      from += kLayoutBlock;
+      block += blockBytes;
     }
   }
 }
 
 Result<MadeWeight> import::toBlocks(std::shared_ptr<const IntegerMatrix> matrix, const gguf::TypeTable &types) {
   QUERN_ASSIGN(const FormatSpec *spec, choose(measure(*matrix), types));
-  auto make = [matrix = std::move(matrix), spec = *spec, writer = formats::IntWriter(spec->codes)](
-                  uint64_t first, uint64_t count, std::byte *out) {
-    writeBlocks(*matrix, spec, writer, static_cast<int64_t>(first), static_cast<int64_t>(count),
+  auto make = [matrix = std::move(matrix), blocks = formats::IntegerBlocks(*spec),
+               bytes = spec->bytes](uint64_t first, uint64_t count, std::byte *out) {
+    writeBlocks(*matrix, blocks, bytes, static_cast<int64_t>(first), static_cast<int64_t>(count),
                 reinterpret_cast<uint8_t *>(out));
   };
   return MadeWeight{types.idOf(spec->name), std::move(make)};

@@ -1,13 +1,10 @@
 #include "QuantWeight.h"
 
-#include "quern/Formats/IntWriter.h"
-#include "quern/Support/Half.h"
+#include "quern/Formats/IntegerBlocks.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 using namespace mlir;
 using namespace quern;
@@ -49,10 +46,14 @@ Result<QuantGrid> QuantGrid::get(quant::QuantizedType type, int64_t n, int64_t k
   return fail("only types with scales and zero points are converted");
 }
 
-/// The codes, their zero point or table, and the greatest number of bits that `low` to `high` need.
-static std::string describeCodes(int low, int high, std::string &name, unsigned &bytes) {
+/// The codes, their zero point or table, for `low` to `high`; nibbles lie as in Q4_0, and higher bits before them, as
+/// in Q5_0. `scaleBytes` come first.
+static std::string describeCodes(int low, int high, unsigned scaleBytes, std::string &name, unsigned &bytes) {
   auto fits = [&](int bits) { return low >= -(1 << (bits - 1)) && high < 1 << (bits - 1); };
-  std::string table, nibbles = "[4 bits at SCALE + i floordiv 2 shift (i mod 2) * 4";
+  auto nibblesAt = [](unsigned byte) {
+    return "[4 bits at " + std::to_string(byte) + " + i mod 16 shift (i floordiv 16) * 4";
+  };
+  std::string table, nibbles = nibblesAt(scaleBytes);
   if (fits(4) || high - low < 16) {
     bytes = 16;
     if (fits(4)) {
@@ -70,12 +71,13 @@ static std::string describeCodes(int low, int high, std::string &name, unsigned 
     name = "i" + std::to_string(4 + more);
     bytes = 16 + 4 * more;
     std::string each = std::to_string(8 / more), bits = std::to_string(more);
-    return "codes = " + nibbles + ", " + bits + " bits at SCALE + 16 + i floordiv " + each + " shift (i mod " + each +
-           ") * " + bits + "] less " + (more == 1 ? "16" : "32");
+    return "codes = " + nibblesAt(scaleBytes + 4 * unsigned(more)) + ", " + bits + " bits at " +
+           std::to_string(scaleBytes) + " + i floordiv " + each + " shift (i mod " + each + ") * " + bits + "] less " +
+           (more == 1 ? "16" : "32");
   }
   name = "i8";
   bytes = 32;
-  return "codes = signed [8 bits at SCALE + i]";
+  return "codes = signed [8 bits at " + std::to_string(scaleBytes) + " + i]";
 }
 
 /// The smallest format of blocks of 32, one scale each, that keeps differences of `low` to `high`.
@@ -85,9 +87,7 @@ static Result<dq::FormatAttr> chooseFormat(MLIRContext *context, int64_t low, in
                 ", but must fit a signed byte");
   std::string name, codes;
   unsigned bytes = 0, scaleBytes = half ? 2 : 4;
-  codes = describeCodes(int(low), int(high), name, bytes);
-  for (size_t at; (at = codes.find("SCALE")) != std::string::npos;)
-    codes.replace(at, 5, std::to_string(scaleBytes));
+  codes = describeCodes(int(low), int(high), scaleBytes, name, bytes);
   std::string kind = half ? "f16" : "f32";
   std::string text = "#dq.format<" + name + "_" + kind + ", block = 32, bytes = " + std::to_string(scaleBytes + bytes) +
                      ", group = 32, " + codes + ", scale = " + kind + " at 0>";
@@ -97,27 +97,13 @@ static Result<dq::FormatAttr> chooseFormat(MLIRContext *context, int64_t low, in
   return format;
 }
 
-/// The raw bits of each difference: what the table or the zero point makes of them is the difference.
-static uint8_t rawCode(const formats::FormatSpec &spec, int difference) {
-  if (!spec.table.empty())
-    return uint8_t(difference - spec.table.front());
-  return uint8_t(difference + spec.codes.offset);
-}
-
 static std::vector<char> encode(const formats::FormatSpec &spec, const QuantGrid &grid, int64_t n, int64_t k,
                                 ArrayRef<int16_t> differences) {
-  formats::IntWriter writer(spec.codes);
+  formats::IntegerBlocks blocks(spec);
   std::vector<char> bytes(size_t(n * k / kBlock * spec.bytes));
-  for (int64_t i = 0; i < n * k; i += kBlock) {
-    auto *block = reinterpret_cast<uint8_t *>(bytes.data()) + i / kBlock * spec.bytes;
-    float scale = grid.scales[grid.at(i / k, i % k)];
-    uint16_t half = floatToHalf(scale);
-    spec.scale.kind == formats::ScaleKind::F16 ? std::memcpy(block, &half, 2) : std::memcpy(block, &scale, 4);
-    uint8_t codes[kBlock];
-    for (int64_t j = 0; j < kBlock; ++j)
-      codes[j] = rawCode(spec, differences[size_t(i + j)]);
-    writer.write(codes, block);
-  }
+  auto *block = reinterpret_cast<uint8_t *>(bytes.data());
+  for (int64_t i = 0; i < n * k; i += kBlock, block += spec.bytes)
+    blocks.write(differences.data() + i, grid.scales[grid.at(i / k, i % k)], block);
   return bytes;
 }
 
@@ -142,7 +128,7 @@ Result<QuantWeight> transforms::toQuantWeight(RankedTensorType type, ArrayRef<in
     low = std::min(low, difference(i));
     high = std::max(high, difference(i));
   }
-  bool half = std::ranges::all_of(grid.scales, [](float s) { return halfToFloat(floatToHalf(s)) == s; });
+  bool half = formats::areHalves(grid.scales);
   QUERN_ASSIGN(dq::FormatAttr format, chooseFormat(type.getContext(), low, high, half));
   std::vector<int16_t> differences;
   for (size_t i = 0; i < values.size(); ++i)

@@ -25,7 +25,7 @@ func.func @sub_channel(%x: tensor<?x64xf32>) -> tensor<?x4xf32> {
 // -----
 
 // One scale, which no f16 number equals; unsigned 4-bit codes 15 less 8 take four bits. Two readers share the weight.
-// CHECK: #dq.format<i4_f32, block = 32, bytes = 20, group = 32, codes = [4 bits at i floordiv 2 + 4 shift (i mod 2) * 4] less 8, scale = f32 at 0>
+// CHECK: #dq.format<i4_f32, block = 32, bytes = 20, group = 32, codes = [4 bits at i mod 16 + 4 shift (i floordiv 16) * 4] less 8, scale = f32 at 0>
 // CHECK: dq.source @quantized : tensor<2x32x!i4_f32> data dense_resource<quantized{{[_0-9]*}}> : tensor<40xi8>
 // CHECK-NEXT: func.func @per_tensor
 // CHECK: dq.weight @quantized
@@ -42,7 +42,7 @@ func.func @per_tensor() -> (tensor<2x32xf32>, tensor<2x32xf32>) {
 // -----
 
 // Zero points by row: differences 5 - -10 and 5 - 20 need five bits.
-// CHECK: #dq.format<i5_f16, block = 32, bytes = 22, group = 32, codes = [4 bits at i floordiv 2 + 2 shift (i mod 2) * 4, 1 bits at i floordiv 8 + 18 shift i mod 8] less 16, scale = f16 at 0>
+// CHECK: #dq.format<i5_f16, block = 32, bytes = 22, group = 32, codes = [4 bits at i mod 16 + 6 shift (i floordiv 16) * 4, 1 bits at i floordiv 8 + 2 shift i mod 8] less 16, scale = f16 at 0>
 func.func @per_axis() -> tensor<2x32xf32> {
   %c = arith.constant dense<5> : tensor<2x32xi8>
   %q = quant.scast %c : tensor<2x32xi8> to tensor<2x32x!quant.uniform<i8:f32:0, {0.5:-10, 0.25:20}>>
