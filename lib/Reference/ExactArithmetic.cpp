@@ -31,11 +31,16 @@ template <int64_t piece>
 float ExactArithmetic::foldRow(const Act8Row &x, const SplitWeight &weights, int64_t row) const {
   int64_t width = x.codes.size(), pieces = width / piece;
   const int16_t *codes = weights.codes.data() + row * width;
-  float acc = 0;
+  float acc = 0, firstHalf = 0;
   for (int64_t p = 0; p < pieces; ++p) {
-    float sx = x.scales[p * piece / kAct8Group];
+    float sx = x.scales[p * piece / kAct8Group], scale = weights.scales[row * pieces + p];
     int32_t dot = exactDot<piece>(codes + p * piece, x.codes.data() + p * piece);
-    acc = multiplyAdd(weights.scales[row * pieces + p] * sx, float(dot), acc);
+    if (piece == kAct8Group || !weights.addends.empty())
+      acc = multiplyAdd(scale * sx, float(dot), acc);
+    else if (p % 2 == 0)
+      firstHalf = scale * float(dot);
+    else
+      acc = multiplyAdd(sx, multiplyAdd(scale, float(dot), firstHalf), acc);
     if (weights.addends.empty())
       continue;
     int32_t sum = 0;

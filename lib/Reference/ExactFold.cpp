@@ -19,7 +19,7 @@ float quern::reference::foldExact(const formats::FormatSpec &spec, std::span<con
                                   MultiplyAdd kind) {
   BlockReader reader(spec);
   unsigned piece = std::min<unsigned>(spec.group, kAct8Group);
-  float acc = 0;
+  float acc = 0, firstHalf = 0;
   for (size_t first = 0; first < x.codes.size(); first += piece) {
     const uint8_t *block = blocks.data() + first / spec.block * spec.bytes;
     unsigned inBlock = first % spec.block, group = inBlock / spec.group;
@@ -28,8 +28,13 @@ float quern::reference::foldExact(const formats::FormatSpec &spec, std::span<con
       dot += reader.code(block, inBlock + i) * x.codes[first + i];
       sum += x.codes[first + i];
     }
-    float sx = x.scales[first / kAct8Group];
-    acc = multiplyAdd(sx * reader.scale(block, group), float(dot), acc, kind);
+    float sx = x.scales[first / kAct8Group], scale = reader.scale(block, group);
+    if (piece == kAct8Group || spec.minimum)
+      acc = multiplyAdd(sx * scale, float(dot), acc, kind);
+    else if (first % kAct8Group == 0)
+      firstHalf = scale * float(dot);
+    else
+      acc = multiplyAdd(sx, multiplyAdd(scale, float(dot), firstHalf, kind), acc, kind);
     if (spec.minimum)
       acc = multiplyAdd(reader.addend(block, group), sx * float(sum), acc, kind);
   }

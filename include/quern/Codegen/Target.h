@@ -29,9 +29,10 @@ struct Target {
   bool fusedMultiplyAdd; ///< the fold uses fma; otherwise a multiply and an add
   bool halfConversions;  ///< f16 <-> f32 in hardware; otherwise expanded to integer operations
   unsigned tileTokens;   ///< tokens of a tile of one panel at the most
+  unsigned halvesTokens; ///< the same for weights with a scale for each 16 k
   unsigned floatTokens;  ///< the same for float weights
   unsigned pairTokens;   ///< tokens of a tile of two panels at the most; 0: there are no such tiles
-  int64_t cacheBytes;    ///< of activations that are meant to stay in the cache while panels pass by
+  int64_t cacheBytes;    ///< of panels that are meant to stay in the cache while rows of activations pass by
   unsigned attentionHeads; ///< query heads that share a pass over keys
   int64_t prefetchBytes; ///< how far ahead of a streamed panel to prefetch; 0: not at all
   unsigned probeAccumulators = 2; ///< sums of 16 numbers that fill the registers, for `cpu-add-probes`

@@ -1,6 +1,5 @@
 // Tiles of block weights. For each piece of the fold (32 or 16 k) the integer dot products of all its codes are formed
-// exactly, then folded: acc = fma(s * d, float(dot), acc), with a minimum acc = fma(-m, d * sum, acc)
-// (docs/numerics.md). So the result of an element does not depend on the shape of the tile.
+// exactly, then folded as docs/numerics.md says. So the result of an element does not depend on the shape of the tile.
 #include "MatmulTile.h"
 #include "PanelReader.h"
 #include "dialects/DQ/DQ.h"
@@ -15,8 +14,8 @@ using namespace quern::codegen;
 namespace {
 
 /// Tokens of a tile of one panel whose sums are formed together: enough to hide the latency of a product, few enough to
-/// stay in registers beside the codes of a group.
-constexpr unsigned kTokensTogether = 4;
+/// stay in registers beside the codes of a group and, for pieces of 16, the first half of each token's sum.
+unsigned tokensTogether(const PanelLayout &layout) { return layout.piece == 16 ? 3 : 4; }
 
 /// Where a group of 32 activations of a token lies: its codes, and its numbers as distances from `numbers`.
 struct ActGroup {
@@ -27,6 +26,12 @@ struct ActGroup {
 struct Unpacked {
   std::array<Value, 16> codes; ///< of each k-line, a digit after the other
   std::array<std::pair<Value, Value>, 2> scales;
+};
+
+/// What a fold has reached: the sum of each element, and what its group's first piece of 16 adds to it, not yet times
+/// the activations' scale.
+struct Folded {
+  llvm::MutableArrayRef<Value> sums, firstHalves;
 };
 
 class BlockFold {
@@ -57,7 +62,8 @@ private:
   Value startOfDot(const ActGroup &act, unsigned piece, unsigned chain);
   Value sumOfParts(ArrayRef<Value> dots);
   void scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, Supers supers, ArrayRef<Value> dots,
-                  MutableArrayRef<Value> sums, unsigned piece);
+                  Folded folded, unsigned piece);
+  void foldDot(Value dot, Value rowScale, Value d, Folded folded, unsigned element, unsigned piece);
   Value scaledSum(const ActGroup &act, Value scale, unsigned piece);
 
   Value load32(Value at, int64_t offset, Type type) { return e.load(type, e.at(at, offset), 4); }
@@ -135,9 +141,20 @@ Value BlockFold::scaledSum(const ActGroup &act, Value scale, unsigned piece) {
   return e.splat(sum, e.f32s());
 }
 
+/// Pieces of 16 without minimums take the activations' scale together: three operations in place of four for a group.
+void BlockFold::foldDot(Value dot, Value rowScale, Value d, Folded folded, unsigned element, unsigned piece) {
+  Value &sum = folded.sums[element];
+  if (layout.piece == 32 || layout.hasMinimum())
+    sum = e.fma(e.mulf(rowScale, d), dot, sum);
+  else if (piece == 0)
+    folded.firstHalves[element] = e.mulf(rowScale, dot);
+  else
+    sum = e.fma(d, e.fma(rowScale, dot, folded.firstHalves[element]), sum);
+}
+
 /// One step of the fold of each element.
 void BlockFold::scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> acts, Supers supers,
-                           ArrayRef<Value> dots, MutableArrayRef<Value> sums, unsigned piece) {
+                           ArrayRef<Value> dots, Folded folded, unsigned piece) {
   unsigned panels = readers.size();
   for (unsigned r = 0; r < panels; ++r)
     if (!groups[r].scales[piece].first)
@@ -149,10 +166,10 @@ void BlockFold::scalePiece(Readers &readers, Groups groups, ArrayRef<ActGroup> a
       unsigned element = t * panels + r;
       Value dot = sumOfParts(dots.slice(element * parts(), parts()));
       auto [rowScale, rowMinimum] = groups[r].scales[piece];
-      sums[element] = e.fma(e.mulf(rowScale, d), e.toFloat(dot), sums[element]);
+      foldDot(e.toFloat(dot), rowScale, d, folded, element, piece);
       if (layout.hasMinimum()) {
         Value minimum = layout.minimumAdded ? rowMinimum : e.negf(rowMinimum);
-        sums[element] = e.fma(minimum, codeSum, sums[element]);
+        folded.sums[element] = e.fma(minimum, codeSum, folded.sums[element]);
       }
     }
   }
@@ -162,12 +179,13 @@ void BlockFold::foldGroup(Readers &readers, ArrayRef<ActGroup> acts, Supers supe
   unsigned panels = readers.size();
   llvm::SmallVector<Unpacked> groups(panels);
   // Two panels have too many codes to keep, so all their tokens go together.
-  size_t together = panels == 1 ? kTokensTogether : acts.size();
+  size_t together = panels == 1 ? tokensTogether(layout) : acts.size();
   for (size_t first = 0; first < acts.size(); first += together) {
     ArrayRef<ActGroup> some = acts.slice(first, std::min(together, acts.size() - first));
-    MutableArrayRef<Value> theirs = sums.slice(first * panels, some.size() * panels);
+    llvm::SmallVector<Value> firstHalves(some.size() * panels);
+    Folded folded{sums.slice(first * panels, firstHalves.size()), firstHalves};
     for (unsigned piece = 0; piece < 32 / layout.piece; ++piece)
-      scalePiece(readers, groups, some, supers, dotPiece(readers, groups, some, piece), theirs, piece);
+      scalePiece(readers, groups, some, supers, dotPiece(readers, groups, some, piece), folded, piece);
   }
 }
 

@@ -60,9 +60,8 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine, bool ve
   tuning.LoopVectorization = vectorize;
   tuning.SLPVectorization = false;
   tuning.LoopUnrolling = false;
-  if (vectorize)
-    for (llvm::Function &function : module)
-      function.addFnAttr("no-builtins");
+  for (llvm::Function &function : module)
+    function.addFnAttr("no-builtins");
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager sccs;

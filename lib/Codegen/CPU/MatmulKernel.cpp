@@ -36,22 +36,22 @@ public:
   void emit();
 
 private:
-  /// Rows of x that are multiplied by every panel before others come: the first, and how many.
-  struct Rows {
-    Value first, count;
+  /// The panels that tiles begin with, and, for tiles of two, how far from each its second one is.
+  struct Panels {
+    Value first, last, distance;
   };
-  /// How many rows that may be, and how many of them a tile takes at the most.
+  /// How many rows of x there may be, and how many of them a tile takes at the most.
   struct Cut {
     unsigned least, most, tile;
   };
-  static constexpr unsigned kAny = ~0u;           ///< `Cut::most` without a limit
+  static constexpr unsigned kAny = ~0u;          ///< `Cut::most` without a limit
   static constexpr unsigned kStreamedTokens = 2; ///< up to which reading two far panels is all that counts
 
-  void emitInChunks(Value first, Value last, unsigned tile);
-  void emitSingly(Value first, Value last, Rows rows, Cut cut);
+  void emitSingly(Value first, Value last, Cut cut);
   void emitFarPairs(Value first, Value last, Cut cut);
-  void emitTiles(ArrayRef<Value> panels, Rows rows, Cut cut, int64_t prefetch);
-  void emitTileOf(ArrayRef<Value> panels, Value from, Value size, Cut cut, int64_t prefetch);
+  void emitInBlocks(Panels panels, Cut cut, int64_t prefetch);
+  void emitTiles(Panels panels, Cut cut, int64_t prefetch);
+  void emitTilesOf(Panels panels, Value token, Value size, Cut cut, int64_t prefetch);
   void emitTile(ArrayRef<Value> panels, Value token, unsigned tokens, int64_t prefetch);
   Value headerBytes();
   /// A token's 16 operands of the epilogue.
@@ -76,10 +76,13 @@ private:
 void MatmulEmitter::emit() {
   Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
   auto [first, last] = e.share(call, panels);
-  // A tile of one panel of f32 or f16 fills the registers sooner: an element has four sums.
-  unsigned tile = layout.isFloat() ? target.floatTokens : target.tileTokens;
+  // Some tiles of one panel fill the registers sooner: an element of f32 or f16 has four sums, and one with a scale for
+  // each 16 k has half a sum more.
+  unsigned tile = layout.isFloat()       ? target.floatTokens
+                  : layout.piece == 16 ? target.halvesTokens
+                                       : target.tileTokens;
   if ((layout.isFloat() && !layout.inPairs()) || layout.hasSuperBlocks() || target.pairTokens == 0)
-    return emitInChunks(first, last, tile);
+    return emitSingly(first, last, {1, kAny, tile});
   if (layout.isFloat())
     return emitFarPairs(first, last, {1, kAny, target.pairTokens});
   bool pairsOfMany = layout.highBits == 0;
@@ -88,29 +91,29 @@ void MatmulEmitter::emit() {
     pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
   e.ifThenElse(
       pairs, [&] { emitFarPairs(first, last, {1, pairsOfMany ? kAny : kStreamedTokens, target.pairTokens}); },
-      [&] { emitInChunks(first, last, tile); });
+      [&] { emitSingly(first, last, {1, kAny, tile}); });
 }
 
-/// Cuts the tokens into nearly equal chunks whose rows stay in the cache while all panels pass by.
-void MatmulEmitter::emitInChunks(Value first, Value last, unsigned tile) {
-  Value fit = e.div(e.div(e.i64(target.cacheBytes), xStride), tile);
-  Value most = e.mul(arith::MaxSIOp::create(e, fit, e.i64(2)), tile);
-  Value chunks = e.div(e.add(tokens, e.sub(most, e.i64(1))), most);
-  e.loop(e.i64(0), chunks, e.i64(1), [&](Value chunk) {
-    Value from = e.div(e.mul(tokens, chunk), chunks), to = e.div(e.mul(tokens, e.add(chunk, 1)), chunks);
-    emitSingly(first, last, {from, e.sub(to, from)}, {1, kAny, tile});
-  });
-}
-
-void MatmulEmitter::emitSingly(Value first, Value last, Rows rows, Cut cut) {
-  e.loop(first, last, e.i64(1), [&](Value panel) { emitTiles({panel}, rows, cut, target.prefetchBytes); });
+void MatmulEmitter::emitSingly(Value first, Value last, Cut cut) {
+  emitInBlocks({first, last, {}}, cut, target.prefetchBytes);
 }
 
 void MatmulEmitter::emitFarPairs(Value first, Value last, Cut cut) {
-  Rows all{e.i64(0), tokens};
   Value half = e.div(e.sub(last, first), 2), second = e.add(first, half);
-  e.loop(first, second, e.i64(1), [&](Value panel) { emitTiles({panel, e.add(panel, half)}, all, cut, 0); });
-  emitSingly(e.add(second, half), last, all, cut);
+  emitInBlocks({first, second, half}, cut, 0);
+  emitSingly(e.add(second, half), last, cut);
+}
+
+/// Blocks of panels stay in the outer cache while tiles of tokens pass by, and the rows of a tile in the inner one
+/// while the panels of a block do.
+void MatmulEmitter::emitInBlocks(Panels panels, Cut cut, int64_t prefetch) {
+  int64_t bytes = panels.distance ? target.cacheBytes / 2 : target.cacheBytes;
+  Value most = arith::MaxSIOp::create(e, e.div(e.i64(bytes), panelBytes), e.i64(1));
+  Value blocks = e.div(e.add(e.sub(panels.last, panels.first), e.sub(most, e.i64(1))), most);
+  e.loop(e.i64(0), blocks, e.i64(1), [&](Value block) {
+    Value first = e.add(panels.first, e.mul(block, most));
+    emitTiles({first, e.min(e.add(first, most), panels.last), panels.distance}, cut, prefetch);
+  });
 }
 
 /// The fewest rows of a tile when `cut.least` to `cut.most` rows are cut into as few nearly equal tiles as can be.
@@ -121,15 +124,15 @@ static unsigned smallestTile(unsigned least, unsigned most, unsigned tile) {
   return smallest;
 }
 
-/// The products of rows with these panels, in tiles of nearly equal size. The first tile prefetches, since it is the one
-/// that meets the panels in memory.
-void MatmulEmitter::emitTiles(ArrayRef<Value> panels, Rows rows, Cut cut, int64_t prefetch) {
-  Value tiles = e.div(e.add(rows.count, cut.tile - 1), cut.tile);
-  Value small = e.div(rows.count, tiles), larger = e.rem(rows.count, tiles);
+/// The products of all rows with these panels, in tiles of nearly equal size. The first tile prefetches, since it is
+/// the one that meets the panels in memory.
+void MatmulEmitter::emitTiles(Panels panels, Cut cut, int64_t prefetch) {
+  Value tiles = e.div(e.add(tokens, cut.tile - 1), cut.tile);
+  Value small = e.div(tokens, tiles), larger = e.rem(tokens, tiles);
   auto emitAt = [&](Value tile, Cut part, int64_t distance) {
-    Value from = e.add(rows.first, e.add(e.mul(tile, small), e.min(tile, larger)));
+    Value token = e.add(e.mul(tile, small), e.min(tile, larger));
     Value size = arith::SelectOp::create(e, e.less(tile, larger), e.add(small, 1), small);
-    emitTileOf(panels, from, size, part, distance);
+    emitTilesOf(panels, token, size, part, distance);
   };
   if (prefetch)
     emitAt(e.i64(0), cut, prefetch);
@@ -137,11 +140,18 @@ void MatmulEmitter::emitTiles(ArrayRef<Value> panels, Rows rows, Cut cut, int64_
   e.loop(e.i64(prefetch ? 1 : 0), tiles, e.i64(1), [&](Value tile) { emitAt(tile, rest, 0); });
 }
 
-/// One tile of `size` rows, a number that `cut` allows.
-void MatmulEmitter::emitTileOf(ArrayRef<Value> panels, Value from, Value size, Cut cut, int64_t prefetch) {
+/// Tiles of `size` rows, a number that `cut` allows, from row `token` on: one for each of these panels.
+void MatmulEmitter::emitTilesOf(Panels panels, Value token, Value size, Cut cut, int64_t prefetch) {
   for (unsigned count = smallestTile(cut.least, cut.most, cut.tile); count <= cut.tile; ++count) {
     Value fits = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, size, e.i64(count));
-    e.ifThen(fits, [&] { emitTile(panels, from, count, prefetch); });
+    e.ifThen(fits, [&] {
+      e.loop(panels.first, panels.last, e.i64(1), [&](Value panel) {
+        llvm::SmallVector<Value> tile{panel};
+        if (panels.distance)
+          tile.push_back(e.add(panel, panels.distance));
+        emitTile(tile, token, count, prefetch);
+      });
+    });
   }
 }
 
