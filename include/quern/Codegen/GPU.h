@@ -7,6 +7,9 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
@@ -24,6 +27,7 @@ struct GpuTarget {
   std::string chip;     ///< as LLVM and ptxas name it: "sm_80"
   std::string features; ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
   bool warpReductions;  ///< `redux.sync` of 32-bit integers
+  unsigned matvecWarps; ///< of a block of a matmul with few columns; each takes a row of the weight
 };
 
 /// In ascending order of compute capability. Code for one runs on all later ones.

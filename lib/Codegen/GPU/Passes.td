@@ -39,4 +39,29 @@ def AddDeviceFunctions : Pass<"gpu-add-device-functions", "::mlir::gpu::GPUModul
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def OutlineMatvecs : Pass<"gpu-outline-matvecs", "::mlir::ModuleOp"> {
+  let summary = "make a GPU kernel for each matmul with few columns";
+  let description = [{
+    For each segment of a `dq.matmul` of 1 to 8 rows of activations, a `gpu.func` in the module `@kernels`, made once
+    for each format, shape and epilogue. `gpu.kernels` on the matmul names them, one for each segment. A kernel takes
+    pointers to the weight as `GpuLayout.h` arranges it, to the activations' codes, scales and sums of 16 codes, to bias
+    and residual, and to the result (`Matvec.h`); its known grid and block sizes say how to launch it. A matmul for
+    which there is no kernel is an error.
+
+    ```mlir
+    %y = dq.matmul %x, [%w] : tensor<1x896x!dq.act8<32>>, [tensor<4864x896x!q8_0>] -> tensor<1x4864xf32>
+    // becomes
+    %y = dq.matmul %x, [%w] {gpu.kernels = [@kernels::@matvec_q8_0_4864x896_t1]} : ...
+    gpu.module @kernels {
+      gpu.func @matvec_q8_0_4864x896_t1(%w: !llvm.ptr, %codes: !llvm.ptr, %scales: !llvm.ptr, %sums: !llvm.ptr,
+        %y: !llvm.ptr) kernel attributes {known_block_size = array<i32: 128, 1, 1>, known_grid_size = ...}
+    }
+    ```
+  }];
+  let options = [Option<"targetName", "target", "std::string", "\"sm_80\"", "name of the GPU target">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::math::MathDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 #endif // QUERN_CODEGEN_GPU_PASSES_TD

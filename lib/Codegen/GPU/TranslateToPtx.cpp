@@ -1,6 +1,9 @@
 // quern-translate --gpu-to-ptx: the PTX of a gpu.module as text.
 #include "quern/Codegen/GPU.h"
 
+#include "dialects/DQ/DQ.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
 #include "llvm/Support/CommandLine.h"
 
@@ -20,5 +23,9 @@ void codegen::registerPtxTranslation() {
       output << *text;
     return text;
   };
-  TranslateFromMLIRRegistration registration("gpu-to-ptx", "the PTX of a gpu.module", translate, registerPtxDialects);
+  TranslateFromMLIRRegistration registration("gpu-to-ptx", "the PTX of a gpu.module", translate,
+                                             [](DialectRegistry &registry) {
+                                               registry.insert<dq::DQDialect, func::FuncDialect>(); // beside kernels
+                                               registerPtxDialects(registry);
+                                             });
 }

@@ -1,0 +1,68 @@
+// The layout in which GPU kernels read weights: whatever a lane takes of a row's codes is 16 bytes, and the lanes of a
+// warp take neighbouring ones. Derived from a format's description, as the panels of the CPU are. Free of MLIR.
+//
+// A weight of n rows is a sequence of regions, each starting at a multiple of 256 bytes, each holding row after row:
+//   codes, one region for each plane of bits (8; 4; 4 and 1; 4 and 2; 2 and 1 ...), the lowest bits first
+//   scales, as GpuScales says
+//
+// A row's k are cut into units of 128 / (bits of the narrowest plane), which a lane takes at a time. A unit has one or
+// more pieces of 16 bytes of each plane; piece j of all units lies before piece j + 1 of any. Four codes of
+// neighbouring k
+// ("a quad") are one field each of the four bytes of a 32-bit word, as a dot product of bytes takes them: of a plane of
+// b bits, quad q of a unit is in piece q / (32/b), word q mod 4, from bit b * ((q mod (32/b)) / 4) of each byte on.
+#ifndef QUERN_CODEGEN_GPULAYOUT_H
+#define QUERN_CODEGEN_GPULAYOUT_H
+
+#include "quern/Formats/FormatSpec.h"
+#include "quern/Support/Result.h"
+
+#include <span>
+
+namespace quern::codegen {
+
+inline constexpr int64_t kGpuLoadBytes = 16;    ///< of a lane's load of codes
+inline constexpr int64_t kGpuRegionBytes = 256; ///< regions start at multiples of this
+inline constexpr int64_t kGpuRowMultiple = 128; ///< rows of activations are filled up with zeros to whole ones of these
+
+/// How scales and minimums are kept.
+enum class GpuScales {
+  Half,    ///< f16 for each 32 k
+  SixBits, ///< 16 bytes for each 256 k: D and Dm of f16; the lower 4 bits of 8 scales, then of 8 minimums, in a word
+           ///< each; a word whose nibble j is (scale j >> 4) | (minimum j >> 4) << 2
+  SignedBytes, ///< a signed byte for each 16 k; then a region with the f16 D of each 256 k
+};
+
+struct GpuLayout {
+  std::vector<unsigned> planes; ///< bits of each plane of a code
+  unsigned zero = 0;            ///< code minus this is t(c)
+  bool signedCodes = false;     ///< codes are signed bytes
+  unsigned group = 32;          ///< k of a scale
+  GpuScales scales = GpuScales::Half;
+
+  /// Fails for a format that GPU kernels do not read yet, naming it: tables, float scales, plain minimums.
+  static Result<GpuLayout> get(const formats::FormatSpec &spec);
+
+  unsigned codeBits() const;
+  /// k that a lane takes at a time.
+  int64_t unit() const;
+  int64_t units(int64_t k) const { return (k + unit() - 1) / unit(); }
+  /// k that share a scale within a unit: the step of the fold.
+  int64_t piece() const { return std::min<int64_t>(group, unit()); }
+  /// Pieces of 16 bytes that a unit has of a plane.
+  int64_t pieces(size_t plane) const { return unit() * planes[plane] / (8 * kGpuLoadBytes); }
+
+  /// Bytes of a row of a region: planes, then one or two of scales.
+  std::vector<int64_t> rowBytes(int64_t k) const;
+  /// Where each region of a weight [n, k] starts, and last the bytes of all.
+  std::vector<int64_t> regions(int64_t n, int64_t k) const;
+  int64_t bytes(int64_t n, int64_t k) const { return regions(n, k).back(); }
+};
+
+/// Brings n stored rows of k weights, one after the other in `stored`, into the layout at `out` (bytes(n, k) bytes,
+/// overwritten). Only bits move.
+void packGpuWeight(const GpuLayout &layout, const formats::FormatSpec &spec, int64_t n, int64_t k,
+                   std::span<const uint8_t> stored, std::span<uint8_t> out);
+
+} // namespace quern::codegen
+
+#endif // QUERN_CODEGEN_GPULAYOUT_H

@@ -1,0 +1,54 @@
+// RUN: quern-opt --gpu-outline-matvecs -split-input-file -verify-diagnostics %s
+
+!q8_0 = !dq.block<q8_0>
+dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
+func.func @dynamic(%x: tensor<?x512x!dq.act8<32>>) -> tensor<?x64xf32> {
+  %w = dq.weight @w : tensor<64x512x!q8_0>
+  // expected-error @+1 {{has no GPU kernel yet: expected 1 to 8 rows of activations, known when compiling}}
+  %0 = dq.matmul %x, [%w] : tensor<?x512x!dq.act8<32>>, [tensor<64x512x!q8_0>] -> tensor<?x64xf32>
+  return %0 : tensor<?x64xf32>
+}
+
+// -----
+
+!q8_0 = !dq.block<q8_0>
+dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
+func.func @many(%x: tensor<9x512x!dq.act8<32>>) -> tensor<9x64xf32> {
+  %w = dq.weight @w : tensor<64x512x!q8_0>
+  // expected-error @+1 {{expected 1 to 8 rows of activations}}
+  %0 = dq.matmul %x, [%w] : tensor<9x512x!dq.act8<32>>, [tensor<64x512x!q8_0>] -> tensor<9x64xf32>
+  return %0 : tensor<9x64xf32>
+}
+
+// -----
+
+!q8_0 = !dq.block<q8_0>
+dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
+func.func @swiglu(%x: tensor<1x512x!dq.act8<32>>) -> tensor<1x64xf32> {
+  %w = dq.weight @w : tensor<64x512x!q8_0>
+  // expected-error @+1 {{has no GPU kernel yet: the epilogue is not known there}}
+  %0 = dq.matmul swiglu %x, [%w, %w] : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!q8_0>, tensor<64x512x!q8_0>]
+    -> tensor<1x64xf32>
+  return %0 : tensor<1x64xf32>
+}
+
+// -----
+
+dq.source @w : tensor<64x512xf16> in 0 at 0 bytes 65536
+func.func @float(%x: tensor<1x512xf32>) -> tensor<1x64xf32> {
+  %w = dq.weight @w : tensor<64x512xf16>
+  // expected-error @+1 {{expected weights of a block format, got 'tensor<64x512xf16>'}}
+  %0 = dq.matmul %x, [%w] : tensor<1x512xf32>, [tensor<64x512xf16>] -> tensor<1x64xf32>
+  return %0 : tensor<1x64xf32>
+}
+
+// -----
+
+!iq4_nl = !dq.block<iq4_nl>
+dq.source @w : tensor<64x512x!iq4_nl> in 0 at 0 bytes 18432
+func.func @table(%x: tensor<1x512x!dq.act8<32>>) -> tensor<1x64xf32> {
+  %w = dq.weight @w : tensor<64x512x!iq4_nl>
+  // expected-error @+1 {{has no GPU kernel yet: format iq4_nl: codes of a table have no GPU kernel yet}}
+  %0 = dq.matmul %x, [%w] : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!iq4_nl>] -> tensor<1x64xf32>
+  return %0 : tensor<1x64xf32>
+}

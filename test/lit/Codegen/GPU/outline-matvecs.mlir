@@ -1,0 +1,46 @@
+// RUN: quern-opt --gpu-outline-matvecs %s | FileCheck %s
+// RUN: quern-opt --gpu-outline-matvecs %s | quern-translate --gpu-to-ptx | FileCheck %s --check-prefix=PTX
+
+!q8_0 = !dq.block<q8_0>
+!q4_K = !dq.block<q4_K>
+dq.source @a : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
+dq.source @b : tensor<64x512x!q8_0> in 0 at 34816 bytes 34816
+dq.source @c : tensor<30x512x!q4_K> in 0 at 69632 bytes 8640
+
+// Two segments of one format and shape share a kernel.
+// CHECK-LABEL: func.func @f(
+// CHECK: dq.matmul {{.*}} {gpu.kernels = [@kernels::@matvec_q8_0_64x512_t1, @kernels::@matvec_q8_0_64x512_t1,
+// CHECK-SAME: @kernels::@matvec_q4_K_30x512_t1]}
+// CHECK: dq.matmul {{.*}} {gpu.kernels = [@kernels::@matvec_q8_0_64x512_t1_residual]}
+func.func @f(%x: tensor<1x512x!dq.act8<32>>, %r: tensor<1x64xf32>) -> tensor<1x64xf32> {
+  %a = dq.weight @a : tensor<64x512x!q8_0>
+  %b = dq.weight @b : tensor<64x512x!q8_0>
+  %c = dq.weight @c : tensor<30x512x!q4_K>
+  %0:3 = dq.matmul %x, [%a, %b, %c] : tensor<1x512x!dq.act8<32>>,
+    [tensor<64x512x!q8_0>, tensor<64x512x!q8_0>, tensor<30x512x!q4_K>]
+    -> tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x30xf32>
+  %1 = dq.matmul %x, [%a] residual(%r : tensor<1x64xf32>) : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!q8_0>]
+    -> tensor<1x64xf32>
+  return %1 : tensor<1x64xf32>
+}
+
+// CHECK: gpu.module @kernels {
+// CHECK: gpu.func @matvec_q8_0_64x512_t1(
+// CHECK-SAME: known_block_size = array<i32: 128, 1, 1>, known_grid_size = array<i32: 16, 1, 1>
+// CHECK-NOT: gpu.func @matvec_q8_0_64x512_t1(
+// CHECK: gpu.func @matvec_q4_K_30x512_t1(
+// CHECK-SAME: known_grid_size = array<i32: 8, 1, 1>
+// CHECK: gpu.func @matvec_q8_0_64x512_t1_residual(
+
+// Weights and activations come by 16 bytes, and are multiplied as bytes.
+// PTX-LABEL: .visible .entry matvec_q8_0_64x512_t1(
+// PTX-NOT: ld.global.b8
+// PTX-NOT: ld.global.s8
+// PTX-COUNT-2: ld.global.v4.b32
+// PTX-COUNT-4: dp4a.s32.s32
+// PTX-COUNT-5: shfl.sync.bfly.b32
+// PTX: st.global.b32
+// PTX-LABEL: .visible .entry matvec_q4_K_30x512_t1(
+// PTX-NOT: ld.global.b8
+// PTX: ld.global.v4.b32
+// PTX-COUNT-8: dp4a.u32.s32

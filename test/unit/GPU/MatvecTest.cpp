@@ -1,0 +1,246 @@
+// Matmuls with few columns: from `dq.matmul` to PTX, run in the executor on packed weights and quantized activations,
+// against double precision.
+#include "test/unit/GPU/CompileKernels.h"
+
+#include "dialects/DQ/DQ.h"
+#include "quern/Codegen/GpuLayout.h"
+#include "quern/Formats/Decoder.h"
+#include "quern/Formats/Encoder.h"
+#include "quern/Reference/Rows.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/PassManager.h"
+
+#include <random>
+
+namespace quern {
+namespace {
+
+using codegen::GpuLayout;
+
+const formats::FormatSpec &specOf(mlir::MLIRContext &context, const std::string &name) {
+  return context.getOrLoadDialect<dq::DQDialect>()->getFormats().lookup(name).getSpec();
+}
+
+struct Case {
+  std::string format;
+  int64_t rows, width, columns;
+  bool epilogue = false; ///< bias and residual
+  std::string chip = "sm_80";
+};
+
+std::ostream &operator<<(std::ostream &out, const Case &c) {
+  return out << c.format << " " << c.rows << "x" << c.width << " t" << c.columns << " " << c.chip;
+}
+
+/// A module with one matmul, as the quantize phase leaves it.
+std::string matmulText(const Case &c, int64_t storedBytes) {
+  auto tensor = [](int64_t a, int64_t b, const std::string &element) {
+    return "tensor<" + std::to_string(a) + "x" + std::to_string(b) + "x" + element + ">";
+  };
+  std::string weight = tensor(c.rows, c.width, "!dq.block<" + c.format + ">");
+  std::string x = tensor(c.columns, c.width, "!dq.act8<32>"), y = tensor(c.columns, c.rows, "f32");
+  std::string bias = "tensor<" + std::to_string(c.rows) + "xf32>";
+  return "dq.source @w : " + weight + " in 0 at 0 bytes " + std::to_string(storedBytes) + "\nfunc.func @f(%x: " + x +
+         ", %b: " + bias + ", %r: " + y + ") -> " + y + " {\n%w = dq.weight @w : " + weight +
+         "\n%y = dq.matmul %x, [%w]" + (c.epilogue ? " bias(%b) residual(%r : " + y + ")" : "") + " : " + x + ", [" +
+         weight + "]" + (c.epilogue ? ", (" + bias + ")" : "") + " -> " + y + "\nreturn %y : " + y + "\n}\n";
+}
+
+std::string compileMatmul(const Case &c, int64_t storedBytes) {
+  mlir::DialectRegistry registry;
+  codegen::registerPtxDialects(registry);
+  registry.insert<dq::DQDialect, mlir::func::FuncDialect>();
+  mlir::MLIRContext context(registry);
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(matmulText(c, storedBytes), &context);
+  EXPECT_TRUE(module);
+  mlir::PassManager pm(&context);
+  codegen::OutlineMatvecsOptions options;
+  options.targetName = c.chip;
+  pm.addPass(codegen::createOutlineMatvecs(options));
+  EXPECT_TRUE(mlir::succeeded(pm.run(*module)));
+  auto ptx = codegen::emitPtx(*module, **codegen::findGpuTarget(c.chip));
+  return mlir::succeeded(ptx) ? *ptx : "";
+}
+
+std::vector<float> randomNumbers(int64_t count, std::mt19937 &random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> numbers(count);
+  for (float &number : numbers)
+    number = normal(random);
+  return numbers;
+}
+
+/// A weight and activations, and what the kernel is to make of them.
+struct Problem {
+  Problem(const Case &c, const formats::FormatSpec &spec) : c(c), spec(spec) {
+    std::mt19937 random(11);
+    formats::Encoder encoder(spec);
+    int64_t rowBytes = c.width / spec.block * spec.bytes;
+    stored.resize(c.rows * rowBytes);
+    for (int64_t n = 0; n < c.rows; ++n)
+      encoder.encodeRow(randomNumbers(c.width, random).data(), c.width, stored.data() + n * rowBytes);
+    reference::Rows rows(c.columns, c.width);
+    std::vector<float> numbers = randomNumbers(c.columns * c.width, random);
+    rows.values.assign(numbers.begin(), numbers.end());
+    x = reference::quantize(rows);
+    bias = randomNumbers(c.rows, random);
+    residual = randomNumbers(c.columns * c.rows, random);
+  }
+
+  /// y[t, n] and the sum of the magnitudes of all terms.
+  std::pair<double, double> expected(int64_t t, int64_t n) const {
+    std::vector<float> weights(c.width);
+    formats::Decoder(spec).decodeRow(stored.data() + n * (c.width / spec.block * spec.bytes), c.width, weights.data());
+    double sum = c.epilogue ? double(bias[n]) + residual[t * c.rows + n] : 0, magnitude = std::abs(sum);
+    for (int64_t k = 0; k < c.width; ++k) {
+      double term = double(weights[k]) * x.codes[t * c.width + k] * x.scales[t * x.groups() + k / 32];
+      sum += term;
+      magnitude += std::abs(term);
+    }
+    return {sum, magnitude};
+  }
+
+  Case c;
+  const formats::FormatSpec &spec;
+  std::vector<uint8_t> stored;
+  reference::Act8Rows x;
+  std::vector<float> bias, residual;
+};
+
+/// Rows of `per` numbers a row of activations, filled up with zeros to `padded`.
+template <typename To, typename From>
+std::vector<To> padRows(const std::vector<From> &rows, int64_t count, int64_t per, int64_t padded) {
+  std::vector<To> out(count * padded);
+  for (int64_t t = 0; t < count; ++t)
+    std::copy_n(rows.begin() + t * per, per, out.begin() + t * padded);
+  return out;
+}
+
+/// Uploads the problem and runs its kernel; y [T, N].
+std::vector<float> runMatvec(const Problem &problem, const std::string &ptx, uint32_t seed) {
+  const Case &c = problem.c;
+  auto layout = GpuLayout::get(problem.spec);
+  EXPECT_TRUE(layout);
+  std::vector<uint8_t> packed(layout->bytes(c.rows, c.width));
+  codegen::packGpuWeight(*layout, problem.spec, c.rows, c.width, problem.stored, packed);
+  int64_t padded = (c.width + 127) / 128 * 128;
+  const reference::Act8Rows &x = problem.x;
+  GpuProgram program(ptx);
+  uint64_t y = program.upload(std::vector<float>(c.columns * c.rows, NAN));
+  std::vector<uint64_t> arguments = {program.upload(packed),
+                                     program.upload(padRows<int8_t>(x.codes, c.columns, c.width, padded)),
+                                     program.upload(padRows<float>(x.scales, c.columns, x.groups(), padded / 32)),
+                                     program.upload(padRows<int16_t>(x.sums, c.columns, x.sumsOfRow(), padded / 16))};
+  if (c.epilogue)
+    arguments.insert(arguments.end(), {program.upload(problem.bias), program.upload(problem.residual)});
+  arguments.push_back(y);
+  std::string name = "matvec_" + c.format + "_" + std::to_string(c.rows) + "x" + std::to_string(c.width) + "_t" +
+                     std::to_string(c.columns) + (c.epilogue ? "_bias_residual" : "");
+  auto status = program.launch(name, {uint32_t((c.rows + 3) / 4), 1, 1}, 128, arguments, seed);
+  EXPECT_TRUE(status) << status.error().message;
+  return program.download<float>(y, c.columns * c.rows);
+}
+
+class GpuMatvec : public testing::TestWithParam<Case> {};
+
+TEST_P(GpuMatvec, AgreesWithDoublePrecision) {
+  const Case &c = GetParam();
+  mlir::MLIRContext context;
+  Problem problem(c, specOf(context, c.format));
+  std::string ptx = compileMatmul(c, int64_t(problem.stored.size()));
+  auto y = runMatvec(problem, ptx, 1);
+  EXPECT_EQ(y, runMatvec(problem, ptx, 2)) << "does not depend on the order of threads";
+  // A lane adds width / 32 / 16 scaled pieces at the most, then five shuffles and the epilogue; three roundings make
+  // the scale of a piece, and minimums double all that.
+  double roundings = 2 * (double(c.width) / 512 + 12);
+  for (int64_t t = 0; t < c.columns; ++t)
+    for (int64_t n = 0; n < c.rows; ++n) {
+      auto [expected, magnitude] = problem.expected(t, n);
+      EXPECT_NEAR(y[t * c.rows + n], expected, roundings * 0x1p-24 * magnitude) << "column " << t << ", row " << n;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, GpuMatvec,
+                         testing::Values(Case{"q8_0", 10, 896, 1}, Case{"q8_0", 8, 896, 3, true, "sm_90"},
+                                         Case{"q8_0", 5, 1024, 8, false, "sm_75"}, Case{"q4_0", 6, 896, 2},
+                                         Case{"q5_0", 6, 96, 2, true}, Case{"q4_K", 6, 768, 1},
+                                         Case{"q4_K", 4, 1536, 8, true}, Case{"q5_K", 6, 768, 2},
+                                         Case{"q3_K", 6, 768, 2}, Case{"q6_K", 6, 768, 1},
+                                         Case{"q6_K", 4, 1536, 8, true, "sm_75"}),
+                         [](const auto &info) {
+                           const Case &c = info.param;
+                           return c.format + "_" + std::to_string(c.width) + "_t" + std::to_string(c.columns);
+                         });
+
+TEST(GpuFaults, WrongLayout) {
+  Case c{"q4_0", 4, 256, 1};
+  mlir::MLIRContext context;
+  Problem problem(c, specOf(context, c.format));
+  std::string ptx = compileMatmul(c, int64_t(problem.stored.size()));
+  auto right = runMatvec(problem, ptx, 1);
+  // A block is its scale and 16 bytes of nibbles; the layout keeps them apart, the file does not.
+  std::swap(problem.stored[2], problem.stored[3]);
+  auto wrong = runMatvec(problem, ptx, 1);
+  EXPECT_NE(right[0], wrong[0]);
+  EXPECT_EQ(right[1], wrong[1]) << "another row";
+}
+
+/// The code of a weight as the header says where its bits lie.
+unsigned codeAt(const GpuLayout &layout, const std::vector<uint8_t> &packed, int64_t rows, int64_t width, int64_t n,
+                int64_t k) {
+  unsigned code = 0, below = 0;
+  for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
+    int64_t b = layout.planes[plane], q = k % layout.unit() / 4;
+    int64_t byte = layout.regions(rows, width)[plane] + n * layout.rowBytes(width)[plane] +
+                   (q / (32 / b) * layout.units(width) + k / layout.unit()) * 16 + q % 4 * 4 + k % 4;
+    code |= (packed[byte] >> (b * (q % (32 / b) / 4)) & ((1 << b) - 1)) << below;
+    below += b;
+  }
+  return code;
+}
+
+TEST(GpuLayouts, CodesLieWhereTheHeaderSays) {
+  mlir::MLIRContext context;
+  for (std::string name : {"q8_0", "q4_0", "q5_0", "q3_K", "q4_K", "q5_K", "q6_K"}) {
+    const formats::FormatSpec &spec = specOf(context, name);
+    auto layout = GpuLayout::get(spec);
+    ASSERT_TRUE(layout) << layout.error().message;
+    int64_t rows = 3, width = 768, blocks = width / spec.block;
+    std::mt19937 random(5);
+    std::vector<uint8_t> stored(rows * blocks * spec.bytes), packed(layout->bytes(rows, width));
+    for (uint8_t &byte : stored)
+      byte = uint8_t(random());
+    codegen::packGpuWeight(*layout, spec, rows, width, stored, packed);
+    formats::DecodedBlock block;
+    for (int64_t n = 0; n < rows; ++n)
+      for (int64_t b = 0; b < blocks; ++b) {
+        formats::Decoder(spec).decodeBlock(stored.data() + (n * blocks + b) * spec.bytes, block);
+        for (int64_t i = 0; i < spec.block; ++i)
+          ASSERT_EQ(codeAt(*layout, packed, rows, width, n, b * spec.block + i), block.code[i]) << name << " " << i;
+      }
+  }
+}
+
+TEST(GpuLayouts, TakeTheBytesOfTheStoredRows) {
+  mlir::MLIRContext context;
+  for (std::string name : {"q8_0", "q4_0", "q5_0", "q4_K", "q5_K", "q6_K"}) {
+    const formats::FormatSpec &spec = specOf(context, name);
+    EXPECT_EQ(GpuLayout::get(spec)->bytes(64, 4096), 64 * 4096 / spec.block * spec.bytes) << name;
+  }
+  // But for scales of six bits, which take a byte.
+  const formats::FormatSpec &spec = specOf(context, "q3_K");
+  EXPECT_EQ(GpuLayout::get(spec)->bytes(64, 4096), 64 * 4096 / spec.block * (spec.bytes + 4));
+}
+
+TEST(GpuLayouts, RefuseWhatKernelsDoNotRead) {
+  mlir::MLIRContext context;
+  auto table = GpuLayout::get(specOf(context, "iq4_nl")), minimum = GpuLayout::get(specOf(context, "q4_1"));
+  ASSERT_FALSE(table);
+  ASSERT_FALSE(minimum);
+  EXPECT_EQ(table.error().message, "format iq4_nl: codes of a table have no GPU kernel yet");
+  EXPECT_EQ(minimum.error().message, "format q4_1: scales of this kind have no GPU kernel yet");
+}
+
+} // namespace
+} // namespace quern
