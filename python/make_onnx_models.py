@@ -15,7 +15,8 @@ import numpy as np
 from onnx import TensorProto, helper
 from quern_py.onnx_builder import (BEGIN, FFN, HEADS, HIDDEN, KV_HEADS, LAYERS, SIZE, VOCABULARY, Builder,
                                    dynamic_product, float_product, nbits_product, qdq_product)
-from quern_py.onnx_parts import CoarseWindowParts, GenaiParts, PlainParts, ScatterParts, StandardParts, WindowParts
+from quern_py.onnx_parts import (CoarseWindowParts, GenaiParts, PlainParts, ScatterParts, StandardParts, TableParts,
+                                 WindowParts)
 
 PROMPTS = ["Kz7!", "Quern+Q"]  # no merges apply: a character's token is its code less 33
 STEPS, TOP = 3, 60
@@ -80,6 +81,7 @@ MODELS = {
     "genai-llama": lambda: Model(4, GenaiParts(interleaved=1), nbits_product(8, zeros=True), biases=False),
     "plain": lambda: Model(5, PlainParts()),
     "plain-llama-tied": lambda: Model(6, PlainParts(), biases=False, tied=True),
+    "plain-tables": lambda: Model(8, TableParts(), nbits_product(4), biases=False),
     "plain-dynamic": lambda: Model(7, PlainParts(), dynamic_product()),
     "opset23-int4": lambda: Model(9, StandardParts(), qdq_product(TensorProto.INT4, 32)),
     "opset23-uint4": lambda: Model(10, StandardParts(), qdq_product(TensorProto.UINT4, 32),

@@ -129,6 +129,17 @@ class PlainParts:
         return b.op("Reshape", mixed, b.ints(0, 0, HEADS * SIZE))
 
 
+class TableParts(PlainParts):
+    """Cosines and sines looked up by position, before anything else is."""
+
+    def share(self, b):
+        super().share(b)
+        for i, table in enumerate(tables()):
+            rows = b.op("Gather", b.constant(np.concatenate([table, table], 1)), "position_ids")
+            b.nodes.insert(0, b.nodes.pop())
+            self.shared[i] = b.op("Unsqueeze", rows, b.ints(1))
+
+
 class StandardParts:
     """The fused operators of the standard's versions 23 and later."""
     opset, inputs = 23, ("input_ids", "attention_mask", "position_ids")

@@ -80,6 +80,14 @@ def test_followed_sizes_without_elements(graph_of):
     assert empty.shape == (0,) and two.tolist() == [2]
 
 
+def test_a_size_of_0_beside_one_that_is_known_at_run_time(graph_of):
+    graph = graph_of([("x", "float32", [0, "n"])], [("y", "float32", [1, 0, "n"]), ("z", "float32", [0, "m"])],
+                     [node("Unsqueeze", ["x", "axes"], ["y"]), node("Concat", ["x", "x", "x"], ["z"], axis=1)],
+                     {"axes": numbers(0)})
+    y, z = graph(np.zeros((0, 5), np.float32))
+    assert y.shape == (1, 0, 5) and z.shape == (0, 15)
+
+
 def test_sizes_known_at_run_time_that_fit_only_modulo_2_to_the_64(graph_of):
     graph = graph_of([("x", "float32", ["n"]), ("shape", "int64", [2])], [("y", "float32", ["a"])],
                      [node("Reshape", ["x", "shape"], ["r"], allowzero=1),

@@ -23,6 +23,7 @@ FORMS = {
     "genai-llama": ("i8_f32", "i8_f32", QUANTIZED),
     "plain": ("f32", "f32", FLOAT),
     "plain-llama-tied": ("f32", None, FLOAT),
+    "plain-tables": ("i4_f32", "i4_f32", QUANTIZED),
     "plain-dynamic": ("i8_f32", "i8_f32", QUANTIZED),
     "opset23-int4": ("i4_f32", "i4_f32", QUANTIZED),
     "opset23-uint4": ("i5_f32", "f32", QUANTIZED),
@@ -80,6 +81,7 @@ def test_logits_of_onnxruntime(quern, tmp_path, tokenizer, name):
 
 # Operators of the same length in the file's bytes, so that the message stays whole.
 SPOILED = {
+    "something behind the logits": ("plain", b"Identity", b"Softplus", "'last' (Softplus): stands between the product"),
     "another activation": ("plain", b"Sigmoid", b"Softmax", "of silu(gate) * up, but computes something else of them"),
     "another weighting": ("plain", b"Softmax", b"Sigmoid", "the last product of causal grouped-query attention"),
     "another norm": ("plain", b"Sqrt", b"Relu", "stands where a language model has the RMS norm of its hidden state"),

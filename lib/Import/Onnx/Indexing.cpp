@@ -52,8 +52,8 @@ static Status importConcat(Node &node) {
   Value out = tensor::EmptyOp::create(e.b, e.loc, dims, e.elementType(first.type));
   Dims steps(dims.size(), e.index(1));
   for (auto [input, offset] : llvm::zip(inputs, offsets)) {
-    if (isConstantIntValue(input.dims[axis], 0))
-      continue; // insert_slice refuses an offset at the end, where an empty last piece lies
+    if (llvm::any_of(input.dims, [](OpFoldResult size) { return isConstantIntValue(size, 0); }))
+      continue; // insert_slice refuses offsets at the end of an axis, where empty pieces lie
     Dims starts(dims.size(), e.index(0));
     starts[axis] = offset;
     out = tensor::InsertSliceOp::create(e.b, e.loc, e.valueOf(input), out, starts, input.dims, steps);

@@ -20,6 +20,8 @@ Value Emitter::flatten(Tensor &x) {
     auto vector = RankedTensorType::get({1}, elementType(x.type));
     return tensor::ExpandShapeOp::create(b, loc, vector, value, ArrayRef<ReassociationIndices>());
   }
+  if (llvm::any_of(x.dims, [](OpFoldResult size) { return isConstantIntValue(size, 0); }))
+    return empty({index(0)}, x.type); // a static 0 and dynamic sizes do not collapse into one another
   ReassociationIndices all;
   for (int64_t i = 0; i < x.rank(); ++i)
     all.push_back(i);
@@ -47,8 +49,10 @@ Tensor Emitter::reshape(Tensor x, const Dims &dims) {
     return out;
   }
   out.value = vector;
-  // Upstream lowers expand_shape only where a group has at most one dynamic size; others are copied by place.
-  if (llvm::count_if(dims, [](OpFoldResult size) { return !getConstantIntValue(size); }) > 1) {
+  // Upstream has expand_shape only where a group has at most one dynamic size, and that for a dynamic whole (not beside
+  // a static 0); others are copied by place.
+  auto dynamic = llvm::count_if(dims, [](OpFoldResult size) { return !getConstantIntValue(size); });
+  if (dynamic > 1 || (dynamic == 1 && getConstantIntValue(after))) {
     llvm::SmallVector<Value> sizes;
     for (OpFoldResult size : dims)
       sizes.push_back(toValue(size));

@@ -41,8 +41,8 @@ struct LanguageModel {
   bool tied() const { return head.weight.sameAs(embedding); }
 };
 
-/// Whether the graph looks up token ids in a table and gives as many logits as the table has rows: then it is a
-/// language model, or an error.
+/// Whether the graph looks up whole numbers in a table and its last product gives as many numbers as the table has
+/// rows, whatever comes behind it: then it is a language model, or an error.
 bool hasLanguageModelShape(const Graph &graph);
 
 /// Walks from the logits back to the token ids. Errors name the node that is not what it should be there, and what was

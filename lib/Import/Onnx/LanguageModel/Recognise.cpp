@@ -1,6 +1,9 @@
 // The walk along the residual stream, from the logits back to the token ids.
 #include "Parts.h"
 
+#include <algorithm>
+#include <functional>
+
 using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
@@ -22,7 +25,7 @@ private:
   tl::unexpected<Error> wrong(const GraphNode &node, const std::string &what) const {
     return graph.file.wrong("node " + node.describe(), what);
   }
-  Result<std::string> findHead();
+  Result<std::string> findHead(const std::vector<Embedding> &lookUps);
   /// The projection that a sum adds to the residual stream, and the stream before it.
   struct Step {
     const Projection *projection;
@@ -38,8 +41,9 @@ private:
 };
 } // namespace
 
-/// The first look-up of an input of whole numbers in a constant table.
-static Result<std::optional<Embedding>> findEmbedding(const Graph &graph) {
+/// The look-ups of inputs of whole numbers in constant tables: of token ids, and of positions in tables of cosines.
+static Result<std::vector<Embedding>> findLookUps(const Graph &graph) {
+  std::vector<Embedding> out;
   for (const GraphNode &node : graph.nodes()) {
     bool packed = node.op == "com.microsoft.GatherBlockQuantized";
     if ((node.op != "Gather" && !packed) || (!packed && node.integer("axis", 0) != 0))
@@ -48,15 +52,16 @@ static Result<std::optional<Embedding>> findEmbedding(const Graph &graph) {
     const onnx::ValueInfoProto *input = graph.input(ids);
     if (!input || input->type().tensor_type().shape().dim_size() > 2)
       continue;
+    std::optional<Matrix> table;
     if (packed) {
-      QUERN_ASSIGN(Matrix table, gatheredMatrix(graph, node));
-      return Embedding{&node, ids, node.outputs[0], std::move(table)};
+      QUERN_ASSIGN(table, gatheredMatrix(graph, node));
+    } else {
+      QUERN_ASSIGN(table, matrixOf(graph, node.input(0), false));
     }
-    QUERN_ASSIGN(std::optional<Matrix> table, matrixOf(graph, node.input(0), false));
     if (table && table->k > 1)
-      return Embedding{&node, ids, node.outputs[0], *std::move(table)};
+      out.push_back({&node, ids, node.outputs[0], *std::move(table)});
   }
-  return std::nullopt;
+  return out;
 }
 
 /// A Slice or Gather that keeps some rows, as graphs have that give the logits of the last token only.
@@ -71,36 +76,66 @@ static std::string skipRows(const Graph &graph, std::string value) {
   }
 }
 
-bool language::hasLanguageModelShape(const Graph &graph) {
-  auto embedding = findEmbedding(graph);
-  auto projections = Projections::find(graph);
-  if (!embedding || (*embedding && !projections))
-    return true; // the error is worth telling
-  if (!*embedding)
-    return false;
+namespace {
+/// A last product before an output of the graph.
+struct Head {
+  const Projection *projection;
+  std::string output;
+  bool isPlain; ///< only operators that keep rows lie between
+};
+} // namespace
+
+/// The last products that give as many numbers as one of the tables has rows.
+static std::vector<Head> findHeads(const Graph &graph, const Projections &projections,
+                                   const std::vector<Embedding> &lookUps) {
+  std::vector<Head> out;
+  auto add = [&](const Projection *made, const std::string &output, bool isPlain) {
+    if (std::ranges::any_of(lookUps, [&](const Embedding &one) { return one.table.n == made->weight.n; }))
+      out.push_back({made, output, isPlain});
+  };
   for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
-    const Projection *head = projections->make(skipRows(graph, output.name()));
-    if (head && head->weight.n == (*embedding)->table.n)
-      return true;
+    if (const Projection *made = projections.make(skipRows(graph, output.name())))
+      add(made, output.name(), true);
+    else
+      for (const std::string &name : projections.sources(graph, output.name()).projections)
+        add(projections.make(name), output.name(), false);
   }
-  return false;
+  return out;
 }
 
-/// The value that the head reads, without what keeps some rows.
-Result<std::string> Walk::findHead() {
-  for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
-    const Projection *head = projections.make(skipRows(graph, output.name()));
-    if (!head || head->weight.n != embedding.table.n)
-      continue;
-    if (!head->bias.empty())
-      return wrong(*head->node, "gives the logits with a bias, which is not supported");
-    if (head->weight.k != embedding.table.k)
-      return wrong(*head->node, "gives the logits from another width than that of the embedding");
-    model.head.weight = head->weight;
-    return skipRows(graph, head->input);
-  }
-  return graph.file.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of " +
-                                       std::to_string(embedding.table.n) + " rows, as many as the embedding has");
+bool language::hasLanguageModelShape(const Graph &graph) {
+  auto lookUps = findLookUps(graph);
+  if (lookUps && lookUps->empty())
+    return false;
+  auto projections = Projections::find(graph);
+  if (!lookUps || !projections)
+    return true; // the error is worth telling
+  return !findHeads(graph, *projections, *lookUps).empty();
+}
+
+/// Chooses the head and the table that belong together. Returns the value that the head reads, without what keeps some
+/// rows.
+Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
+  std::vector<Head> heads = findHeads(graph, projections, lookUps);
+  std::ranges::stable_sort(heads, std::greater(), &Head::isPlain);
+  if (heads.empty())
+    return graph.file.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of as many "
+                                     "rows as a table has that it looks up token ids in");
+  const auto &[head, output, isPlain] = heads.front();
+  if (!isPlain)
+    return wrong(*graph.producer(graph.strip(output)),
+                 "stands between the product that gives the logits and the graph's output; logits that are capped, "
+                 "scaled or made probabilities are not supported");
+  auto fits = [&](const Embedding &one) { return one.table.n == head->weight.n && one.table.k == head->weight.k; };
+  auto found = std::ranges::find_if(lookUps, fits);
+  if (!head->bias.empty())
+    return wrong(*head->node, "gives the logits with a bias, which is not supported");
+  if (found == lookUps.end())
+    return wrong(*head->node, "gives the logits from another width than that of the embedding");
+  embedding = *found;
+  model.embedding = embedding.table;
+  model.head.weight = head->weight;
+  return skipRows(graph, head->input);
 }
 
 Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
@@ -145,13 +180,9 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
 }
 
 Result<LanguageModel> Walk::run() {
-  QUERN_ASSIGN(std::optional<Embedding> found, findEmbedding(graph));
-  if (!found)
-    return graph.file.wrong("graph", "looks up no token ids in a table");
-  embedding = *std::move(found);
-  model.embedding = embedding.table;
+  QUERN_ASSIGN(std::vector<Embedding> lookUps, findLookUps(graph));
   QUERN_ASSIGN(projections, Projections::find(graph));
-  QUERN_ASSIGN(std::string value, findHead());
+  QUERN_ASSIGN(std::string value, findHead(lookUps));
   QUERN_ASSIGN(FoundNorm norm, findNorm(graph, projections, value, embedding.table.k));
   model.finalNorm = std::move(norm.norm);
   std::string stream = skipRows(graph, norm.input);
