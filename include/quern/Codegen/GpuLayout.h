@@ -24,6 +24,9 @@ inline constexpr int64_t kGpuLoadBytes = 16;    ///< of a lane's load of codes
 inline constexpr int64_t kGpuRegionBytes = 256; ///< regions start at multiples of this
 inline constexpr int64_t kGpuRowMultiple = 128; ///< rows of activations are filled up with zeros to whole ones of these
 
+/// Numbers that a row of k quantized activations has room for.
+inline int64_t gpuRowWidth(int64_t k) { return (k + kGpuRowMultiple - 1) / kGpuRowMultiple * kGpuRowMultiple; }
+
 /// How scales and minimums are kept.
 enum class GpuScales {
   Half,    ///< f16 for each 32 k

@@ -1,10 +1,10 @@
-// A matmul with few columns, bound by the bytes of the weight: a warp takes a row, its lanes share the k. Each lane
-// loads 16 bytes of codes at a time and multiplies them by the codes of all columns, in exact integers for each scale,
-// then adds the scaled products up in f32 in ascending order of its k; the lanes' sums are added by shuffles at the
-// end.
+// A matmul with few columns, bound by the bytes of the weight: a warp, or a part of one where rows are short, takes a
+// row, and its lanes share the k. Each lane loads 16 bytes of codes at a time and multiplies them by the codes of all
+// columns, in exact integers for each scale, then adds the scaled products up in f32 in ascending order of its k; the
+// lanes' sums are added by shuffles at the end.
 #include "Matvec.h"
 
-#include "lib/Codegen/CPU/Emitter.h"
+#include "EmitKernel.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -23,28 +23,28 @@ class MatvecEmitter {
 public:
   MatvecEmitter(Emitter &e, const Matvec &matvec, ValueRange arguments)
       : e(e), matvec(matvec), layout(matvec.layout), regions(layout.regions(matvec.rows, matvec.width)),
-        rowBytes(layout.rowBytes(matvec.width)),
-        paddedWidth((matvec.width + kGpuRowMultiple - 1) / kGpuRowMultiple * kGpuRowMultiple), weight(arguments[0]),
-        codes(arguments[1]), scales(arguments[2]), sums(arguments[3]), more(arguments.drop_front(4)) {}
+        rowBytes(layout.rowBytes(matvec.width)), paddedWidth(gpuRowWidth(matvec.width)), lanes(matvec.lanes()),
+        weight(arguments[0]), codes(arguments[1]), scales(arguments[2]), sums(arguments[3]),
+        more(arguments.drop_front(4)) {}
 
   void emit(int64_t warps) {
-    Value thread = index(gpu::ThreadIdOp::create(e, gpu::Dimension::x));
-    Value block = index(gpu::BlockIdOp::create(e, gpu::Dimension::x));
-    row = e.add(e.mul(block, warps), e.div(thread, 32));
-    Value lane = e.rem(thread, e.i64(32));
-    bool whole = matvec.rows % warps == 0;
-    auto work = [&] { storeSums(lane, reduce(addUp(lane))); };
-    whole ? work() : e.ifThen(e.less(row, e.i64(matvec.rows)), work);
+    Value thread = threadIndex(e), block = blockIndex(e);
+    Value wanted = e.add(e.mul(block, warps * 32 / lanes), e.div(thread, lanes)), lane = e.rem(thread, e.i64(lanes));
+    // Lanes beyond the last row do its work again, since shuffles need the whole warp.
+    row = e.min(wanted, e.i64(matvec.rows - 1));
+    Emitter::Values totals = reduce(addUp(lane));
+    Value first = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0));
+    Value stores = arith::AndIOp::create(e, first, e.less(wanted, e.i64(matvec.rows)));
+    e.ifThen(stores, [&] { storeSums(totals); });
   }
 
 private:
-  Value index(Value value) { return arith::IndexCastOp::create(e, e.getI64Type(), value); }
-
-  /// The lane's sums, one for each column, over its units: every 32nd.
+  /// The lane's sums, one for each column, over its units: every one after as many as
+  /// there are lanes.
   Emitter::Values addUp(Value lane) {
     int64_t units = layout.units(matvec.width);
     Emitter::Values zeros(matvec.columns, e.real(e.getF32Type(), 0));
-    return e.loop(lane, e.i64(units), e.i64(32), zeros,
+    return e.loop(lane, e.i64(units), e.i64(lanes), zeros,
                   [&](Value unit, ValueRange carried) { return addUnit(unit, Emitter::Values(carried)); });
   }
 
@@ -186,37 +186,48 @@ private:
 
   Emitter::Values reduce(Emitter::Values totals) {
     for (Value &total : totals)
-      total = gpu::SubgroupReduceOp::create(e, total, gpu::AllReduceOperation::ADD, /*uniform=*/false);
+      total = gpu::SubgroupReduceOp::create(e, total, gpu::AllReduceOperation::ADD, /*uniform=*/false,
+                                            lanes < 32 ? std::optional<uint32_t>(lanes) : std::nullopt);
     return totals;
   }
 
-  void storeSums(Value lane, const Emitter::Values &totals) {
-    Value first = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0));
-    e.ifThen(first, [&] {
-      Value place = e.mul(row, 4), bias;
-      if (matvec.bias)
-        bias = e.load(e.getF32Type(), e.at(more.front(), place), 4);
-      for (int64_t t = 0; t < matvec.columns; ++t) {
-        Value here = e.add(place, t * matvec.rows * 4), y = totals[t];
-        if (bias)
-          y = e.addf(y, bias);
-        if (matvec.residual)
-          y = e.addf(y, e.load(e.getF32Type(), e.at(more.drop_front(matvec.bias).front(), here), 4));
-        e.store(y, e.at(more.back(), here), 4);
-      }
-    });
+  void storeSums(const Emitter::Values &totals) {
+    Value place = e.mul(row, 4), bias;
+    if (matvec.bias)
+      bias = e.load(e.getF32Type(), e.at(more.front(), place), 4);
+    for (int64_t t = 0; t < matvec.columns; ++t) {
+      Value here = e.add(place, t * matvec.rows * 4), y = totals[t];
+      if (bias)
+        y = e.addf(y, bias);
+      if (matvec.residual)
+        y = e.addf(y, e.load(e.getF32Type(), e.at(more.drop_front(matvec.bias).front(), here), 4));
+      e.store(y, e.at(more.back(), here), 4);
+    }
   }
 
   Emitter &e;
   const Matvec &matvec;
   const GpuLayout &layout;
   std::vector<int64_t> regions, rowBytes;
-  int64_t paddedWidth;
+  int64_t paddedWidth, lanes;
   Value weight, codes, scales, sums, row;
   ValueRange more; ///< bias, residual, y
 };
 
 } // namespace
+
+int64_t Matvec::lanes() const {
+  int64_t units = layout.units(width), lanes = 32;
+  auto steps = [&](int64_t count) { return (units + count - 1) / count; };
+  while (lanes > kFewestLanes && steps(lanes / 2) == steps(32))
+    lanes /= 2;
+  return lanes;
+}
+
+int64_t Matvec::blocks(const GpuTarget &target) const {
+  int64_t rowsOfBlock = 32 / lanes() * target.matvecWarps;
+  return (rows + rowsOfBlock - 1) / rowsOfBlock;
+}
 
 std::string Matvec::name() const {
   return "matvec_" + format + "_" + std::to_string(rows) + "x" + std::to_string(width) + "_t" +
@@ -224,16 +235,7 @@ std::string Matvec::name() const {
 }
 
 gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec, const GpuTarget &target) {
-  Emitter e(module.getLoc(), module.getContext());
-  e.setInsertionPointToEnd(module.getBody());
-  SmallVector<Type> arguments(5 + matvec.bias + matvec.residual, e.ptr());
-  auto function = gpu::GPUFuncOp::create(e, matvec.name(), e.getFunctionType(arguments, {}));
-  function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), e.getUnitAttr());
-  int32_t warps = int32_t(target.matvecWarps), blocks = int32_t((matvec.rows + warps - 1) / warps);
-  function.setKnownBlockSize(ArrayRef<int32_t>{32 * warps, 1, 1});
-  function.setKnownGridSize(ArrayRef<int32_t>{blocks, 1, 1});
-  e.setInsertionPointToStart(&function.getBody().front());
-  MatvecEmitter(e, matvec, function.getArguments().take_front(arguments.size())).emit(warps);
-  gpu::ReturnOp::create(e);
-  return function;
+  int64_t arguments = 5 + matvec.bias + matvec.residual;
+  auto body = [&](Emitter &e, ValueRange arguments) { MatvecEmitter(e, matvec, arguments).emit(target.matvecWarps); };
+  return emitKernel(module, {matvec.name(), arguments, matvec.blocks(target), target.matvecWarps}, body);
 }

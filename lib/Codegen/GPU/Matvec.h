@@ -16,6 +16,11 @@ struct Matvec {
   bool bias = false, residual = false;
 
   static constexpr int64_t kMostColumns = 8;
+  static constexpr int64_t kFewestLanes = 8; ///< whose loads of 16 bytes fill a line of 128
+
+  /// Lanes that share a row: as few as take as many steps as a whole warp would.
+  int64_t lanes() const;
+  int64_t blocks(const GpuTarget &target) const;
 
   /// Says all of the above: equal kernels have equal names.
   std::string name() const;

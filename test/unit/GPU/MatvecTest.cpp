@@ -1,15 +1,11 @@
 // Matmuls with few columns: from `dq.matmul` to PTX, run in the executor on packed weights and quantized activations,
 // against double precision.
-#include "test/unit/GPU/CompileKernels.h"
+#include "test/unit/GPU/CompileOps.h"
 
-#include "dialects/DQ/DQ.h"
 #include "quern/Codegen/GpuLayout.h"
 #include "quern/Formats/Decoder.h"
 #include "quern/Formats/Encoder.h"
 #include "quern/Reference/Rows.h"
-
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Pass/PassManager.h"
 
 #include <random>
 
@@ -45,22 +41,6 @@ std::string matmulText(const Case &c, int64_t storedBytes) {
          ", %b: " + bias + ", %r: " + y + ") -> " + y + " {\n%w = dq.weight @w : " + weight +
          "\n%y = dq.matmul %x, [%w]" + (c.epilogue ? " bias(%b) residual(%r : " + y + ")" : "") + " : " + x + ", [" +
          weight + "]" + (c.epilogue ? ", (" + bias + ")" : "") + " -> " + y + "\nreturn %y : " + y + "\n}\n";
-}
-
-std::string compileMatmul(const Case &c, int64_t storedBytes) {
-  mlir::DialectRegistry registry;
-  codegen::registerPtxDialects(registry);
-  registry.insert<dq::DQDialect, mlir::func::FuncDialect>();
-  mlir::MLIRContext context(registry);
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(matmulText(c, storedBytes), &context);
-  EXPECT_TRUE(module);
-  mlir::PassManager pm(&context);
-  codegen::OutlineMatvecsOptions options;
-  options.targetName = c.chip;
-  pm.addPass(codegen::createOutlineMatvecs(options));
-  EXPECT_TRUE(mlir::succeeded(pm.run(*module)));
-  auto ptx = codegen::emitPtx(*module, **codegen::findGpuTarget(c.chip));
-  return mlir::succeeded(ptx) ? *ptx : "";
 }
 
 std::vector<float> randomNumbers(int64_t count, std::mt19937 &random) {
@@ -118,7 +98,7 @@ std::vector<To> padRows(const std::vector<From> &rows, int64_t count, int64_t pe
 }
 
 /// Uploads the problem and runs its kernel; y [T, N].
-std::vector<float> runMatvec(const Problem &problem, const std::string &ptx, uint32_t seed) {
+std::vector<float> runMatvec(const Problem &problem, const CompiledOps &compiled, uint32_t seed) {
   const Case &c = problem.c;
   auto layout = GpuLayout::get(problem.spec);
   EXPECT_TRUE(layout);
@@ -126,7 +106,7 @@ std::vector<float> runMatvec(const Problem &problem, const std::string &ptx, uin
   codegen::packGpuWeight(*layout, problem.spec, c.rows, c.width, problem.stored, packed);
   int64_t padded = (c.width + 127) / 128 * 128;
   const reference::Act8Rows &x = problem.x;
-  GpuProgram program(ptx);
+  GpuProgram program(compiled.ptx);
   uint64_t y = program.upload(std::vector<float>(c.columns * c.rows, NAN));
   std::vector<uint64_t> arguments = {program.upload(packed),
                                      program.upload(padRows<int8_t>(x.codes, c.columns, c.width, padded)),
@@ -137,7 +117,7 @@ std::vector<float> runMatvec(const Problem &problem, const std::string &ptx, uin
   arguments.push_back(y);
   std::string name = "matvec_" + c.format + "_" + std::to_string(c.rows) + "x" + std::to_string(c.width) + "_t" +
                      std::to_string(c.columns) + (c.epilogue ? "_bias_residual" : "");
-  auto status = program.launch(name, {uint32_t((c.rows + 3) / 4), 1, 1}, 128, arguments, seed);
+  auto status = program.launch(name, {compiled.blocks.at(name), 1, 1}, 128, arguments, seed);
   EXPECT_TRUE(status) << status.error().message;
   return program.download<float>(y, c.columns * c.rows);
 }
@@ -148,9 +128,9 @@ TEST_P(GpuMatvec, AgreesWithDoublePrecision) {
   const Case &c = GetParam();
   mlir::MLIRContext context;
   Problem problem(c, specOf(context, c.format));
-  std::string ptx = compileMatmul(c, int64_t(problem.stored.size()));
-  auto y = runMatvec(problem, ptx, 1);
-  EXPECT_EQ(y, runMatvec(problem, ptx, 2)) << "does not depend on the order of threads";
+  CompiledOps compiled = compileOps(matmulText(c, int64_t(problem.stored.size())), c.chip);
+  auto y = runMatvec(problem, compiled, 1);
+  EXPECT_EQ(y, runMatvec(problem, compiled, 2)) << "does not depend on the order of threads";
   // A lane adds width / 32 / 16 scaled pieces at the most, then five shuffles and the epilogue; three roundings make
   // the scale of a piece, and minimums double all that.
   double roundings = 2 * (double(c.width) / 512 + 12);
@@ -166,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, GpuMatvec,
                                          Case{"q8_0", 5, 1024, 8, false, "sm_75"}, Case{"q4_0", 6, 896, 2},
                                          Case{"q5_0", 6, 96, 2, true}, Case{"q4_K", 6, 768, 1},
                                          Case{"q4_K", 4, 1536, 8, true}, Case{"q5_K", 6, 768, 2},
-                                         Case{"q3_K", 6, 768, 2}, Case{"q6_K", 6, 768, 1},
+                                         Case{"q3_K", 6, 768, 2}, Case{"q5_K", 37, 1536, 1}, Case{"q6_K", 6, 768, 1},
                                          Case{"q6_K", 4, 1536, 8, true, "sm_75"}),
                          [](const auto &info) {
                            const Case &c = info.param;
@@ -177,11 +157,11 @@ TEST(GpuFaults, WrongLayout) {
   Case c{"q4_0", 4, 256, 1};
   mlir::MLIRContext context;
   Problem problem(c, specOf(context, c.format));
-  std::string ptx = compileMatmul(c, int64_t(problem.stored.size()));
-  auto right = runMatvec(problem, ptx, 1);
+  CompiledOps compiled = compileOps(matmulText(c, int64_t(problem.stored.size())), c.chip);
+  auto right = runMatvec(problem, compiled, 1);
   // A block is its scale and 16 bytes of nibbles; the layout keeps them apart, the file does not.
   std::swap(problem.stored[2], problem.stored[3]);
-  auto wrong = runMatvec(problem, ptx, 1);
+  auto wrong = runMatvec(problem, compiled, 1);
   EXPECT_NE(right[0], wrong[0]);
   EXPECT_EQ(right[1], wrong[1]) << "another row";
 }

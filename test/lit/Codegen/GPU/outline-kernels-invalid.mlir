@@ -1,4 +1,4 @@
-// RUN: quern-opt --gpu-outline-matvecs -split-input-file -verify-diagnostics %s
+// RUN: quern-opt --gpu-outline-kernels -split-input-file -verify-diagnostics %s
 
 !q8_0 = !dq.block<q8_0>
 dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
@@ -51,4 +51,12 @@ func.func @table(%x: tensor<1x512x!dq.act8<32>>) -> tensor<1x64xf32> {
   // expected-error @+1 {{has no GPU kernel yet: format iq4_nl: codes of a table have no GPU kernel yet}}
   %0 = dq.matmul %x, [%w] : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!iq4_nl>] -> tensor<1x64xf32>
   return %0 : tensor<1x64xf32>
+}
+
+// -----
+
+func.func @bfloat(%x: tensor<1x512xf32>) -> tensor<1x512xbf16> {
+  // expected-error @+1 {{has no GPU kernel yet: expected !dq.act8 rows, got 'tensor<1x512xbf16>'}}
+  %0 = dq.quantize %x : tensor<1x512xf32> -> tensor<1x512xbf16>
+  return %0 : tensor<1x512xbf16>
 }

@@ -1,5 +1,5 @@
-// RUN: quern-opt --gpu-outline-matvecs %s | FileCheck %s
-// RUN: quern-opt --gpu-outline-matvecs %s | quern-translate --gpu-to-ptx | FileCheck %s --check-prefix=PTX
+// RUN: quern-opt --gpu-outline-kernels %s | FileCheck %s
+// RUN: quern-opt --gpu-outline-kernels %s | quern-translate --gpu-to-ptx | FileCheck %s --check-prefix=PTX
 
 !q8_0 = !dq.block<q8_0>
 !q4_K = !dq.block<q4_K>
@@ -9,10 +9,12 @@ dq.source @c : tensor<30x512x!q4_K> in 0 at 69632 bytes 8640
 
 // Two segments of one format and shape share a kernel.
 // CHECK-LABEL: func.func @f(
+// CHECK: dq.quantize %{{.*}} {gpu.kernels = [@kernels::@quantize_1x512]}
 // CHECK: dq.matmul {{.*}} {gpu.kernels = [@kernels::@matvec_q8_0_64x512_t1, @kernels::@matvec_q8_0_64x512_t1,
 // CHECK-SAME: @kernels::@matvec_q4_K_30x512_t1]}
 // CHECK: dq.matmul {{.*}} {gpu.kernels = [@kernels::@matvec_q8_0_64x512_t1_residual]}
-func.func @f(%x: tensor<1x512x!dq.act8<32>>, %r: tensor<1x64xf32>) -> tensor<1x64xf32> {
+func.func @f(%x32: tensor<1x512xf32>, %r: tensor<1x64xf32>) -> tensor<1x64xf32> {
+  %x = dq.quantize %x32 : tensor<1x512xf32> -> tensor<1x512x!dq.act8<32>>
   %a = dq.weight @a : tensor<64x512x!q8_0>
   %b = dq.weight @b : tensor<64x512x!q8_0>
   %c = dq.weight @c : tensor<30x512x!q4_K>
@@ -25,11 +27,13 @@ func.func @f(%x: tensor<1x512x!dq.act8<32>>, %r: tensor<1x64xf32>) -> tensor<1x6
 }
 
 // CHECK: gpu.module @kernels {
+// CHECK: gpu.func @quantize_1x512(
 // CHECK: gpu.func @matvec_q8_0_64x512_t1(
 // CHECK-SAME: known_block_size = array<i32: 128, 1, 1>, known_grid_size = array<i32: 16, 1, 1>
 // CHECK-NOT: gpu.func @matvec_q8_0_64x512_t1(
 // CHECK: gpu.func @matvec_q4_K_30x512_t1(
-// CHECK-SAME: known_grid_size = array<i32: 8, 1, 1>
+// 16 units of 32 k a row: two rows to a warp.
+// CHECK-SAME: known_grid_size = array<i32: 4, 1, 1>
 // CHECK: gpu.func @matvec_q8_0_64x512_t1_residual(
 
 // Weights and activations come by 16 bytes, and are multiplied as bytes.

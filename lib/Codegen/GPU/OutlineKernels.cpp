@@ -1,0 +1,95 @@
+// Kernels for matmuls with few columns and for the quantization of what they read, each made once.
+#include "Matvec.h"
+#include "Quantize.h"
+
+#include "dialects/DQ/DQ.h"
+
+namespace quern::codegen {
+#define GEN_PASS_DEF_OUTLINEKERNELS
+#include "lib/Codegen/GPU/Passes.h.inc"
+} // namespace quern::codegen
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+namespace {
+
+struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
+  using OutlineKernelsBase::OutlineKernelsBase;
+
+  void runOnOperation() override {
+    auto found = findGpuTarget(targetName);
+    if (!found) {
+      getOperation().emitError() << found.error().message;
+      return signalPassFailure();
+    }
+    OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
+    auto kernels = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), "kernels");
+    WalkResult result = getOperation().walk([&](Operation *op) {
+      LogicalResult done = success();
+      if (auto matmul = dyn_cast<dq::MatmulOp>(op))
+        done = outline(matmul, kernels, **found);
+      if (auto quantize = dyn_cast<dq::QuantizeOp>(op))
+        done = outline(quantize, kernels, **found);
+      return failed(done) ? WalkResult::interrupt() : WalkResult::advance();
+    });
+    if (result.wasInterrupted())
+      return signalPassFailure();
+    if (kernels.getBody()->empty())
+      kernels.erase();
+  }
+
+  static LogicalResult checkRows(Operation *op, RankedTensorType rows) {
+    if (rows.hasStaticShape() && rows.getDimSize(0) >= 1 && rows.getDimSize(0) <= Matvec::kMostColumns)
+      return success();
+    return op->emitError("has no GPU kernel yet: expected 1 to ")
+           << Matvec::kMostColumns << " rows of activations, known when compiling";
+  }
+
+  static Attribute reference(gpu::GPUModuleOp kernels, StringRef name) {
+    return SymbolRefAttr::get(kernels.getContext(), kernels.getName(),
+                              FlatSymbolRefAttr::get(kernels.getContext(), name));
+  }
+
+  static LogicalResult outline(dq::QuantizeOp quantize, gpu::GPUModuleOp kernels, const GpuTarget &target) {
+    auto x = cast<RankedTensorType>(quantize.getX().getType());
+    if (failed(checkRows(quantize, x)))
+      return failure();
+    auto out = cast<RankedTensorType>(quantize.getOut().getType());
+    if (!isa<dq::Act8Type>(out.getElementType()))
+      return quantize.emitError("has no GPU kernel yet: expected !dq.act8 rows, got ") << out;
+    std::string name = quantizeName(x.getDimSize(0), x.getDimSize(1));
+    if (!kernels.lookupSymbol(name))
+      emitQuantize(kernels, x.getDimSize(0), x.getDimSize(1), target);
+    quantize->setAttr("gpu.kernels", ArrayAttr::get(quantize.getContext(), {reference(kernels, name)}));
+    return success();
+  }
+
+  static LogicalResult outline(dq::MatmulOp matmul, gpu::GPUModuleOp kernels, const GpuTarget &target) {
+    auto x = cast<RankedTensorType>(matmul.getX().getType());
+    if (failed(checkRows(matmul, x)))
+      return failure();
+    if (matmul.getActivation() != dq::Activation::None)
+      return matmul.emitError("has no GPU kernel yet: the epilogue is not known there");
+    SmallVector<Attribute> names;
+    for (Value weight : matmul.getWeights()) {
+      auto type = cast<RankedTensorType>(weight.getType());
+      auto block = dyn_cast<dq::BlockType>(type.getElementType());
+      if (!block)
+        return matmul.emitError("has no GPU kernel yet: expected weights of a block format, got ") << type;
+      auto layout = GpuLayout::get(block.getFormat().getSpec());
+      if (!layout)
+        return matmul.emitError("has no GPU kernel yet: ") << layout.error().message;
+      Matvec matvec{*layout,         block.getFormat().getSpec().name, type.getDimSize(0),        type.getDimSize(1),
+                    x.getDimSize(0), !matmul.getBiases().empty(),      bool(matmul.getResidual())};
+      if (!kernels.lookupSymbol(matvec.name()))
+        emitMatvec(kernels, matvec, target);
+      names.push_back(reference(kernels, matvec.name()));
+    }
+    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), names));
+    return success();
+  }
+};
+
+} // namespace
