@@ -7,12 +7,15 @@
 
 namespace quern::codegen {
 
-/// y[t, n] = sum over k of x[t, k] w[n, k], plus bias[n], plus residual[t, n].
+/// y[t, n] = sum over k of x[t, k] w[n, k], plus bias[n], plus residual[t, n]; of two segments silu(y_0) * y_1 instead.
 struct Matvec {
-  GpuLayout layout;
-  std::string format;
-  int64_t rows, width; ///< of the weight: N and K
-  int64_t columns;     ///< T, at most kMostColumns
+  struct Segment {
+    GpuLayout layout;
+    std::string format;
+  };
+  std::vector<Segment> segments; ///< one or two
+  int64_t rows, width;           ///< of each weight: N and K
+  int64_t columns;               ///< T, at most kMostColumns
   bool bias = false, residual = false;
 
   static constexpr int64_t kMostColumns = 8;
@@ -26,8 +29,8 @@ struct Matvec {
   std::string name() const;
 };
 
-/// Appends the kernel to `module`. Its arguments are pointers to device memory: the weight in its layout; the codes [T,
-/// Kp] as signed bytes, their scales [T, Kp/32] as f32 and the sums [T, Kp/16] of 16 codes each as i16, with Kp the
+/// Appends the kernel to `module`. Its arguments are pointers to device memory: each weight in its layout; the codes
+/// [T, Kp] as signed bytes, their scales [T, Kp/32] as f32 and the sums [T, Kp/16] of 16 codes each as i16, with Kp the
 /// width filled up to a multiple of kGpuRowMultiple; bias and residual, where there are, and y, as f32. The function's
 /// `known_grid_size` and `known_block_size` say how to launch it.
 mlir::gpu::GPUFuncOp emitMatvec(mlir::gpu::GPUModuleOp module, const Matvec &matvec, const GpuTarget &target);

@@ -70,25 +70,36 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
     auto x = cast<RankedTensorType>(matmul.getX().getType());
     if (failed(checkRows(matmul, x)))
       return failure();
-    if (matmul.getActivation() != dq::Activation::None)
-      return matmul.emitError("has no GPU kernel yet: the epilogue is not known there");
     SmallVector<Attribute> names;
+    std::vector<Matvec::Segment> segments;
     for (Value weight : matmul.getWeights()) {
       auto type = cast<RankedTensorType>(weight.getType());
-      auto block = dyn_cast<dq::BlockType>(type.getElementType());
-      if (!block)
-        return matmul.emitError("has no GPU kernel yet: expected weights of a block format, got ") << type;
-      auto layout = GpuLayout::get(block.getFormat().getSpec());
-      if (!layout)
-        return matmul.emitError("has no GPU kernel yet: ") << layout.error().message;
-      Matvec matvec{*layout,         block.getFormat().getSpec().name, type.getDimSize(0),        type.getDimSize(1),
-                    x.getDimSize(0), !matmul.getBiases().empty(),      bool(matmul.getResidual())};
+      FailureOr<Matvec::Segment> segment = segmentOf(matmul, type);
+      if (failed(segment))
+        return failure();
+      segments.push_back(*segment);
+      if (matmul.getActivation() == dq::Activation::Swiglu && segments.size() == 1)
+        continue; // the gate: its kernel is that of both
+      Matvec matvec{std::move(segments), type.getDimSize(0),          type.getDimSize(1),
+                    x.getDimSize(0),     !matmul.getBiases().empty(), bool(matmul.getResidual())};
       if (!kernels.lookupSymbol(matvec.name()))
         emitMatvec(kernels, matvec, target);
       names.push_back(reference(kernels, matvec.name()));
+      segments.clear();
     }
     matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), names));
     return success();
+  }
+
+  static FailureOr<Matvec::Segment> segmentOf(dq::MatmulOp matmul, RankedTensorType type) {
+    auto block = dyn_cast<dq::BlockType>(type.getElementType());
+    if (!block)
+      return matmul.emitError("has no GPU kernel yet: expected weights of a block format, got ") << type;
+    const formats::FormatSpec &spec = block.getFormat().getSpec();
+    auto layout = GpuLayout::get(spec);
+    if (!layout)
+      return matmul.emitError("has no GPU kernel yet: ") << layout.error().message;
+    return Matvec::Segment{*layout, spec.name};
   }
 };
 

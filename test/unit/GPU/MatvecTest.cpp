@@ -97,21 +97,29 @@ std::vector<To> padRows(const std::vector<From> &rows, int64_t count, int64_t pe
   return out;
 }
 
+std::vector<uint8_t> packedWeight(const Problem &problem) {
+  auto layout = GpuLayout::get(problem.spec);
+  EXPECT_TRUE(layout);
+  std::vector<uint8_t> packed(layout->bytes(problem.c.rows, problem.c.width));
+  codegen::packGpuWeight(*layout, problem.spec, problem.c.rows, problem.c.width, problem.stored, packed);
+  return packed;
+}
+
+/// Pointers to codes, scales and sums.
+std::vector<uint64_t> uploadActivations(GpuProgram &program, const reference::Act8Rows &x) {
+  int64_t padded = (x.width + 127) / 128 * 128;
+  return {program.upload(padRows<int8_t>(x.codes, x.count, x.width, padded)),
+          program.upload(padRows<float>(x.scales, x.count, x.groups(), padded / 32)),
+          program.upload(padRows<int16_t>(x.sums, x.count, x.sumsOfRow(), padded / 16))};
+}
+
 /// Uploads the problem and runs its kernel; y [T, N].
 std::vector<float> runMatvec(const Problem &problem, const CompiledOps &compiled, uint32_t seed) {
   const Case &c = problem.c;
-  auto layout = GpuLayout::get(problem.spec);
-  EXPECT_TRUE(layout);
-  std::vector<uint8_t> packed(layout->bytes(c.rows, c.width));
-  codegen::packGpuWeight(*layout, problem.spec, c.rows, c.width, problem.stored, packed);
-  int64_t padded = (c.width + 127) / 128 * 128;
-  const reference::Act8Rows &x = problem.x;
   GpuProgram program(compiled.ptx);
   uint64_t y = program.upload(std::vector<float>(c.columns * c.rows, NAN));
-  std::vector<uint64_t> arguments = {program.upload(packed),
-                                     program.upload(padRows<int8_t>(x.codes, c.columns, c.width, padded)),
-                                     program.upload(padRows<float>(x.scales, c.columns, x.groups(), padded / 32)),
-                                     program.upload(padRows<int16_t>(x.sums, c.columns, x.sumsOfRow(), padded / 16))};
+  std::vector<uint64_t> arguments = {program.upload(packedWeight(problem))};
+  std::ranges::copy(uploadActivations(program, problem.x), std::back_inserter(arguments));
   if (c.epilogue)
     arguments.insert(arguments.end(), {program.upload(problem.bias), program.upload(problem.residual)});
   arguments.push_back(y);
@@ -122,6 +130,10 @@ std::vector<float> runMatvec(const Problem &problem, const CompiledOps &compiled
   return program.download<float>(y, c.columns * c.rows);
 }
 
+/// A lane adds width / 32 / 16 scaled pieces at the most, then five shuffles and the epilogue; three roundings make the
+/// scale of a piece, and minimums double all that.
+double roundingsOf(int64_t width) { return 2 * (double(width) / 512 + 12); }
+
 class GpuMatvec : public testing::TestWithParam<Case> {};
 
 TEST_P(GpuMatvec, AgreesWithDoublePrecision) {
@@ -131,9 +143,7 @@ TEST_P(GpuMatvec, AgreesWithDoublePrecision) {
   CompiledOps compiled = compileOps(matmulText(c, int64_t(problem.stored.size())), c.chip);
   auto y = runMatvec(problem, compiled, 1);
   EXPECT_EQ(y, runMatvec(problem, compiled, 2)) << "does not depend on the order of threads";
-  // A lane adds width / 32 / 16 scaled pieces at the most, then five shuffles and the epilogue; three roundings make
-  // the scale of a piece, and minimums double all that.
-  double roundings = 2 * (double(c.width) / 512 + 12);
+  double roundings = roundingsOf(c.width);
   for (int64_t t = 0; t < c.columns; ++t)
     for (int64_t n = 0; n < c.rows; ++n) {
       auto [expected, magnitude] = problem.expected(t, n);
@@ -152,6 +162,41 @@ INSTANTIATE_TEST_SUITE_P(Formats, GpuMatvec,
                            const Case &c = info.param;
                            return c.format + "_" + std::to_string(c.width) + "_t" + std::to_string(c.columns);
                          });
+
+/// A gate of one format and values of another.
+TEST(GpuSwiglu, AgreesWithDoublePrecision) {
+  Case first{"q5_0", 9, 896, 2}, second{"q8_0", 9, 896, 2};
+  mlir::MLIRContext context;
+  Problem gate(first, specOf(context, first.format)), up(second, specOf(context, second.format));
+  ASSERT_EQ(gate.x.codes, up.x.codes);
+  std::string x = "tensor<2x896x!dq.act8<32>>", a = "tensor<9x896x!dq.block<q5_0>>",
+              b = "tensor<9x896x!dq.block<q8_0>>";
+  CompiledOps compiled = compileOps("dq.source @a : " + a + " in 0 at 0 bytes 5544\ndq.source @b : " + b +
+                                        " in 0 at 5544 bytes 8568\nfunc.func @f(%x: " + x +
+                                        ") -> tensor<2x9xf32> {\n%a = dq.weight @a : " + a +
+                                        "\n%b = dq.weight @b : " + b + "\n%y = dq.matmul swiglu %x, [%a, %b] : " + x +
+                                        ", [" + a + ", " + b + "] -> tensor<2x9xf32>\nreturn %y : tensor<2x9xf32>\n}",
+                                    "sm_80");
+  GpuProgram program(compiled.ptx);
+  std::vector<uint64_t> arguments = {program.upload(packedWeight(gate)), program.upload(packedWeight(up))};
+  std::ranges::copy(uploadActivations(program, gate.x), std::back_inserter(arguments));
+  arguments.push_back(program.upload(std::vector<float>(18)));
+  std::string name = "swiglu_q5_0_q8_0_9x896_t2";
+  auto status = program.launch(name, {compiled.blocks.at(name), 1, 1}, 128, arguments, 1);
+  ASSERT_TRUE(status) << status.error().message;
+  auto y = program.download<float>(arguments.back(), 18);
+  double unit =
+      roundingsOf(896) * 0x1p-24; // of each sum, by the magnitudes of its terms; silu has a slope of at most 1.1
+  for (int64_t t = 0; t < 2; ++t)
+    for (int64_t n = 0; n < 9; ++n) {
+      auto [g, gMagnitude] = gate.expected(t, n);
+      auto [u, uMagnitude] = up.expected(t, n);
+      double silu = g / (1 + std::exp(-g));
+      double error =
+          unit * (1.1 * gMagnitude * std::abs(u) + uMagnitude * std::abs(silu)) + 8 * 0x1p-24 * std::abs(silu * u);
+      EXPECT_NEAR(y[t * 9 + n], silu * u, error) << "column " << t << ", row " << n;
+    }
+}
 
 TEST(GpuFaults, WrongLayout) {
   Case c{"q4_0", 4, 256, 1};

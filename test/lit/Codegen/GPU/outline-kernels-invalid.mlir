@@ -22,18 +22,6 @@ func.func @many(%x: tensor<9x512x!dq.act8<32>>) -> tensor<9x64xf32> {
 
 // -----
 
-!q8_0 = !dq.block<q8_0>
-dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
-func.func @swiglu(%x: tensor<1x512x!dq.act8<32>>) -> tensor<1x64xf32> {
-  %w = dq.weight @w : tensor<64x512x!q8_0>
-  // expected-error @+1 {{has no GPU kernel yet: the epilogue is not known there}}
-  %0 = dq.matmul swiglu %x, [%w, %w] : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!q8_0>, tensor<64x512x!q8_0>]
-    -> tensor<1x64xf32>
-  return %0 : tensor<1x64xf32>
-}
-
-// -----
-
 dq.source @w : tensor<64x512xf16> in 0 at 0 bytes 65536
 func.func @float(%x: tensor<1x512xf32>) -> tensor<1x64xf32> {
   %w = dq.weight @w : tensor<64x512xf16>

@@ -23,6 +23,9 @@ func.func @f(%x32: tensor<1x512xf32>, %r: tensor<1x64xf32>) -> tensor<1x64xf32> 
     -> tensor<1x64xf32>, tensor<1x64xf32>, tensor<1x30xf32>
   %1 = dq.matmul %x, [%a] residual(%r : tensor<1x64xf32>) : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!q8_0>]
     -> tensor<1x64xf32>
+  // CHECK: dq.matmul swiglu {{.*}} {gpu.kernels = [@kernels::@swiglu_q8_0_q8_0_64x512_t1]}
+  %2 = dq.matmul swiglu %x, [%a, %b] : tensor<1x512x!dq.act8<32>>, [tensor<64x512x!q8_0>, tensor<64x512x!q8_0>]
+    -> tensor<1x64xf32>
   return %1 : tensor<1x64xf32>
 }
 
@@ -48,3 +51,6 @@ func.func @f(%x32: tensor<1x512xf32>, %r: tensor<1x64xf32>) -> tensor<1x64xf32> 
 // PTX-NOT: ld.global.b8
 // PTX: ld.global.v4.b32
 // PTX-COUNT-8: dp4a.u32.s32
+// PTX-LABEL: .visible .entry swiglu_q8_0_q8_0_64x512_t1(
+// PTX: ex2.approx.f32
+// PTX: div.rn.f32
