@@ -1,6 +1,6 @@
 // The functions that `convert-gpu-to-nvvm` calls for ops of the math dialect, in place of NVIDIA's libdevice. Those
-// that a module calls are copied into it and inlined. Errors are those of the hardware's approximations as documented in
-// the PTX ISA (2 ulp of ex2 and rsqrt), unless said otherwise.
+// that a module calls are copied into it and inlined. Errors are those of the hardware's approximations as documented
+// in the PTX ISA (2 ulp of ex2 and rsqrt), unless said otherwise.
 module {
   llvm.func @__nv_fmaf(%a: f32, %b: f32, %c: f32) -> f32 {
     %0 = llvm.intr.fma(%a, %b, %c) : (f32, f32, f32) -> f32
@@ -44,8 +44,8 @@ module {
     llvm.return %0 : f32
   }
   // e^x = 2^n 2^f, with n the floor of x log2(e) and f what is left, computed with log2(e) as the sum of two f32: the
-  // error of a single product would grow with x. Beyond -104 and 89 the result is 0 and infinity, as it would be anyway;
-  // the comparisons keep a NaN.
+  // error of a single product would grow with x. Beyond -104 and 89 the result is 0 and infinity, as it would be
+  // anyway; the comparisons keep a NaN.
   llvm.func @__nv_expf(%x: f32) -> f32 {
     %low = llvm.mlir.constant(-1.040000e+02 : f32) : f32
     %high = llvm.mlir.constant(8.900000e+01 : f32) : f32
