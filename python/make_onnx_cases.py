@@ -1,8 +1,8 @@
 """Writes the ONNX project's backend node tests into a folder: make_onnx_cases.py FOLDER.
 
-Needs the package `onnx` (1.23.2 is what docs/onnx-support.md counts); the tests that read the folder do not. Each case is
-NAME.onnx and NAME.npz with its inputs and outputs; index.json says what each one needs. Inputs that choose axes become
-initializers, since the rank of a compiled tensor is fixed; the index names them.
+Needs the package `onnx` (1.23.2 is what docs/onnx-support.md counts); the tests that read the folder do not. Each case
+is NAME.onnx and NAME.npz with its inputs and outputs; index.json says what each one needs. Inputs that choose axes
+become initializers, since the rank of a compiled tensor is fixed; the index names them.
 """
 import json
 import sys

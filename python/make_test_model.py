@@ -27,16 +27,17 @@ def parse_arguments():
     p.add_argument("--tied", action="store_true", help="no output.weight")
     p.add_argument("--rope-freqs", action="store_true", help="with frequency divisors")
     p.add_argument("--type", default="F32", choices=[*random_blocks.TYPES, *quantization_mix.MIXES],
-                   help="type of all matrices, or a mix; where a row is no whole number of blocks, what quantizers take")
-    p.add_argument("--tensor-type", action="append", default=[], metavar="REGEX=TYPE", help="exceptions, first match wins")
+                   help="type of all matrices, or a mix; where blocks do not divide a row, what quantizers take")
+    p.add_argument("--tensor-type", action="append", default=[], metavar="REGEX=TYPE",
+                   help="exceptions, first match wins")
     p.add_argument("--bad-number", metavar="TENSOR", help="damage this matrix: one scale or value is no number")
     p.add_argument("--split", type=int, default=1, metavar="PARTS")
     return p.parse_args()
 
 
 def shape_of(a):
-    return random_model.Shape(a.arch, a.layers, a.hidden, a.heads, a.kv_heads, a.head_size or a.hidden // a.heads, a.ffn,
-                              a.vocab, a.context, a.theta, a.eps, a.tied, a.rope_freqs)
+    return random_model.Shape(a.arch, a.layers, a.hidden, a.heads, a.kv_heads, a.head_size or a.hidden // a.heads,
+                              a.ffn, a.vocab, a.context, a.theta, a.eps, a.tied, a.rope_freqs)
 
 
 def random_tensors(a, shape):
@@ -47,8 +48,8 @@ def random_tensors(a, shape):
         if len(dims) == 1:
             yield name, dims, g.F32, random_model.vector(rng, name, dims[0]).tobytes()
             continue
-        kind = quantization_mix.tensor_type(name, dims[1], a.type, a.layers, a.tied, a.type not in quantization_mix.MIXES,
-                                            rules)
+        kind = quantization_mix.tensor_type(name, dims[1], a.type, a.layers, a.tied,
+                                            a.type not in quantization_mix.MIXES, rules)
         spread = 1.0 if name == "token_embd.weight" and not a.tied else 1 / math.sqrt(dims[1])
         data = random_blocks.random_bytes(rng, kind, math.prod(dims), spread)
         if name == a.bad_number:

@@ -41,7 +41,8 @@ class GGUFFile:
         infos = [self._info() for _ in range(tensors)]
         alignment = self.metadata.get("general.alignment", g.ALIGNMENT)
         start = -(-self._at // alignment) * alignment
-        self.tensors = {name: self._tensor(name, shape, type_id, start + offset) for name, shape, type_id, offset in infos}
+        self.tensors = {name: self._tensor(name, shape, type_id, start + offset)
+                        for name, shape, type_id, offset in infos}
 
     def _take(self, pattern):
         values = struct.unpack_from(pattern, self._bytes, self._at)

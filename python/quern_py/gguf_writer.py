@@ -18,7 +18,8 @@ MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
 
 # Value types of the metadata, by the id that the file stores.
 U8, I8, U16, I16, U32, I32, F32V, BOOL, STRING, ARRAY, U64, I64, F64V = range(13)
-SCALAR_CODES = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32V: "f", BOOL: "?", U64: "Q", I64: "q", F64V: "d"}
+SCALAR_CODES = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32V: "f", BOOL: "?", U64: "Q", I64: "q",
+                F64V: "d"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +34,13 @@ STRINGS, I32S, U32S, F32S = ArrayOf(STRING), ArrayOf(I32), ArrayOf(U32), ArrayOf
 TENSOR_TYPES = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 30: ("BF16", 1, 2),
     2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34),
-    10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
-    20: ("IQ4_NL", 32, 18), 23: ("IQ4_XS", 256, 136), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
+    10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210), 20: ("IQ4_NL", 32, 18), 23: ("IQ4_XS", 256, 136), 34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
 }
 TYPE_IDS = {name: number for number, (name, _, _) in TENSOR_TYPES.items()}
-F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K = (TYPE_IDS[n] for n in ("F32", "F16", "BF16", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"))
+F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q5_K, Q6_K = (
+    TYPE_IDS[n] for n in ("F32", "F16", "BF16", "Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K"))
 
 
 def tensor_bytes(shape, type_id):

@@ -36,7 +36,7 @@ def divergence(base, ours):
 
 
 def agreement(base, ours, margin):
-    """Steps at which base's two best logits differ by more than `margin`: how many, and where ours has the same best."""
+    """Steps at which base's two best logits differ by more than `margin`: how many, and how often ours has its best."""
     same = total = 0
     for left, right in zip(base, ours, strict=True):
         for b, o in zip(left["steps"], right["steps"], strict=True):

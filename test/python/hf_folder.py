@@ -32,8 +32,8 @@ def in_halves(rows, heads):
 
 
 class HuggingFaceFolder:
-    """What the folder will hold, to be changed before `write`. `vectors`: element type of norms and biases; `tokenizer`:
-    metadata of another GGUF file, whose tokenizer goes before the model's own."""
+    """What the folder will hold, to be changed before `write`. `vectors`: element type of norms and biases;
+    `tokenizer`: metadata of another GGUF file, whose tokenizer goes before the model's own."""
 
     def __init__(self, gguf, vectors="F32", tokenizer={}):
         file = GGUFFile(gguf)
@@ -91,7 +91,8 @@ class HuggingFaceFolder:
             "post_processor": {"type": "TemplateProcessing",
                                "single": [{"SpecialToken": {"id": self.token("bos"), "type_id": 0}},
                                           {"Sequence": {"id": "A", "type_id": 0}}],
-                               "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                               "pair": [{"Sequence": {"id": "A", "type_id": 0}},
+                                        {"Sequence": {"id": "B", "type_id": 1}}],
                                "special_tokens": {self.token("bos"): {
                                    "id": self.token("bos"), "ids": [self.keys["tokenizer.ggml.bos_token_id"]],
                                    "tokens": [self.token("bos")]}}},

@@ -17,11 +17,13 @@ def line(rng, controls):
         if kind < 0.02:
             parts.append(rng.choice(controls))
         elif kind < 0.07:
-            point = rng.choice([rng.randrange(0x20, 0x300), rng.randrange(0x300, 0xd800), rng.randrange(0xe000, 0x30000)])
+            point = rng.choice([rng.randrange(0x20, 0x300), rng.randrange(0x300, 0xd800),
+                                rng.randrange(0xe000, 0x30000)])
             parts.append(chr(point))
         else:
             word = rng.choice(WORDS)
-            parts.append(rng.choice([word, word, word.upper(), word.capitalize(), word[:rng.randrange(1, len(word) + 1)]]))
+            parts.append(rng.choice([word, word, word.upper(), word.capitalize(),
+                                     word[:rng.randrange(1, len(word) + 1)]]))
         parts.append(rng.choice(SPACES))
     return "".join(parts)
 

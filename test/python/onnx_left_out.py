@@ -1,4 +1,4 @@
-"""Backend node tests that are left out although operators and element types are supported: pattern of names -> reason."""
+"""Backend node tests left out although operators and element types are supported: pattern of names -> reason."""
 NO_F64 = "functions and remainders of f64: only arithmetic of f64 is supported"
 HALVES = "the expected results round in other places: halves are computed in f32 here and rounded after each operator"
 

@@ -1,4 +1,4 @@
-"""Writes a model of plain floats again with its matrices in another format, nearest values (`quern-compiler encode`)."""
+"""Writes a model of plain floats with its matrices in another format, nearest values (`quern-compiler encode`)."""
 import subprocess
 
 import numpy as np

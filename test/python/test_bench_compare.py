@@ -14,8 +14,8 @@ echo '[{"n_prompt": 8, "n_gen": 0, "avg_ts": 1000000.0}, {"n_prompt": 0, "n_gen"
 
 
 def compare(quern, tmp_path, *arguments, model):
-    return subprocess.run([sys.executable, COMPARE, "--quern", quern.program, "--work", tmp_path / "work", "--model", model,
-                           *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([sys.executable, COMPARE, "--quern", quern.program, "--work", tmp_path / "work",
+                           "--model", model, *map(str, arguments)], capture_output=True, text=True)
 
 
 def test_gives_ratios_to_the_best_peer(quern, tiny, tmp_path):
@@ -36,7 +36,8 @@ def test_gives_ratios_to_the_best_peer(quern, tiny, tmp_path):
 
 def test_draws_a_picture(quern, tiny, tmp_path):
     pytest.importorskip("matplotlib")
-    done = compare(quern, tmp_path, "-p", 8, "-n", 2, "-t", 1, "--rounds", 1, "--picture", tmp_path / "r.svg", model=tiny)
+    done = compare(quern, tmp_path, "-p", 8, "-n", 2, "-t", 1, "--rounds", 1, "--picture", tmp_path / "r.svg",
+                   model=tiny)
     assert done.returncode == 0, done.stderr
     assert "<svg" in (tmp_path / "r.svg").read_text()
 
@@ -55,7 +56,8 @@ def test_times_a_kernel_alone(quern):
     program = quern.program.parent / "quern-kernel-bench"
     if not program.exists():
         pytest.skip("built without Google Benchmark")
-    done = subprocess.run([program, "--benchmark_filter=q4_0/4/", "--benchmark_min_time=0.001", "--benchmark_format=json"],
+    done = subprocess.run([program, "--benchmark_filter=q4_0/4/", "--benchmark_min_time=0.001",
+                           "--benchmark_format=json"],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result, = json.loads(done.stdout)["benchmarks"]

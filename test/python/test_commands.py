@@ -75,7 +75,8 @@ def test_inspect_shows_a_gguf(quern, tiny):
 
 
 def test_bench_has_the_fields_of_llama_bench(quern, tiny_package):
-    text = quern.run("bench", "-m", tiny_package, "-p", "16,32", "-n", "4", "-d", "8", "-t", "1,2", "-r", "2", "-o", "json")
+    text = quern.run("bench", "-m", tiny_package, "-p", "16,32", "-n", "4", "-d", "8", "-t", "1,2", "-r", "2",
+                     "-o", "json")
     results = json.loads(text)
     assert [(r["n_prompt"], r["n_gen"]) for r in results] == [(16, 0), (32, 0), (0, 4)] * 2
     fields = {"build_commit", "cpu_info", "model_filename", "model_type", "model_size", "model_n_params", "n_batch",
@@ -88,7 +89,8 @@ def test_bench_has_the_fields_of_llama_bench(quern, tiny_package):
 
 
 def test_bench_compares_with_the_machine(quern, tiny_package):
-    results = json.loads(quern.run("bench", "-m", tiny_package, "-p", "16", "-n", "4", "-d", "8", "-r", "1", "-o", "json"))
+    results = json.loads(quern.run("bench", "-m", tiny_package, "-p", "16", "-n", "4", "-d", "8", "-r", "1",
+                                   "-o", "json"))
     for result in results:
         assert all(result[key] > 0 for key in ("read_bandwidth", "dot_peak", "fma_peak", "read_share", "dot_share"))
     prompt, generation = results

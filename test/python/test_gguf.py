@@ -47,9 +47,9 @@ class RoundTrip(unittest.TestCase):
         w.add_array("t", np.array([[1.0, 2.0, 3.0]], np.float32))
         data, _ = self.written(w)
         expected = (b"GGUF" + bytes([3, 0, 0, 0]) + bytes([1] + [0] * 7) + bytes([1] + [0] * 7)
-                    + bytes([20] + [0] * 7) + b"general.architecture" + bytes([8, 0, 0, 0]) + bytes([1] + [0] * 7) + b"x"
-                    + bytes([1] + [0] * 7) + b"t" + bytes([2, 0, 0, 0]) + bytes([3] + [0] * 7) + bytes([1] + [0] * 7)
-                    + bytes(4) + bytes(8))
+                    + bytes([20] + [0] * 7) + b"general.architecture" + bytes([8, 0, 0, 0]) + bytes([1] + [0] * 7)
+                    + b"x" + bytes([1] + [0] * 7) + b"t" + bytes([2, 0, 0, 0]) + bytes([3] + [0] * 7)
+                    + bytes([1] + [0] * 7) + bytes(4) + bytes(8))
         self.assertEqual(data[:len(expected)], expected)
 
     def test_refusals(self):

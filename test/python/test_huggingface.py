@@ -41,9 +41,11 @@ def test_converted_file_is_the_original(quern, tmp_path, arch):
     wanted, made = GGUFFile(gguf), GGUFFile(tmp_path / "converted.gguf")
     assert list(made.tensors) == list(wanted.tensors)
     for name, tensor in wanted.tensors.items():
-        assert (made.tensors[name].type_id, bytes(made.tensors[name].data)) == (tensor.type_id, bytes(tensor.data)), name
-    told = {"general.name": "folder", "general.file_type": 32, "general.sampling.temp": 0.5, "general.sampling.top_k": 7,
-            "general.sampling.top_p": 0.75, "tokenizer.chat_template": "{{ '<｜User｜>' }}",
+        ours = made.tensors[name]
+        assert (ours.type_id, bytes(ours.data)) == (tensor.type_id, bytes(tensor.data)), name
+    told = {"general.name": "folder", "general.file_type": 32, "general.sampling.temp": 0.5,
+            "general.sampling.top_k": 7, "general.sampling.top_p": 0.75,
+            "tokenizer.chat_template": "{{ '<｜User｜>' }}",
             f"{arch}.vocab_size": made.metadata[f"{arch}.vocab_size"]}
     assert made.metadata == {**wanted.metadata, **told}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["converted.gguf", "folder", "m.gguf"]
@@ -58,7 +60,8 @@ def test_vectors_in_half_precision_are_widened(quern, tmp_path):
 
 
 def test_llama3_scaling_becomes_divisors(quern, tmp_path):
-    gguf = write_model(tmp_path / "m.gguf", "--type", "F16", "--arch", "llama", "--theta", "500000", "--head-size", "128")
+    gguf = write_model(tmp_path / "m.gguf", "--type", "F16", "--arch", "llama", "--theta", "500000",
+                       "--head-size", "128")
     hf = HuggingFaceFolder(gguf)
     hf.config["rope_scaling"] = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                  "original_max_position_embeddings": 8192}
@@ -123,24 +126,32 @@ REFUSALS = {
     "wide heads": (change("config", "head_dim", 2**30), "config.json: 'head_dim' must be from 1 to 65536"),
     "another activation": (change("config", "hidden_act", "gelu"), "'hidden_act' is 'gelu'"),
     "a window": (change("config", "use_sliding_window", True), "sliding windows are not supported"),
-    "yarn": (change("config", "rope_scaling", {"type": "yarn", "factor": 4.0}), "scaling of type 'yarn' is not supported"),
+    "yarn": (change("config", "rope_scaling", {"type": "yarn", "factor": 4.0}),
+             "scaling of type 'yarn' is not supported"),
     "half a llama3 scaling": (change("config", "rope_scaling", {"rope_type": "llama3"}), "'factor' must be a positive"),
-    "quantized": (change("config", "quantization_config", {"quant_method": "bitsandbytes"}), "quantized by 'bitsandbytes'"),
-    "GPTQ of three bits": (change("config", "quantization_config", {"quant_method": "gptq", "bits": 3}), "of 3 bits are"),
-    "another AWQ": (change("config", "quantization_config", {"quant_method": "awq", "version": "gemv"}), "'gemv' of AWQ"),
+    "quantized": (change("config", "quantization_config", {"quant_method": "bitsandbytes"}),
+                  "quantized by 'bitsandbytes'"),
+    "GPTQ of three bits": (change("config", "quantization_config", {"quant_method": "gptq", "bits": 3}),
+                           "of 3 bits are"),
+    "another AWQ": (change("config", "quantization_config", {"quant_method": "awq", "version": "gemv"}),
+                    "'gemv' of AWQ"),
     "a tensor missing": (drop(NORM), f"tensor '{NORM}' is missing"),
     "the output missing": (drop("lm_head.weight"), "tensor 'lm_head.weight' is missing"),
     "a tensor too many": (change("tensors", "model.layers.0.mlp.extra.weight", ("F32", (1,), bytes(4))),
                           "'model.layers.0.mlp.extra.weight' is not part of a model of type qwen2"),
-    "another shape": (change("config", "intermediate_size", 96), "tensor 'model.layers.0.mlp.gate_proj.weight' has shape "
-                      "[512, 256], but config.json makes it [96, 256]"),
+    "another shape": (change("config", "intermediate_size", 96),
+                      "tensor 'model.layers.0.mlp.gate_proj.weight' has shape [512, 256], but config.json "
+                      "makes it [96, 256]"),
     "infinite": (change("tensors", "model.norm.weight", ("F16", (256,), b"\x00\x7c" * 256)), "element 0 is inf"),
-    "another tokenizer": (change("tokenizer", "model", {"type": "Unigram"}), "tokenizer.json: the model is no byte-level"),
+    "another tokenizer": (change("tokenizer", "model", {"type": "Unigram"}),
+                          "tokenizer.json: the model is no byte-level"),
     "another pattern": (split_pattern, "is neither that of Qwen2 nor that of Llama 3"),
     "a second split by default": (byte_level(use_regex=None), "neither add a space nor split again"),
     "a space in front": (byte_level(add_prefix_space=True), "neither add a space nor split again"),
-    "another normalizer": (change("tokenizer", "normalizer", {"type": "NFKC"}), "the normalizer 'NFKC' is not supported"),
-    "more tokens than rows": (change("tokenizer", "added_tokens", [{"content": "x", "id": 300}]), "has the id 300, but"),
+    "another normalizer": (change("tokenizer", "normalizer", {"type": "NFKC"}),
+                           "the normalizer 'NFKC' is not supported"),
+    "more tokens than rows": (change("tokenizer", "added_tokens", [{"content": "x", "id": 300}]),
+                              "has the id 300, but"),
     "one id twice": (change("tokenizer", "added_tokens", [{"content": "x", "id": 5}]), "contradicts another token"),
     "stripping": (change("tokenizer", "added_tokens", [{"content": "x", "id": 290, "lstrip": True}]), "has lstrip"),
     "an unknown end": (change("tokenizer_config", "eos_token", "</s>"), "'eos_token' is '</s>', which tokenizer.json"),

@@ -156,7 +156,8 @@ def without(hf, name):
 
 
 F8_REFUSALS = {
-    "no scales": (lambda hf: without(hf, "model.layers.0.mlp.up_proj.weight_scale_inv"), "weight_scale_inv' is missing"),
+    "no scales": (lambda hf: without(hf, "model.layers.0.mlp.up_proj.weight_scale_inv"),
+                  "weight_scale_inv' is missing"),
     "scales of another shape": (lambda hf: hf.tensors.update({"model.layers.0.mlp.up_proj.weight_scale_inv": (
         "F32", (1, 4), bytes(16))}), "does not have the shape that scales"),
     "scales of integers": (lambda hf: hf.tensors.update({"model.layers.0.mlp.up_proj.weight_scale_inv": (
@@ -254,7 +255,8 @@ REFUSALS = {
     "groups of unequal size": (spoil("g_idx", lambda t, s, raw: (t, s, raw[4:] + raw[-4:])), "does not give each of"),
     "a group that is none": (spoil("g_idx", lambda t, s, raw: (t, s, raw[:-4] + b"\xff\xff\xff\xff")), "does not give"),
     "a shape": (spoil("scales", lambda t, s, raw: (t, s[::-1], raw)), "up_proj.scales' is not of the type F16"),
-    "scales of another type": (spoil("scales", lambda t, s, raw: ("BF16", s, raw)), "up_proj.scales' is not of the type"),
+    "scales of another type": (spoil("scales", lambda t, s, raw: ("BF16", s, raw)),
+                               "up_proj.scales' is not of the type"),
     "no scales": (lambda hf: hf.tensors.pop("model.layers.0.mlp.up_proj.scales"), "up_proj.scales' is missing"),
     "a bias that is none of the model": (spoil("bias", lambda t, s, raw: (t, s, raw[2:] + b"\1\0")),
                                          "up_proj.bias' is not part of a model"),

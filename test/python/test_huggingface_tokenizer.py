@@ -1,5 +1,6 @@
-"""The tokenizer read from tokenizer.json against the `tokenizers` package of PyPI, where that is installed: tiny ones, and
-the vocabularies of Qwen2 and Llama 3 where the files are at hand (beside the repository, in ../shared/data/vocab)."""
+"""The tokenizer read from tokenizer.json against the `tokenizers` package of PyPI, where that is installed: tiny ones,
+and the vocabularies of Qwen2 and Llama 3 where the files are at hand (beside the repository, in ../shared/data/vocab).
+"""
 import pytest
 from conftest import BUILD, SOURCE
 from hf_folder import HuggingFaceFolder

@@ -1,5 +1,5 @@
-"""Files of `quern quantize` in llama.cpp: every format that GGUF has loads there and gives Quern's logits. Runs where the
-package llama-cpp-python is installed."""
+"""Files of `quern quantize` in llama.cpp: every format that GGUF has loads there and gives Quern's logits. Runs where
+the package llama-cpp-python is installed."""
 import json
 import math
 
@@ -11,8 +11,8 @@ from float_model import write_float_model
 llama_cpp = pytest.importorskip("llama_cpp")
 
 # With the greatest mean KL divergence in nats. Weights are the same bits, so a wrong layout shows as whole nats. Both
-# keep keys and values in f16, and round activations: beside BF16 both to BF16, beside F16 llama.cpp alone to F16, beside
-# blocks to bytes, Quern in groups of 32, llama.cpp in groups of as many as a block has, 32 or 256.
+# keep keys and values in f16, and round activations: beside BF16 both to BF16, beside F16 llama.cpp alone to F16,
+# beside blocks to bytes, Quern in groups of 32, llama.cpp in groups of as many as a block has, 32 or 256.
 LIMITS = {1e-6: ["F32", "F16"], 3e-5: ["BF16"],
           2e-4: ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4"],
           5e-4: ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"]}

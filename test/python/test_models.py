@@ -1,4 +1,4 @@
-"""Compiled code against the slow reference, whole models: every format, odd shapes, every kind of target that runs here."""
+"""Compiled code against the slow reference, whole models: every format, odd shapes, every target that runs here."""
 import json
 
 import pytest
@@ -78,7 +78,7 @@ def test_odd_shapes(quern, tmp_path, prompts, shape, format):
 
 @pytest.mark.parametrize("shape", ["one key-value head, odd feed-forward", "head size 128"])
 def test_cache_in_bytes(quern, tmp_path, prompts, shape):
-    """The reference takes the codes of keys and values from the exact evaluation, and rounds neither query nor weight."""
+    """The reference takes codes of keys and values from the exact evaluation, and rounds neither query nor weight."""
     model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SHAPES[shape].split())
     compare(quern, model, prompts, "--cache-type", "q8_0")
 

@@ -20,7 +20,8 @@ def layer(quern, tmp_path_factory):
     random = np.random.default_rng(1)
     weights = {"W": random.standard_normal((40, 24), np.float32), "b": random.standard_normal(24, np.float32)}
     model = write_model(folder / "layer.onnx", [("x", "float32", ["rows", 40])], [("y", "float32", ["rows", 24])],
-                        [node("MatMul", ["x", "W"], ["xw"]), node("Add", ["xw", "b"], ["z"]), node("Relu", ["z"], ["y"])],
+                        [node("MatMul", ["x", "W"], ["xw"]), node("Add", ["xw", "b"], ["z"]),
+                         node("Relu", ["z"], ["y"])],
                         weights)
     return quern.compile(model, folder / "layer.quern"), weights
 

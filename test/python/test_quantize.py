@@ -75,7 +75,7 @@ def test_threads_do_not_change_the_bytes(quern, model, tmp_path):
 def test_more_threads_than_there_can_be(quern, model, tmp_path):
     beyond = quern.start("quantize", model, "--quant", "Q8_0", "-o", tmp_path / "out.gguf", "-t", 1000000)
     assert beyond.returncode == 2 and "not in range" in beyond.stderr
-    # 1000 stacks need 8 GiB of addresses: with 2, it goes on with those threads that start, or tells that memory is out.
+    # 1000 stacks need 8 GiB of addresses: with 2, it goes on with the threads that start, or tells that memory is out.
     short = quern.start("quantize", model, "--quant", "Q8_0", "-o", tmp_path / "out.gguf", "-t", 1000,
                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)))
     assert short.returncode == 0 or short.stderr == "error: out of memory\n"

@@ -1,4 +1,4 @@
-"""Logits depend on the tokens alone, to the bit: not on threads, chunks, batches, context length or what was cut off."""
+"""Logits depend on the tokens alone, to the bit: not on threads, chunks, batches, context or what was cut off."""
 import math
 import random
 

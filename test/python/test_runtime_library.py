@@ -1,4 +1,4 @@
-"""The runtime library as another program meets it: its size, what it needs and shows, and how it is installed and used."""
+"""The runtime library as another program meets it: size, what it needs and shows, how it is installed and used."""
 import os
 import re
 import subprocess

@@ -53,7 +53,8 @@ def test_format_file_from_import_to_logits(quern, models, prompts, tmp_path):
     text = tmp_path / "q2_0.mlir"
     text.write_text(FORMAT)
     exact = quern.logits(plain, prompts, "--reference", "--float-activations", "-n", "2", "--top", "100")
-    same = quern.logits(coded, prompts, "--reference", "--float-activations", "-n", "2", "--top", "100", "--format", text)
+    same = quern.logits(coded, prompts, "--reference", "--float-activations", "-n", "2", "--top", "100",
+                        "--format", text)
     assert divergence(exact, same) < 1e-9
     package = quern.compile(coded, tmp_path / "m.quern", "--format", text)
     rounded = quern.logits(coded, prompts, "--reference", "-n", "2", "--format", text)
