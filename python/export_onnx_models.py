@@ -70,12 +70,15 @@ class WithCache(torch.nn.Module):
         return out.logits, *[one for layer in out.past_key_values.layers for one in (layer.keys, layer.values)]
 
 
-def torch_export(path, dynamo, attention, model):
-    model.config._attn_implementation = attention
-    past, tokens = 3, 2
-    caches = [torch.randn(1, tiny.KV_HEADS, past, tiny.SIZE) for _ in range(2 * tiny.LAYERS)]
+def torch_export(path, dynamo, attention, model, external=False):
+    """`external`: weights lie beside the file, as they must where they are large."""
+    config = model.config
+    config._attn_implementation = attention
+    past, tokens, layers = 3, 2, config.num_hidden_layers
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    caches = [torch.randn(1, config.num_key_value_heads, past, size, dtype=model.dtype) for _ in range(2 * layers)]
     inputs = (torch.tensor([[5, 7]]), torch.ones(1, past + tokens, dtype=torch.int64), torch.tensor([[3, 4]]), *caches)
-    names = [f"{{}}.{layer}.{kind}" for layer in range(tiny.LAYERS) for kind in ("key", "value")]
+    names = [f"{{}}.{layer}.{kind}" for layer in range(layers) for kind in ("key", "value")]
     more = {"input_names": ["input_ids", "attention_mask", "position_ids",
                             *[n.format("past_key_values") for n in names]],
             "output_names": ["logits", *[n.format("present") for n in names]]}
@@ -90,12 +93,19 @@ def torch_export(path, dynamo, attention, model):
                                 "position_ids": {0: "batch", 1: "tokens"},
                                 **{n.format("past_key_values"): {0: "batch", 2: "past"} for n in names}}
         more["opset_version"] = 17
-    torch.onnx.export(WithCache(model), inputs, str(path), dynamo=dynamo, external_data=False, **more)
-    save(onnx.load(path), path)
+    torch.onnx.export(WithCache(model), inputs, str(path), dynamo=dynamo, external_data=external, **more)
+    if not external:
+        save(onnx.load(path), path)
+
+
+def run_builder(checkpoint, out, precision, device, cache, *options):
+    """The model builder, as its command line runs it."""
+    subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "any", "-i", checkpoint, "-o", out,
+                    "-p", precision, "-e", device, "-c", cache, "--extra_options", "hf_remote=false", *options],
+                   check=True)
 
 
 def genai_export(path, precision, *options, kind="Qwen2", tied=False, device="cpu"):
-    """By the model builder, as its command line runs it."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, out = Path(folder) / "checkpoint", Path(folder) / "out"
         make_model(kind, tied).save_pretrained(checkpoint)
@@ -103,9 +113,7 @@ def genai_export(path, precision, *options, kind="Qwen2", tied=False, device="cp
                                                   str(tiny.VOCABULARY))).write(Path(folder) / "tokenizer")
         shutil.copy(tokenizer / "tokenizer.json", checkpoint)
         (checkpoint / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-        subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "tiny", "-i", checkpoint, "-o",
-                        out, "-p", precision, "-e", device, "-c", Path(folder) / "cache", "--extra_options",
-                        "hf_remote=false", *options], check=True)
+        run_builder(checkpoint, out, precision, device, Path(folder) / "cache", *options)
         save(onnx.load(out / "model.onnx"), path)  # with its external data
         shutil.copy(out / "genai_config.json", path.with_suffix(".genai.json"))
 

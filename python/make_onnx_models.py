@@ -18,7 +18,7 @@ from quern_py.onnx_builder import (BEGIN, FFN, HEADS, HIDDEN, KV_HEADS, LAYERS, 
 from quern_py.onnx_parts import (CoarseWindowParts, GenaiParts, PlainParts, ScatterParts, StandardParts, TableParts,
                                  WindowParts)
 
-PROMPTS = ["Kz7!", "Quern+Q"]  # no merges apply: a character's token is its code less 33
+PROMPTS = [[BEGIN] + [ord(c) - 33 for c in text] for text in ("Kz7!", "Quern+Q")]  # no merges apply
 STEPS, TOP = 3, 60
 
 
@@ -107,7 +107,8 @@ def run(session, names, tokens, past, caches):
                                                        for name, value in named.items() if name != "logits"}
 
 
-def logits(path, prompt):
+def logits(path, tokens, steps=STEPS, top=TOP, cache=(KV_HEADS, SIZE)):
+    """A line as of `quern logits`. `cache`: heads and their size."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -115,14 +116,14 @@ def logits(path, prompt):
     names = [output.name for output in session.get_outputs()]
     rows = 32 if "lengths" in (i.name for i in session.get_inputs()) else 0
     half = any(i.type == "tensor(float16)" for i in session.get_inputs())
-    empty = np.zeros((1, KV_HEADS, rows, SIZE), np.float16 if half else np.float32)
+    empty = np.zeros((1, cache[0], rows, cache[1]), np.float16 if half else np.float32)
     caches = {i.name: empty for i in session.get_inputs() if len(i.shape) == 4}
-    past, tokens = 0, [BEGIN] + [ord(c) - 33 for c in prompt]
+    past = 0
     line = {"prompt_tokens": tokens, "steps": []}
-    for _ in range(STEPS):
+    for _ in range(steps):
         values, caches = run(session, names, tokens, past, caches)
         past += len(tokens)
-        order = np.argsort(-values, kind="stable")[:TOP]
+        order = np.argsort(-values, kind="stable")[:top]
         line["steps"].append({"lse": round(float(np.log(np.exp(values - values.max()).sum()) + values.max()), 7),
                               "top": [[int(i), round(float(values[i]), 6)] for i in order]})
         tokens = [int(order[0])]
