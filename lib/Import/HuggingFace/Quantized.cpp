@@ -46,7 +46,7 @@ static Status readOrder(const safetensors::Tensor &index, PackedLayer &layer) {
   std::memcpy(groups.data(), index.data.data(), index.data.size());
   std::vector<int32_t> order(groups.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, {}, [&](int32_t column) { return groups[static_cast<size_t>(column)]; });
+  std::ranges::sort(order, {}, [&](int32_t column) { return std::pair(groups[static_cast<size_t>(column)], column); });
   for (int64_t k = 0; k < layer.columns; ++k)
     if (int32_t group = groups[static_cast<size_t>(order[static_cast<size_t>(k)])]; group != k / layer.group)
       return fail("tensor '" + index.name + "' does not give each of " + std::to_string(layer.columns / layer.group) +
@@ -54,6 +54,20 @@ static Status readOrder(const safetensors::Tensor &index, PackedLayer &layer) {
   if (!std::ranges::is_sorted(order))
     layer.order = std::move(order);
   return {};
+}
+
+/// A tensor of the layer, whose name is noted.
+static Result<const safetensors::Tensor *> take(const safetensors::Checkpoint &checkpoint, const std::string &name,
+                                                std::string_view dtype, std::vector<int64_t> shape,
+                                                PackedLayer &layer) {
+  const safetensors::Tensor *tensor = checkpoint.find(name);
+  if (!tensor)
+    return fail("tensor '" + name + "' is missing");
+  if (tensor->dtype != dtype || !std::ranges::equal(tensor->shape, shape, std::cmp_equal<uint64_t, int64_t>))
+    return fail("tensor '" + name + "' is not of the type " + std::string(dtype) + " and the shape that its packing "
+                "says");
+  layer.names.push_back(name);
+  return tensor;
 }
 
 Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint, const std::string &layer,
@@ -68,32 +82,20 @@ Result<PackedLayer> import::findPacked(const safetensors::Checkpoint &checkpoint
   if (columns % kLayoutBlock != 0 || columns % found.group != 0 || rows % perWord != 0)
     return fail("layer '" + layer + "' of " + std::to_string(rows) + " rows and " + std::to_string(columns) +
                 " columns does not divide into groups of " + std::to_string(found.group) + " and blocks of 32");
-  auto take = [&](const char *suffix, std::string_view dtype, std::vector<int64_t> shape,
-                  bool optional = false) -> Result<const safetensors::Tensor *> {
-    const std::string name = layer + suffix;
-    const safetensors::Tensor *tensor = checkpoint.find(name);
-    if (!tensor && optional)
-      return nullptr;
-    if (!tensor)
-      return fail("tensor '" + name + "' is missing");
-    if (tensor->dtype != dtype || !std::ranges::equal(tensor->shape, shape, std::cmp_equal<uint64_t, int64_t>))
-      return fail("tensor '" + name + "' is not of the type " + std::string(dtype) + " and the shape that its packing "
-                  "says");
-    found.names.push_back(name);
-    return tensor;
-  };
-  bool gptq = packing.method == Packing::Method::Gptq;
   int64_t groups = columns / found.group;
-  QUERN_ASSIGN(const safetensors::Tensor *weight, take(".qweight", "I32", gptq ? std::vector{columns / perWord, rows}
-                                                                               : std::vector{columns, rows / perWord}));
-  QUERN_ASSIGN(const safetensors::Tensor *zeros, take(".qzeros", "I32", {groups, rows / perWord}));
-  QUERN_ASSIGN(const safetensors::Tensor *scales, take(".scales", "F16", {groups, rows}));
+  std::vector<int64_t> words = packing.method == Packing::Method::Gptq ? std::vector{columns / perWord, rows}
+                                                                       : std::vector{columns, rows / perWord};
+  QUERN_ASSIGN(auto *weight, take(checkpoint, found.name, "I32", words, found));
+  QUERN_ASSIGN(auto *zeros, take(checkpoint, layer + ".qzeros", "I32", {groups, rows / perWord}, found));
+  QUERN_ASSIGN(auto *scales, take(checkpoint, layer + ".scales", "F16", {groups, rows}, found));
   found.weight = weight->data;
   found.zeros = zeros->data;
   found.scales = scales->data;
-  QUERN_ASSIGN(const safetensors::Tensor *index, take(".g_idx", "I32", {columns}, true));
-  if (index)
-    QUERN_TRY(readOrder(*index, found));
+  const std::string index = layer + ".g_idx";
+  if (!checkpoint.find(index))
+    return found;
+  QUERN_ASSIGN(auto *order, take(checkpoint, index, "I32", {columns}, found));
+  QUERN_TRY(readOrder(*order, found));
   return found;
 }
 
