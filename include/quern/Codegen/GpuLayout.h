@@ -29,7 +29,8 @@ inline int64_t gpuRowWidth(int64_t k) { return (k + kGpuRowMultiple - 1) / kGpuR
 
 /// How scales and minimums are kept.
 enum class GpuScales {
-  Half,    ///< f16 for each 32 k
+  Half,           ///< f16 for each 32 k
+  HalfAndMinimum, ///< the same; then a region of minimums likewise
   SixBits, ///< 16 bytes for each 256 k: D and Dm of f16; the lower 4 bits of 8 scales, then of 8 minimums, in a word
            ///< each; a word whose nibble j is (scale j >> 4) | (minimum j >> 4) << 2
   SignedBytes, ///< a signed byte for each 16 k; then a region with the f16 D of each 256 k
@@ -41,8 +42,9 @@ struct GpuLayout {
   bool signedCodes = false;     ///< codes are signed bytes
   unsigned group = 32;          ///< k of a scale
   GpuScales scales = GpuScales::Half;
+  bool minimumAdded = false; ///< minimums are added, not subtracted
 
-  /// Fails for a format that GPU kernels do not read yet, naming it: tables, float scales, plain minimums.
+  /// Fails for a format that GPU kernels do not read yet, naming it: tables, and scales of another kind.
   static Result<GpuLayout> get(const formats::FormatSpec &spec);
 
   unsigned codeBits() const;

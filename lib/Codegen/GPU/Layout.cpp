@@ -28,6 +28,10 @@ Result<GpuLayout> GpuLayout::get(const FormatSpec &spec) {
   case ScaleLayout::Half:
     layout.scales = GpuScales::Half;
     return layout;
+  case ScaleLayout::HalfAndMinimum:
+    layout.scales = GpuScales::HalfAndMinimum;
+    layout.minimumAdded = panel.minimumAdded;
+    return layout;
   case ScaleLayout::SixBits:
     layout.scales = GpuScales::SixBits;
     return layout;
@@ -49,7 +53,9 @@ std::vector<int64_t> GpuLayout::rowBytes(int64_t k) const {
   std::vector<int64_t> sizes;
   for (unsigned bits : planes)
     sizes.push_back(padded * bits / 8);
-  if (scales == GpuScales::Half)
+  if (scales == GpuScales::Half || scales == GpuScales::HalfAndMinimum)
+    sizes.push_back(padded / 32 * 2);
+  if (scales == GpuScales::HalfAndMinimum)
     sizes.push_back(padded / 32 * 2);
   if (scales == GpuScales::SixBits)
     sizes.push_back(padded / kSuperBlock * 16);
@@ -107,12 +113,19 @@ private:
       }
   }
 
+  /// A plain number for each 32 k.
+  void packHalves(const formats::Scale &scale, const uint8_t *block, int64_t b, uint8_t *to) {
+    for (int64_t piece = 0; piece < spec.block / 32; ++piece)
+      std::memcpy(to + (b * spec.block / 32 + piece) * 2, block + scale.byte + scale.stride * (piece * 32 / spec.group),
+                  2);
+  }
+
   void packScales(const uint8_t *block, int64_t b, const std::vector<uint8_t *> &to) {
     uint8_t *scales = to[layout.planes.size()];
-    if (layout.scales == GpuScales::Half) {
-      for (int64_t piece = 0; piece < spec.block / 32; ++piece)
-        std::memcpy(scales + (b * spec.block / 32 + piece) * 2,
-                    block + spec.scale.byte + spec.scale.stride * (piece * 32 / spec.group), 2);
+    if (layout.scales == GpuScales::Half || layout.scales == GpuScales::HalfAndMinimum) {
+      packHalves(spec.scale, block, b, scales);
+      if (spec.minimum)
+        packHalves(*spec.minimum, block, b, to[layout.planes.size() + 1]);
       return;
     }
     uint8_t factors[kSuperBlock], minimums[kSuperBlock];

@@ -81,7 +81,7 @@ private:
 
   Value bytes(Value word) { return LLVM::BitcastOp::create(e, e.i8s(4), word); }
 
-  /// total + scale * sx * (dot - zero * sum) - minimum * sx * sum, over the k of one scale.
+  /// total + scale * sx * (dot - zero * sum) -/+ minimum * sx * sum, over the k of one scale.
   Value addPiece(Value total, const std::vector<std::vector<Value>> &words, ScalePair pair, int64_t t, Value k,
                  int64_t at) {
     Value sx = e.load(e.getF32Type(), e.at(x.scales, offset(t, k, at, 32, 4)), 4), sum;
@@ -99,7 +99,8 @@ private:
     total = e.fma(e.mulf(pair.scale, sx), e.toFloat(dot), total);
     if (!pair.minimum)
       return total;
-    return e.fma(e.negf(e.mulf(pair.minimum, sx)), e.toFloat(sum), total);
+    Value minimum = e.mulf(pair.minimum, sx);
+    return e.fma(layout.minimumAdded ? minimum : e.negf(minimum), e.toFloat(sum), total);
   }
 
   /// Bytes to the number of `bytes` bytes that belongs to k + at of column t, one for each `share` k.
@@ -125,9 +126,13 @@ private:
   std::vector<ScalePair> loadScales(Value unit, Value k) {
     std::vector<ScalePair> pairs;
     Value at = region(layout.planes.size());
-    if (layout.scales == GpuScales::Half)
-      for (int64_t from = 0; from < layout.unit(); from += layout.piece())
-        pairs.push_back({loadHalf(e.at(at, e.mul(e.div(e.add(k, from), 32), 2))), {}});
+    bool minimums = layout.scales == GpuScales::HalfAndMinimum;
+    if (layout.scales == GpuScales::Half || minimums)
+      for (int64_t from = 0; from < layout.unit(); from += layout.piece()) {
+        Value place = e.mul(e.div(e.add(k, from), 32), 2);
+        Value minimum = minimums ? loadHalf(e.at(region(layout.planes.size() + 1), place)) : Value();
+        pairs.push_back({loadHalf(e.at(at, place)), minimum});
+      }
     if (layout.scales == GpuScales::SignedBytes)
       loadByteScales(at, k, pairs);
     if (layout.scales == GpuScales::SixBits)

@@ -154,6 +154,7 @@ TEST_P(GpuMatvec, AgreesWithDoublePrecision) {
 INSTANTIATE_TEST_SUITE_P(Formats, GpuMatvec,
                          testing::Values(Case{"q8_0", 10, 896, 1}, Case{"q8_0", 8, 896, 3, true, "sm_90"},
                                          Case{"q8_0", 5, 1024, 8, false, "sm_75"}, Case{"q4_0", 6, 896, 2},
+                                         Case{"q4_1", 6, 896, 3}, Case{"q5_1", 6, 96, 1, true},
                                          Case{"q5_0", 6, 96, 2, true}, Case{"q4_K", 6, 768, 1},
                                          Case{"q4_K", 4, 1536, 8, true}, Case{"q5_K", 6, 768, 2},
                                          Case{"q3_K", 6, 768, 2}, Case{"q5_K", 37, 1536, 1}, Case{"q6_K", 6, 768, 1},
@@ -227,7 +228,7 @@ unsigned codeAt(const GpuLayout &layout, const std::vector<uint8_t> &packed, int
 
 TEST(GpuLayouts, CodesLieWhereTheHeaderSays) {
   mlir::MLIRContext context;
-  for (std::string name : {"q8_0", "q4_0", "q5_0", "q3_K", "q4_K", "q5_K", "q6_K"}) {
+  for (std::string name : {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q3_K", "q4_K", "q5_K", "q6_K"}) {
     const formats::FormatSpec &spec = specOf(context, name);
     auto layout = GpuLayout::get(spec);
     ASSERT_TRUE(layout) << layout.error().message;
@@ -249,7 +250,7 @@ TEST(GpuLayouts, CodesLieWhereTheHeaderSays) {
 
 TEST(GpuLayouts, TakeTheBytesOfTheStoredRows) {
   mlir::MLIRContext context;
-  for (std::string name : {"q8_0", "q4_0", "q5_0", "q4_K", "q5_K", "q6_K"}) {
+  for (std::string name : {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_K", "q5_K", "q6_K"}) {
     const formats::FormatSpec &spec = specOf(context, name);
     EXPECT_EQ(GpuLayout::get(spec)->bytes(64, 4096), 64 * 4096 / spec.block * spec.bytes) << name;
   }
@@ -260,11 +261,11 @@ TEST(GpuLayouts, TakeTheBytesOfTheStoredRows) {
 
 TEST(GpuLayouts, RefuseWhatKernelsDoNotRead) {
   mlir::MLIRContext context;
-  auto table = GpuLayout::get(specOf(context, "iq4_nl")), minimum = GpuLayout::get(specOf(context, "q4_1"));
+  auto table = GpuLayout::get(specOf(context, "iq4_nl")), nibbles = GpuLayout::get(specOf(context, "q2_K"));
   ASSERT_FALSE(table);
-  ASSERT_FALSE(minimum);
+  ASSERT_FALSE(nibbles);
   EXPECT_EQ(table.error().message, "format iq4_nl: codes of a table have no GPU kernel yet");
-  EXPECT_EQ(minimum.error().message, "format q4_1: scales of this kind have no GPU kernel yet");
+  EXPECT_EQ(nibbles.error().message, "format q2_K: scales of this kind have no GPU kernel yet");
 }
 
 } // namespace
