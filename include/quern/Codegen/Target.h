@@ -35,6 +35,7 @@ struct Target {
   int64_t cacheBytes;    ///< of panels that are meant to stay in the cache while rows of activations pass by
   unsigned attentionHeads; ///< query heads that share a pass over keys
   int64_t prefetchBytes; ///< how far ahead of a streamed panel to prefetch; 0: not at all
+  int64_t farPrefetchBytes = 0; ///< the same for each of two far panels that are streamed in turn
   unsigned probeAccumulators = 2; ///< sums of 16 numbers that fill the registers, for `cpu-add-probes`
 };
 

@@ -100,7 +100,8 @@ void MatmulEmitter::emitSingly(Value first, Value last, Cut cut) {
 
 void MatmulEmitter::emitFarPairs(Value first, Value last, Cut cut) {
   Value half = e.div(e.sub(last, first), 2), second = e.add(first, half);
-  emitInBlocks({first, second, half}, cut, 0);
+  // Whole bytes, of which nothing is made before they are multiplied, keep memory busy by themselves.
+  emitInBlocks({first, second, half}, cut, layout.isFloat() || layout.lowBits == 8 ? 0 : target.farPrefetchBytes);
   emitSingly(e.add(second, half), last, cut);
 }
 

@@ -24,6 +24,7 @@ static const Target avx512vnni = {
     .cacheBytes = 640 << 10,
     .attentionHeads = 8,
     .prefetchBytes = 8192,
+    .farPrefetchBytes = 3072,
     .probeAccumulators = 12,
 };
 
