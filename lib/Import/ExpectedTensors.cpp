@@ -1,6 +1,7 @@
 // The tensors that a model of an architecture holds, and whether a file holds them.
 #include "ExpectedTensors.h"
 #include "GGUFParser.h"
+#include "quern/Formats/ColumnOrder.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,10 +12,6 @@ using namespace quern;
 using namespace quern::import;
 using gguf::quoted;
 
-std::string import::columnOrder(const std::string &weight) {
-  return weight.substr(0, weight.rfind('.')) + ".columns";
-}
-
 static void addLayer(std::vector<ExpectedTensor> &list, const ModelConfig &config, int64_t layer) {
   auto H = static_cast<uint64_t>(config.hidden), F = static_cast<uint64_t>(config.feedForward);
   auto D = static_cast<uint64_t>(config.headDim);
@@ -22,7 +19,7 @@ static void addLayer(std::vector<ExpectedTensor> &list, const ModelConfig &confi
   auto add = [&](const char *name, std::vector<uint64_t> dims) {
     std::string whole = "blk." + std::to_string(layer) + "." + name;
     if (config.reordered.contains(whole))
-      list.push_back({columnOrder(whole), {dims[0]}});
+      list.push_back({formats::columnOrder(whole), {dims[0]}});
     list.push_back({std::move(whole), std::move(dims)});
   };
   add("attn_norm.weight", {H});

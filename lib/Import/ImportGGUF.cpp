@@ -1,3 +1,4 @@
+#include "quern/Formats/ColumnOrder.h"
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Import/CheckNumbers.h"
 
@@ -125,7 +126,7 @@ Value GraphBuilder::matrix(const std::string &name) {
 
 /// Weights that read the same rows often have the same order: it is taken once.
 Value GraphBuilder::inOrderOf(const std::string &name, Value x) {
-  std::string order = import::columnOrder(name);
+  std::string order = formats::columnOrder(name);
   std::span<const std::byte> bytes = file.tensor(order)->data;
   auto &[known, place] = orders[x];
   if (place.empty() || !std::ranges::equal(place, bytes)) {

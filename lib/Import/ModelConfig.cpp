@@ -1,3 +1,4 @@
+#include "quern/Formats/ColumnOrder.h"
 #include "quern/Import/ModelConfig.h"
 #include "ExpectedTensors.h"
 #include "GGUFParser.h"
@@ -163,7 +164,7 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   config.headNorms = architecture == "qwen3";
   for (const gguf::Tensor &tensor : file.tensors())
     if (std::string name(tensor.name);
-        tensor.dims.size() == 2 && file.tensor(columnOrder(name)) && name.ends_with(".weight"))
+        tensor.dims.size() == 2 && file.tensor(formats::columnOrder(name)) && name.ends_with(".weight"))
       config.reordered.insert(std::move(name));
   config.ropeFactors = file.tensor("rope_freqs.weight");
   config.tied = !file.tensor("output.weight");

@@ -1,5 +1,5 @@
 // Weights get other element types, to be quantized when they are packed. See Passes.td.
-#include "quern/Import/ModelConfig.h"
+#include "quern/Formats/ColumnOrder.h"
 #include "quern/Quantize/Assignment.h"
 #include "quern/Quantize/Importance.h"
 #include "quern/Transforms/Passes.h"
@@ -113,7 +113,7 @@ private:
     QUERN_ASSIGN(const float *numbers, columns->find(source.getSymName().str(), uint64_t(count)));
     if (!numbers)
       return {};
-    if (getOperation().lookupSymbol(import::columnOrder(source.getSymName().str())))
+    if (getOperation().lookupSymbol(formats::columnOrder(source.getSymName().str())))
       return fail("weight '" + source.getSymName().str() + "' has its columns in an order of their own, which an "
                   "importance matrix does not know; quantize without one");
     ArrayRef bytes(reinterpret_cast<const char *>(numbers), size_t(count) * sizeof(float));

@@ -30,7 +30,7 @@ struct ModelConfig {
   RotaryStyle rotaryStyle = RotaryStyle::Half;
   bool attentionBias = false; ///< q, k and v have biases
   bool headNorms = false;     ///< each head of q and k is normalized before it is rotated
-  std::set<std::string> reordered; ///< weights whose columns have an order of their own, told by a tensor of columnOrder
+  std::set<std::string> reordered; ///< weights whose columns have an order of their own (formats::columnOrder)
   bool ropeFactors = false;   ///< `rope_freqs.weight` divides the rotary frequencies
   /// What `general.sampling.*` suggests, by the manifest's names: "temperature", "top_k", "top_p", "min_p",
   /// "repetition_penalty". Only what the file says.
@@ -40,10 +40,6 @@ struct ModelConfig {
   /// The tensor that computes the logits.
   const char *outputTensor() const { return tied ? "token_embd.weight" : "output.weight"; }
 };
-
-/// Name of the tensor that tells the order of a weight's columns: I32, the k-th column is that of the given number in
-/// what the weight is multiplied with. No GGUF file has one; Assembly makes them.
-std::string columnOrder(const std::string &weight);
 
 /// A tensor that the model needs; `dims` as in the file (ne0 first).
 struct ExpectedTensor {

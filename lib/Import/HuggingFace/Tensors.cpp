@@ -2,6 +2,7 @@
 #include "Parts.h"
 #include "Float8.h"
 #include "../GGUFParser.h"
+#include "quern/Formats/ColumnOrder.h"
 
 #include <algorithm>
 #include <map>
@@ -153,7 +154,7 @@ Result<bool> TensorMap::addQuantized(const safetensors::Checkpoint &checkpoint, 
   used.insert(layer->names.begin(), layer->names.end());
   unpacked.push_back(*std::move(weight));
   if (!layer->order.empty())
-    orders[columnOrder(expected.name)] = std::move(layer->order);
+    orders[formats::columnOrder(expected.name)] = std::move(layer->order);
   return true;
 }
 
