@@ -1,4 +1,5 @@
 """Checkpoints of GPTQ and AWQ: what arrives is exactly (code - zero point) * scale of the packed tensors."""
+import json
 import numpy as np
 import pytest
 from compare_logits import divergence
@@ -229,6 +230,8 @@ def test_groups_that_no_block_of_32_fits_become_floats(quern, tmp_path, group):
     zeros = lambda shape: np.arange(np.prod(shape)).reshape(shape) % 15 + 1
     true = quantize(hf, np.random.default_rng(8), "gptq", 4, group, zeros)
     quern.run("convert", hf.write(tmp_path / "folder"), "-o", tmp_path / "c.gguf")
+    shown = [json.loads(quern.run("inspect", model, "--json")) for model in (tmp_path / "folder", tmp_path / "c.gguf")]
+    assert shown[0]["formats"] == shown[1]["formats"] and all(one["bytes"] > 0 for one in shown[0]["formats"])
     made = {checkpoint_name(t.name): t for t in GGUFFile(tmp_path / "c.gguf").tensors.values()}
     for name, wanted in true.items():
         assert made[name].type_id == g.F32 and (made[name].array() == wanted).all(), name

@@ -176,7 +176,7 @@ def test_inspect_shows_what_a_file_holds(quern, tmp_path):
         {"type": "i64", "tensors": 1, "elements": 1, "bytes": 8, "bytes_outside": 0}]
     text = quern.run("inspect", model)
     assert "supported  all but Foo (2)" in text and "rows" in text
-    assert "a GGUF or ONNX file carries no hashes" in quern.fails("inspect", model, "--verify")
+    assert "a model to be compiled carries no hashes" in quern.fails("inspect", model, "--verify")
     model.write_bytes(model.read_bytes()[:40])
     assert "is no ONNX model, or is cut off" in quern.fails("inspect", model)
 

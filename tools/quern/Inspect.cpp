@@ -10,6 +10,7 @@
 #include "quern/Support/Json.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 using namespace quern;
@@ -197,17 +198,22 @@ static Status inspect(const InspectOptions &options) {
 }
 
 Command cli::addInspect(CLI::App &root, char **argv) {
-  CLI::App *app = root.add_subcommand("inspect", "Show what a package, a GGUF or an ONNX file holds");
+  CLI::App *app =
+      root.add_subcommand("inspect", "Show what a package, a GGUF or ONNX file, or a Hugging Face folder holds");
   auto options = std::make_shared<InspectOptions>();
-  app->add_option("file", options->path, "Package (.quern), GGUF or ONNX file (.onnx)")->required();
+  app->add_option("file", options->path, "Package (.quern), GGUF or ONNX file (.onnx), or Hugging Face folder")
+      ->required();
   app->add_flag("--verify", options->verify, "Check the hash of the weights too");
   app->add_flag("--json", options->json, "Print JSON");
   app->footer("\nExamples:\n"
               "  quern inspect model.quern --verify\n"
               "  quern inspect model.gguf --json\n"
-              "  quern inspect model.onnx");
+              "  quern inspect model.onnx\n"
+              "  quern inspect ./hf-folder");
   return {app, [options, argv] {
-            bool isModel = isGguf(options->path) || isOnnx(options->path);
+            std::error_code unknown;
+            bool isModel = isGguf(options->path) || isOnnx(options->path) ||
+                           std::filesystem::is_directory(options->path, unknown);
             return isModel ? handOverToCompiler(argv) : inspect(*options);
           }};
 }

@@ -10,6 +10,7 @@
 
 #include "mlir/IR/MLIRContext.h"
 
+#include <filesystem>
 #include <map>
 
 using namespace quern;
@@ -57,7 +58,7 @@ static ordered_json tensorsJson(const gguf::File &file) {
                    {"shape", std::vector<uint64_t>(tensor.dims.rbegin(), tensor.dims.rend())},
                    {"part", tensor.part},
                    {"offset", tensor.offset},
-                   {"bytes", tensor.data.size()}});
+                   {"bytes", tensor.bytes()}});
   return all;
 }
 
@@ -70,7 +71,7 @@ static ordered_json formatsJson(const gguf::File &file) {
     Total &total = totals[tensor.type->name];
     ++total.tensors;
     total.elements += tensor.elements;
-    total.bytes += tensor.data.size();
+    total.bytes += tensor.bytes();
   }
   ordered_json all = ordered_json::array();
   for (const auto &[name, total] : totals)
@@ -78,9 +79,17 @@ static ordered_json formatsJson(const gguf::File &file) {
   return all;
 }
 
+static bool isFolder(const std::string &path) {
+  std::error_code unknown;
+  return std::filesystem::is_directory(path, unknown);
+}
+
 static void print(const gguf::File &file, const std::string &compilable) {
-  std::printf("GGUF       %s, version %u, %zu part(s), %zu tensors\n", file.path().c_str(), file.version(),
-              file.parts().size(), file.tensors().size());
+  if (isFolder(file.path()))
+    std::printf("folder     %s, %zu tensors, named as in GGUF\n", file.path().c_str(), file.tensors().size());
+  else
+    std::printf("GGUF       %s, version %u, %zu part(s), %zu tensors\n", file.path().c_str(), file.version(),
+                file.parts().size(), file.tensors().size());
   std::printf("compiles   %s\n", compilable.empty() ? "yes" : ("no: " + compilable).c_str());
   std::printf("\nmetadata\n");
   Table metadata({"key", "value"});
@@ -109,7 +118,7 @@ static std::string whyNot(const gguf::File &file) {
 
 static Status inspect(const InspectOptions &options) {
   if (options.verify)
-    return fail("--verify checks packages; a GGUF or ONNX file carries no hashes");
+    return fail("--verify checks packages; a model to be compiled carries no hashes");
   if (isOnnx(options.path))
     return inspectOnnx(options.path, options.json);
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
@@ -124,7 +133,7 @@ static Status inspect(const InspectOptions &options) {
   ordered_json metadata = ordered_json::object();
   for (const gguf::File::Entry &entry : file.metadata())
     metadata[std::string(entry.key)] = valueJson(entry.value);
-  ordered_json all = {{"kind", "gguf"},
+  ordered_json all = {{"kind", isFolder(options.path) ? "folder" : "gguf"},
                       {"path", options.path},
                       {"version", file.version()},
                       {"parts", file.parts().size()},
@@ -138,9 +147,9 @@ static Status inspect(const InspectOptions &options) {
 }
 
 Command cli::addInspectGguf(CLI::App &root) {
-  CLI::App *app = root.add_subcommand("inspect", "Show what a GGUF or ONNX file holds");
+  CLI::App *app = root.add_subcommand("inspect", "Show what a GGUF or ONNX file or a Hugging Face folder holds");
   auto options = std::make_shared<InspectOptions>();
-  app->add_option("file", options->path, "GGUF or ONNX file")->required();
+  app->add_option("file", options->path, "GGUF or ONNX file, or Hugging Face folder")->required();
   app->add_flag("--verify", options->verify, "Packages only");
   app->add_flag("--json", options->json, "Print JSON");
   app->add_option("--format", options->formatFiles, "File that describes further block formats")

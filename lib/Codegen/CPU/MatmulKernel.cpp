@@ -89,8 +89,9 @@ void MatmulEmitter::emit() {
   Value pairs = e.less(tokens, e.i64(kStreamedTokens + 1));
   if (pairsOfMany)
     pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
+  Cut cut = pairsOfMany ? Cut{1, kAny, target.pairTokens} : Cut{1, kStreamedTokens, kStreamedTokens};
   e.ifThenElse(
-      pairs, [&] { emitFarPairs(first, last, {1, pairsOfMany ? kAny : kStreamedTokens, target.pairTokens}); },
+      pairs, [&] { emitFarPairs(first, last, cut); },
       [&] { emitSingly(first, last, {1, kAny, tile}); });
 }
 
@@ -137,6 +138,8 @@ void MatmulEmitter::emitTiles(Panels panels, Cut cut, int64_t prefetch) {
   };
   if (prefetch)
     emitAt(e.i64(0), cut, prefetch);
+  if (prefetch && cut.most <= cut.tile)
+    return;
   Cut rest = prefetch ? Cut{cut.tile + 1, cut.most, cut.tile} : cut;
   e.loop(e.i64(prefetch ? 1 : 0), tiles, e.i64(1), [&](Value tile) { emitAt(tile, rest, 0); });
 }
