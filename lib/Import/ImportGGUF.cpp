@@ -1,5 +1,5 @@
-#include "quern/Formats/ColumnOrder.h"
 #include "quern/Import/ImportGGUF.h"
+#include "quern/Formats/ColumnOrder.h"
 #include "quern/Import/CheckNumbers.h"
 
 #include "dialects/DQ/DQ.h"

@@ -1,5 +1,5 @@
-#include "quern/Formats/ColumnOrder.h"
 #include "quern/Import/ModelConfig.h"
+#include "quern/Formats/ColumnOrder.h"
 #include "ExpectedTensors.h"
 #include "GGUFParser.h"
 
