@@ -143,6 +143,20 @@ def test_powers_of_integers(graph_of):
     assert graph(numbers(*x), numbers(*e))[0].tolist() == wanted
 
 
+def test_a_classifier_of_two_token_types_is_no_language_model(graph_of):
+    """Its last product gives as many numbers as the table of token types has rows, and has a bias."""
+    random = np.random.default_rng(5)
+    tokens, types, weight, bias = (random.standard_normal(shape, np.float32) for shape in ((9, 4), (2, 4), (4, 2), 2))
+    graph = graph_of([("ids", "int64", ["n"]), ("types", "int64", ["n"])], [("y", "float32", [1, 2])],
+                     [node("Gather", ["tokens", "ids"], ["t"]), node("Gather", ["kinds", "types"], ["k"]),
+                      node("Add", ["t", "k"], ["x"]), node("ReduceMean", ["x", "axes"], ["mean"]),
+                      node("Gemm", ["mean", "w", "b"], ["y"])],
+                     {"tokens": tokens, "kinds": types, "axes": numbers(0), "w": weight, "b": bias})
+    ids, kinds = numbers(3, 8, 0), numbers(0, 1, 1)
+    wanted = (tokens[ids] + types[kinds]).mean(0, keepdims=True) @ weight + bias
+    np.testing.assert_allclose(graph(ids, kinds)[0], wanted, atol=1e-5)
+
+
 def test_the_standard_domain_goes_by_two_names(graph_of):
     graph = graph_of([("x", "float32", [1, 2, 2])], [("y", "float32", [1, 2, 2])],
                      [node("Softmax", ["x"], ["y"], domain="ai.onnx")])

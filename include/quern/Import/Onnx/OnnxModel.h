@@ -8,7 +8,7 @@
 
 namespace quern::import {
 
-/// Whether the graph looks up token ids in a table and gives as many logits as that has rows.
+/// Whether the graph looks up token ids in a table and gives, from states of its width, as many logits as it has rows.
 bool isOnnxLanguageModel(OnnxFile &file);
 
 /// Recognises the model by its data flow and by what its parts compute, never by names. Float weights stay F32, F16 or

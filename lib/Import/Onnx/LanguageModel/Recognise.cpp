@@ -85,12 +85,22 @@ struct Head {
 };
 } // namespace
 
-/// The last products that give as many numbers as one of the tables has rows.
+/// The table whose rows a product may give logits for. Of those as wide as its input only the one with most rows can be
+/// of token ids; others are of their types or positions. Null if it gives another number of them.
+static const Embedding *tableOf(const Projection &head, const std::vector<Embedding> &lookUps) {
+  const Embedding *most = nullptr;
+  for (const Embedding &one : lookUps)
+    if (one.table.k == head.weight.k && (!most || one.table.n > most->table.n))
+      most = &one;
+  return most && most->table.n == head.weight.n ? most : nullptr;
+}
+
+/// The last products that give as many numbers as the table of token ids has rows.
 static std::vector<Head> findHeads(const Graph &graph, const Projections &projections,
                                    const std::vector<Embedding> &lookUps) {
   std::vector<Head> out;
   auto add = [&](const Projection *made, const std::string &output, bool isPlain) {
-    if (std::ranges::any_of(lookUps, [&](const Embedding &one) { return one.table.n == made->weight.n; }))
+    if (tableOf(*made, lookUps))
       out.push_back({made, output, isPlain});
   };
   for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
@@ -126,13 +136,9 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
     return wrong(*graph.producer(graph.strip(output)),
                  "stands between the product that gives the logits and the graph's output; logits that are capped, "
                  "scaled or made probabilities are not supported");
-  auto fits = [&](const Embedding &one) { return one.table.n == head->weight.n && one.table.k == head->weight.k; };
-  auto found = std::ranges::find_if(lookUps, fits);
   if (!head->bias.empty())
     return wrong(*head->node, "gives the logits with a bias, which is not supported");
-  if (found == lookUps.end())
-    return wrong(*head->node, "gives the logits from another width than that of the embedding");
-  embedding = *found;
+  embedding = *tableOf(*head, lookUps);
   model.embedding = embedding.table;
   model.head.weight = head->weight;
   return skipRows(graph, head->input);
