@@ -54,13 +54,12 @@ bool Matrix::sameAs(const Matrix &other) const {
   const Floats &a = values, &b = other.values;
   if (n != other.n || k != other.k || a.type != b.type || group != other.group || isQuantized() != other.isQuantized())
     return false;
-  bool sameFloats = a.bytes.data() == b.bytes.data() && a.base == b.base && a.row == b.row && a.column == b.column;
   if (codes)
-    return sameFloats && codes->bytes.data() == other.codes->bytes.data() && codes->base == other.codes->base &&
-           codes->row == other.codes->row;
+    return a == b && codes == other.codes && zeros == other.zeros && floatZeros == other.floatZeros &&
+           zero == other.zero;
   size_t rowBytes = static_cast<size_t>(k) * values.size();
-  std::vector<std::byte> ours(kRowsAtOnce * rowBytes), theirs(ours.size());
-  for (int64_t row = 0; !sameFloats && row < n; row += kRowsAtOnce) { // exporters fold a table's transpose into a copy
+  std::vector<std::byte> ours(static_cast<size_t>(std::min(kRowsAtOnce, n)) * rowBytes), theirs(ours.size());
+  for (int64_t row = 0; a != b && row < n; row += kRowsAtOnce) { // exporters fold a table's transpose into a copy
     auto count = static_cast<uint64_t>(std::min(kRowsAtOnce, n - row));
     copyFloats(static_cast<uint64_t>(row), count, ours.data());
     other.copyFloats(static_cast<uint64_t>(row), count, theirs.data());

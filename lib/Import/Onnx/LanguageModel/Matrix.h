@@ -20,6 +20,11 @@ struct Integers {
     auto value = std::to_integer<int>(bytes[static_cast<size_t>(bit / 8)]) >> (bit % 8) & ((1 << bits) - 1);
     return isSigned && value >> (bits - 1) ? value - (1 << bits) : value;
   }
+  /// Whether they lie in the same place, told in the same way.
+  bool operator==(const Integers &other) const {
+    return bytes.data() == other.bytes.data() && bits == other.bits && isSigned == other.isSigned &&
+           base == other.base && row == other.row && column == other.column;
+  }
 };
 
 /// Floats of 32 or 16 bits, (n, g) likewise.
@@ -30,6 +35,11 @@ struct Floats {
 
   float at(int64_t n, int64_t g) const;
   size_t size() const { return type == onnx::TensorProto::FLOAT ? 4 : 2; } ///< bytes of one
+  /// Whether they lie in the same place, told in the same way.
+  bool operator==(const Floats &other) const {
+    return bytes.data() == other.bytes.data() && type == other.type && base == other.base && row == other.row &&
+           column == other.column;
+  }
 };
 
 class Matrix : public IntegerMatrix {
