@@ -95,6 +95,9 @@ Result<File> Assembly::finish(const TypeTable &types) && {
     if (auto found = file.made.find(tensor.part); found != file.made.end()) {
       found->second.count = tensor.rows();
       found->second.bytes = tensor.rowBytes();
+    } else if (tensor.data.size() != tensor.bytes()) {
+      return fail(file.path() + ": tensor " + quoted(tensor.name) + " has " + std::to_string(tensor.data.size()) +
+                  " bytes of data, but its shape and type take " + std::to_string(tensor.bytes()));
     }
   }
   file.keepMetadata(std::move(entries));

@@ -64,6 +64,18 @@ TEST(Assembly, MakesTheRowsThatAreRead) {
   EXPECT_EQ(made.most, 2u);
 }
 
+TEST(Assembly, RefusesDataThatDoNotFitTheShape) {
+  for (size_t bytes : {size_t(0), size_t(12), size_t(20)}) {
+    Assembly assembly("folder");
+    uint32_t part = assembly.addPart("folder", std::vector<std::byte>(bytes));
+    assembly.addTensor("norm", kF32, {4}, part, assembly.part(part));
+    auto file = std::move(assembly).finish(TypeTable());
+    ASSERT_FALSE(file);
+    EXPECT_EQ(file.error().message, "folder: tensor 'norm' has " + std::to_string(bytes) +
+                                        " bytes of data, but its shape and type take 16");
+  }
+}
+
 TEST(Assembly, RefusesBytesThatAPartDoesNotHave) {
   Made made;
   ASSERT_TRUE(made.file);

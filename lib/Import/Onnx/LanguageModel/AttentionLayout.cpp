@@ -224,6 +224,9 @@ std::optional<AttentionFinder::Roles> AttentionFinder::rolesAs(const Known &know
     if (there != known.roles.queryNorm && there != known.roles.keyNorm && !sameBytes(graph, there, here))
       return std::nullopt;
   }
+  for (const std::string &norm : {roles.queryNorm, roles.keyNorm})
+    if (!norm.empty() && weightOf(norm).empty()) // the text tells neither size nor type
+      return std::nullopt;
   for (Piece *piece : roles.all()) {
     auto at = std::ranges::find(known.fingerprint.projections, piece->projection->output);
     piece->projection = projections.make(fingerprint.projections[size_t(at - known.fingerprint.projections.begin())]);
@@ -243,31 +246,41 @@ Result<AttentionFinder::Roles> AttentionFinder::findRoles(const Projection &outp
   return roles;
 }
 
+/// The roles in the layer at hand: those of a layer before that computes the same, else what samples say.
+Result<AttentionFinder::Roles> AttentionFinder::rolesOf(const Projection &output, Fingerprint fingerprint) {
+  for (const Known &one : known) {
+    std::optional<Roles> roles = rolesAs(one, fingerprint);
+    if (!roles)
+      continue;
+    meanings = one.meanings;
+    cachesSwapped = one.cachesSwapped;
+    // Where that layer's norms have equal weights, either of them may stand for both; here they may differ.
+    if (roles->queryNorm.empty() || check(output, *roles))
+      return *std::move(roles);
+  }
+  QUERN_ASSIGN(Roles roles, findRoles(output));
+  if (known.empty())
+    layout.normed = !roles.queryNorm.empty();
+  known.push_back({std::move(fingerprint), roles, meanings, cachesSwapped});
+  return roles;
+}
+
 Result<FoundAttention> AttentionFinder::find(const Projection &output, const std::string &stream) {
   Projections::Sources sources = projections.sources(graph, output.input);
   layout.coarse |= hasCoarseConstants(graph, sources.constants);
   QUERN_TRY(takeInputs(output, stream, sources));
   constants = sources.constants;
-  Known here{fingerprintOf(graph, projections, output.input, sources.projections, caches, rows), {}};
-  std::optional<Roles> roles;
-  for (const Known &one : known)
-    if (!roles)
-      roles = rolesAs(one, here.fingerprint);
-  if (!roles) {
-    QUERN_ASSIGN(roles, findRoles(output));
-    here.roles = *roles;
-    layout.normed |= !roles->queryNorm.empty();
-    known.push_back(std::move(here));
-  }
-  std::string input = graph.strip(roles->query.projection->input);
-  for (const Piece *piece : {&roles->key, &roles->value})
+  QUERN_ASSIGN(Roles roles,
+               rolesOf(output, fingerprintOf(graph, projections, output.input, sources.projections, caches, rows)));
+  std::string input = graph.strip(roles.query.projection->input);
+  for (const Piece *piece : {&roles.key, &roles.value})
     if (graph.strip(piece->projection->input) != input)
       return graph.file.wrong("node " + piece->projection->node->describe(),
                               "should have the same input as the product for the queries, but has another");
-  if (layout.normed == roles->queryNorm.empty())
+  if (layout.normed == roles.queryNorm.empty())
     return graph.file.wrong("node " + output.node->describe(),
                             "norms the heads of its queries and keys, or does not, unlike the other layers");
   auto linear = [](const Piece &piece) { return rowsOf(*piece.projection, piece.first, piece.count); };
-  return FoundAttention{linear(roles->query),       linear(roles->key),       linear(roles->value),
-                        weightOf(roles->queryNorm), weightOf(roles->keyNorm), roles->query.projection->input};
+  return FoundAttention{linear(roles.query),       linear(roles.key),       linear(roles.value),
+                        weightOf(roles.queryNorm), weightOf(roles.keyNorm), roles.query.projection->input};
 }

@@ -48,7 +48,10 @@ static std::string numberIn(std::vector<std::string> &list, const std::string &n
 
 /// One of floats: weights of norms differ from layer to layer.
 static bool isVector(const onnx::TensorProto &tensor) {
-  return tensor.dims_size() == 1 && tensor.dims(0) > 1 && tensor.data_type() != onnx::TensorProto::INT64;
+  int32_t type = tensor.data_type();
+  bool isFloat = type == onnx::TensorProto::FLOAT || type == onnx::TensorProto::FLOAT16 ||
+                 type == onnx::TensorProto::BFLOAT16 || type == onnx::TensorProto::DOUBLE;
+  return isFloat && tensor.dims_size() == 1 && tensor.dims(0) > 1;
 }
 
 std::string Writer::constant(const std::string &value) {
@@ -90,7 +93,8 @@ std::string Writer::describe(const std::string &value) {
     text = "wide " + std::to_string(other->weight.n);
   } else {
     const GraphNode &node = *graph.producer(value);
-    text = node.op + " " + std::to_string(std::ranges::find(node.outputs, value) - node.outputs.begin());
+    // The file's operator beside ours: of those that are split into others, attributes have their own defaults.
+    text = node.op + " " + node.proto->op_type() + " " + std::to_string(std::ranges::find(node.outputs, value) - node.outputs.begin());
     for (const onnx::AttributeProto &attribute : node.proto->attribute())
       text += " " + attribute.SerializeAsString();
   }

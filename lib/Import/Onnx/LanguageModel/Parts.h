@@ -81,10 +81,12 @@ private:
     std::string queryNorm = {}, keyNorm = {}; ///< the weights' names; empty: heads are not normed
     std::array<Piece *, 3> all() { return {&query, &key, &value}; }
   };
-  /// A layer whose roles are known.
+  /// A layer whose roles are known, with what its inputs mean.
   struct Known {
     Fingerprint fingerprint;
     Roles roles;
+    std::vector<int> meanings;
+    bool cachesSwapped;
   };
   /// A step of `rows` tokens behind `past` ones.
   struct Step {
@@ -97,6 +99,7 @@ private:
   Status takeInputs(const Projection &output, const std::string &stream, const Projections::Sources &sources);
   Result<Roles> findRoles(const Projection &output);
   std::optional<Roles> rolesAs(const Known &known, const Fingerprint &fingerprint) const;
+  Result<Roles> rolesOf(const Projection &output, Fingerprint fingerprint);
   Result<std::vector<Roles>> candidates(const Projection &output) const;
   std::vector<Roles> withNorms(const Roles &roles, int64_t size) const;
   std::vector<float> weightOf(const std::string &norm) const;
