@@ -136,10 +136,22 @@ void checkFlags(Decoder &d, Type type) {
     d.refuse("flushes or saturates with a type other than f32");
 }
 
+/// From which capability on floats of 16 bits are added, and compared for the greater one (PTX ISA, target notes).
+template <typename Functor> constexpr int kBfloatsNeed = 80;
+template <typename Functor> constexpr int kHalvesNeed = 53;
+template <> constexpr int kBfloatsNeed<Add> = 90;
+template <> constexpr int kBfloatsNeed<Subtract> = 90;
+template <> constexpr int kBfloatsNeed<Multiply> = 90;
+template <bool Greatest, bool KeepsNan> constexpr int kHalvesNeed<Extreme<Greatest, KeepsNan>> = 80;
+
 template <int N, typename Functor> void either(Decoder &d) {
   floatModifiers(d);
   Type type = d.takeType();
   checkFlags(d, type);
+  if (type == Type::bf16 || type == Type::bf16x2)
+    d.needs(kBfloatsNeed<Functor>);
+  if (type == Type::f16 || type == Type::f16x2)
+    d.needs(kHalvesNeed<Functor>);
   d.run(isFloatType(type) ? Operation<N, Functor>::floats(type) : Operation<N, Functor>::integers(type));
   d.destination();
   d.slots(N);
@@ -176,8 +188,10 @@ void remainder(Decoder &d) {
 
 template <bool Greatest> void extreme(Decoder &d) {
   floatModifiers(d);
-  if (d.take("NaN"))
+  if (d.take("NaN")) {
+    d.needs(80);
     return either<2, Extreme<Greatest, true>>(d);
+  }
   either<2, Extreme<Greatest, false>>(d);
 }
 

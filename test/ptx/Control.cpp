@@ -26,12 +26,14 @@ void fence(Decoder &d) {
   d.run([](Thread &, const Instruction &) { return Step::next; });
 }
 
-/// `bar.sync 0`, `barrier.cta.sync.aligned 0` and `bar.warp.sync mask`. Barriers of a part of the block are refused.
+/// `bar.sync 0`, `barrier.cta.sync.aligned 0` and `bar.warp.sync mask`. Barriers of a part of the block are refused,
+/// and those of a part of the warp, since races are told by counting a warp's barriers.
 void barrier(Decoder &d) {
   if (d.take("warp")) {
     if (!d.take("sync"))
       d.refuse("is known as bar.warp.sync only");
     d.memberMask();
+    d.out.liveWarp = true;
     return d.runTogether([](std::span<Thread *const, 32> lanes, const Instruction &) {
       for (Thread *thread : lanes)
         if (thread) {

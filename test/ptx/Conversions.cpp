@@ -99,6 +99,8 @@ void convert(Decoder &d) {
     d.refuse("rounds in a direction that the executor does not know");
   if (isFloatType(from) && !isFloatType(to) && rounding < 4)
     d.refuse("lacks the rounding to an integer");
+  if (pair)
+    d.needs(80);
   if (pair && (from != Type::f32 || d.out.flags))
     d.refuse("is known from f32 and to nearest only");
   if (pair)

@@ -2,7 +2,7 @@
 
 #include "test/ptx/KernelNames.h"
 
-#include <algorithm>
+#include <charconv>
 
 namespace quern::ptx {
 
@@ -32,6 +32,8 @@ Type Decoder::takeType() {
   if (!type)
     refuse(moreWords() ? "does not know ." + syntax.words[nextWord] : std::string("lacks a type"));
   ++nextWord;
+  if (type == Type::bf16 || type == Type::bf16x2)
+    needs(80);
   return type.value_or(Type::u32);
 }
 
@@ -134,6 +136,11 @@ void Decoder::runTogether(Together together) {
   out.together = together;
 }
 
+bool Decoder::predicateNext() const {
+  const SyntaxOperand *operand = peek();
+  return operand && operand->kind == SyntaxOperand::name && names.isPredicate(operand->text);
+}
+
 void Decoder::refuse(std::string why) {
   if (error.empty())
     error = std::move(why);
@@ -151,6 +158,9 @@ Status Decoder::finish(Kernel &kernel) {
     out.guard = int32_t(guard.value_or(0));
     out.guardNegated = syntax.guardNegated;
   }
+  if (leastCapability > kernel.capability)
+    refuse("needs sm_" + std::to_string(leastCapability) + ", the module is for sm_" +
+           std::to_string(kernel.capability));
   if (!error.empty())
     return fail("kernel " + kernel.name + ", line " + std::to_string(syntax.line) + ": " + syntax.opcode() + " " +
                 error);
@@ -172,8 +182,9 @@ DecodeFunction findOpcode(const std::string &opcode) {
   return [](Decoder &decoder) { decoder.refuse("is not known to the executor"); };
 }
 
-Result<Kernel> decodeKernel(const SyntaxModule &module, const SyntaxKernel &syntax) {
+Result<Kernel> decodeKernel(const SyntaxModule &module, const SyntaxKernel &syntax, int capability) {
   Kernel kernel;
+  kernel.capability = capability;
   kernel.name = syntax.name;
   kernel.requiredBlock = syntax.requiredBlock;
   kernel.maxThreads = syntax.maxThreads;
@@ -201,8 +212,13 @@ Result<Module> loadModule(std::string_view text) {
   QUERN_ASSIGN(SyntaxModule syntax, parsePtx(text));
   Module module;
   module.target = syntax.target;
+  std::string_view name = syntax.target;
+  if (name.starts_with("sm_"))
+    std::from_chars(name.data() + 3, name.data() + name.size(), module.capability);
+  if (module.capability <= 0)
+    return fail("the target is " + syntax.target + ", which is no sm_<compute capability>");
   for (const SyntaxKernel &kernel : syntax.kernels) {
-    QUERN_ASSIGN(Kernel decoded, decodeKernel(syntax, kernel));
+    QUERN_ASSIGN(Kernel decoded, decodeKernel(syntax, kernel, module.capability));
     module.kernels.push_back(std::move(decoded));
   }
   return module;

@@ -4,6 +4,7 @@
 
 #include "test/ptx/Program.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <unordered_map>
 
@@ -51,6 +52,10 @@ public:
   void run(Alone alone);
   void runTogether(Together together);
 
+  /// True if the next operand is a predicate register.
+  bool predicateNext() const;
+  /// The instruction is there from this compute capability on: 80 of sm_80.
+  void needs(int capability) { leastCapability = std::max(leastCapability, capability); }
   void refuse(std::string why);
   /// Gives the kernel the list of slots.
   Status finish(Kernel &kernel);
@@ -65,6 +70,7 @@ private:
   KernelNames &names;
   size_t nextWord = 1, nextOperand = 0;
   std::vector<uint32_t> slotList;
+  int leastCapability = 0;
   std::string error;
 };
 

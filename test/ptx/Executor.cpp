@@ -1,5 +1,6 @@
 #include "test/ptx/Executor.h"
 
+#include "test/ptx/BlockOrder.h"
 #include "test/ptx/Thread.h"
 
 #include <algorithm>
@@ -171,8 +172,12 @@ private:
     if (!(mask >> leader.lane() & 1))
       return fault(leader, "the member mask leaves out the lane itself");
     for (Thread &thread : warp) {
-      if (!(mask >> thread.lane() & 1))
+      if (!(mask >> thread.lane() & 1)) {
+        if (instruction.liveWarp && thread.state != Thread::done)
+          return fault(leader, "the member mask leaves out lane " + std::to_string(thread.lane()) +
+                                   ", which has not ended; the executor knows barriers of whole warps only");
         continue;
+      }
       bool here = thread.state == Thread::atWarp && thread.pc == leader.pc;
       if (here && memberMask(thread, instruction) != mask)
         return fault(thread, "the lanes of a warp do not agree about the member mask");
@@ -258,6 +263,8 @@ Status checkLaunch(const Kernel &kernel, const LaunchShape &shape) {
       return wrongLaunch(kernel, "a grid needs at least one block, a block 1 to 1024 threads");
     count *= shape.block[axis];
   }
+  if (shape.grid[0] > 0x7fffffff || shape.grid[1] > 0xffff || shape.grid[2] > 0xffff || shape.block[2] > 64)
+    return wrongLaunch(kernel, "a grid takes at most 2147483647 x 65535 x 65535 blocks, a block 64 threads in z");
   if (count > 1024 || (kernel.maxThreads && count > kernel.maxThreads))
     return wrongLaunch(kernel, "a block of " + std::to_string(count) + " threads is launched; at most " +
                                    std::to_string(kernel.maxThreads ? kernel.maxThreads : 1024) + " are allowed");
@@ -273,10 +280,13 @@ Result<LaunchCounts> launch(const Kernel &kernel, GlobalMemory &memory, const La
     return wrongLaunch(kernel, std::to_string(parameters.size()) + " bytes of parameters are given; it takes " +
                                    std::to_string(kernel.parameterBytes));
   BlockRunner runner(kernel, memory, shape, parameters, options);
-  for (uint32_t z = 0; z < shape.grid[2]; ++z)
-    for (uint32_t y = 0; y < shape.grid[1]; ++y)
-      for (uint32_t x = 0; x < shape.grid[0]; ++x)
-        QUERN_TRY(runner.run({x, y, z}));
+  uint64_t columns = shape.grid[0], plane = columns * shape.grid[1], count = plane * shape.grid[2];
+  BlockOrder order(count, options.seed);
+  for (uint64_t i = 0; i < count; ++i) {
+    uint64_t block = order.take();
+    QUERN_TRY(
+        runner.run({uint32_t(block % columns), uint32_t(block / columns % shape.grid[1]), uint32_t(block / plane)}));
+  }
   return runner.counts;
 }
 

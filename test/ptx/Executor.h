@@ -1,4 +1,4 @@
-// Runs a kernel: block after block, each thread until it waits, in an order shuffled by a seed.
+// Runs a kernel: block after block, each thread until it waits, both in an order that a seed says.
 #ifndef QUERN_TEST_PTX_EXECUTOR_H
 #define QUERN_TEST_PTX_EXECUTOR_H
 
@@ -13,7 +13,7 @@ struct LaunchShape {
 };
 
 struct LaunchOptions {
-  uint32_t seed = 0;                            ///< of the order of threads; 0 is the order of their numbers
+  uint32_t seed = 0;                            ///< of the order of blocks and threads; 0 is that of their numbers
   uint64_t maxInstructions = uint64_t(1) << 36; ///< of the whole launch; one more is an error
 };
 

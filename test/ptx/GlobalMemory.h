@@ -22,8 +22,6 @@ public:
   /// The host's pointer to `bytes` bytes that lie in one allocation, or null.
   std::byte *find(uint64_t address, size_t bytes);
 
-  size_t allocations() const { return all.size(); }
-
 private:
   struct Allocation {
     uint64_t begin, end;

@@ -9,33 +9,52 @@ constexpr std::array<std::string_view, 14> kSpecials = {"%tid.x",    "%tid.y",  
                                                         "%ntid.z",   "%ctaid.x",  "%ctaid.y", "%ctaid.z", "%nctaid.x",
                                                         "%nctaid.y", "%nctaid.z", "%laneid",  "%warpid"};
 
+constexpr uint32_t kGap = 256; // between arrays: what reaches over the end of one is in none
+
+uint32_t alignedUp(uint32_t at, uint32_t alignment) { return (at + alignment - 1) / alignment * alignment; }
+
 } // namespace
 
 KernelNames::KernelNames(const SyntaxModule &module, const SyntaxKernel &syntax, Kernel &kernel)
     : syntax(syntax), kernel(kernel) {
   newSlot(0); // the sink
   for (const SyntaxVariable &parameter : syntax.parameters) {
-    uint32_t at = (kernel.parameterBytes + parameter.alignment - 1) / parameter.alignment * parameter.alignment;
+    uint32_t at = alignedUp(kernel.parameterBytes, parameter.alignment);
     kernel.parameters.push_back({parameter.name, at, parameter.bytes});
     kernel.parameterBytes = at + parameter.bytes;
   }
-  place(kernel.shared, syntax.shared, kernel.sharedBytes);
-  for (bool sized : {true, false}) // those of unknown size come last
-    for (const SyntaxVariable &variable : module.shared)
-      if ((variable.bytes > 0) == sized)
-        place(kernel.shared, {variable}, kernel.sharedBytes);
-  kernel.dynamicShared = !kernel.shared.empty() && kernel.shared.back().bytes == 0;
-  place(kernel.local, syntax.local, kernel.localBytes);
+  std::vector<SyntaxVariable> sized = syntax.shared, unsizedOnes;
+  for (const SyntaxVariable &variable : module.shared)
+    (variable.bytes > 0 ? sized : unsizedOnes).push_back(variable);
+  for (const SyntaxVariable &variable : sized) {
+    place(kernel.shared, variable, kernel.sharedBytes);
+    kernel.declaredSharedBytes = alignedUp(kernel.declaredSharedBytes, variable.alignment) + variable.bytes;
+  }
+  placeUnsized(unsizedOnes);
+  for (const SyntaxVariable &variable : syntax.local)
+    place(kernel.local, variable, kernel.localBytes);
 }
 
-void KernelNames::place(std::vector<Place> &into, const std::vector<SyntaxVariable> &variables, uint32_t &end) {
+void KernelNames::place(std::vector<Place> &into, const SyntaxVariable &variable, uint32_t &end) {
+  uint32_t from = end ? end + kGap : 0, step = 2 * variable.alignment;
+  uint32_t at = from / step * step + variable.alignment;
+  if (at < from)
+    at += step;
+  into.push_back({variable.name, at, variable.bytes});
+  end = at + variable.bytes;
+}
+
+/// All names of dynamic shared memory are names of the same bytes, aligned as the strictest of them asks.
+void KernelNames::placeUnsized(const std::vector<SyntaxVariable> &variables) {
+  if (variables.empty())
+    return;
+  kernel.dynamicShared = true;
+  place(kernel.shared, *std::ranges::max_element(variables, {}, &SyntaxVariable::alignment), kernel.sharedBytes);
+  Place place = kernel.shared.back();
+  kernel.shared.pop_back();
   for (const SyntaxVariable &variable : variables) {
-    uint32_t step = 2 * variable.alignment;
-    uint32_t at = end / step * step + variable.alignment;
-    if (at < end)
-      at += step;
-    into.push_back({variable.name, at, variable.bytes});
-    end = at + variable.bytes;
+    place.name = variable.name;
+    kernel.shared.push_back(place);
   }
 }
 
@@ -66,6 +85,11 @@ std::optional<uint32_t> KernelNames::slot(const std::string &name, uint64_t adde
     kernel.specials.emplace_back(made, Special(special - kSpecials.begin()));
   slots.emplace(name, made);
   return made;
+}
+
+bool KernelNames::isPredicate(const std::string &name) const {
+  auto found = syntax.registers.find(name);
+  return found != syntax.registers.end() && found->second == Type::pred;
 }
 
 std::optional<uint32_t> KernelNames::label(const std::string &name) const {

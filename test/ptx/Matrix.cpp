@@ -32,12 +32,13 @@ Step loadMatrices(Lanes lanes, const Instruction &i) {
 
 void decodeLoadMatrices(Decoder &d) {
   bool known = d.take("sync") && d.take("aligned") && d.take("m8n8");
-  int count = 1 << d.takeOneOf({"x1", "x2", "x4"});
+  int size = d.takeOneOf({"x1", "x2", "x4"}), count = 1 << std::max(size, 0);
   bool transposed = d.take("trans");
   bool shared = d.take("shared");
   d.ignore({"cta"});
-  if (!known || count < 1 || d.takeType() != Type::u16)
+  if (!known || size < 0 || d.takeType() != Type::u16)
     d.refuse("is known as ldmatrix.sync.aligned.m8n8.{x1,x2,x4}[.trans][.shared].b16");
+  d.needs(75);
   d.out.flags = uint8_t(count | (transposed ? 8 : 0));
   d.out.width = uint8_t(shared ? Space::shared : Space::generic);
   d.out.wholeWarp = true;
@@ -98,6 +99,7 @@ void decodeMultiply(Decoder &d) {
   bool known = d.take("sync") && d.take("aligned");
   int shape = d.takeOneOf({"m16n8k8", "m16n8k16", "m16n8k32"});
   known = known && d.take("row") && d.take("col");
+  d.needs(shape == 0 ? 75 : 80);
   d.out.wholeWarp = true;
   int kind = d.takeOneOf({"f32", "s32"});
   std::string inputs;
@@ -106,6 +108,8 @@ void decodeMultiply(Decoder &d) {
   else if (kind == 1)
     inputs = d.take("s8") && d.take("s8") ? "s8" : d.take("u8") && d.take("s8") ? "u8" : "";
   known = known && d.takeOneOf({"f32", "s32"}) == kind;
+  if (inputs == "bf16")
+    d.needs(80);
   if (known && inputs == "f16" && shape < 2)
     return shape ? Multiply<Half, Half, float, 16>::decode(d) : Multiply<Half, Half, float, 8>::decode(d);
   if (known && inputs == "bf16" && shape < 2)

@@ -111,6 +111,8 @@ Type accessModifiers(Decoder &d) {
   ignoreHints(d);
   int vector = d.takeOneOf({"v2", "v4", "v8"});
   d.out.width = uint8_t(vector < 0 ? 1 : 2 << vector);
+  if (vector == 2)
+    d.needs(100);
   return d.takeType();
 }
 
@@ -132,9 +134,12 @@ void store(Decoder &d) {
 
 // cp.async: nothing moves before the thread waits, so that a missing wait is seen.
 
+constexpr uint8_t kIgnoresSource = 1; ///< the last operand is a predicate, not a number of bytes
+
 Step beginCopy(Thread &t, const Instruction &i) {
   uint64_t to = t.slots[i.slots[0]] + uint64_t(i.otherOffset), from = t.slots[i.slots[1]] + uint64_t(i.offset);
-  uint32_t bytes = i.width, read = std::min(t.get<uint32_t>(i.slots[2]), bytes);
+  uint32_t bytes = i.width, given = t.get<uint32_t>(i.slots[2]);
+  uint32_t read = i.flags & kIgnoresSource ? (given & 1 ? 0 : bytes) : std::min(given, bytes);
   if (!aligned(t, Space::shared, to, bytes) || !aligned(t, Space::global, from, bytes))
     return Step::fault;
   if (read > 0 && !findBytes(t, Space::global, from, read))
@@ -178,6 +183,7 @@ Step waitForAllCopies(Thread &t, const Instruction &i) {
 }
 
 void copyAsync(Decoder &d) {
+  d.needs(80);
   if (d.take("commit_group"))
     return d.run(commitCopies);
   if (d.take("wait_group")) {
@@ -200,7 +206,8 @@ void copyAsync(Decoder &d) {
     return d.refuse("copies other than 4, 8 or 16 bytes");
   d.out.width = uint8_t(size->bits);
   d.slot();
-  if (d.operandsLeft()) { // the number of bytes that are read; zeros follow
+  if (d.operandsLeft()) { // the number of bytes that are read, or a predicate that none are; zeros follow
+    d.out.flags = d.predicateNext() ? kIgnoresSource : 0;
     d.dropSlot();
     d.slot();
   }

@@ -37,6 +37,7 @@ struct Instruction {
   int32_t guard = -1; ///< slot of the predicate
   bool guardNegated = false;
   bool wholeWarp = false;    ///< `.aligned`: all 32 lanes have to come here
+  bool liveWarp = false;     ///< bar.warp.sync: all lanes that have not ended have to be in the member mask
   bool whoeverComes = false; ///< activemask: the lanes that are here when nobody can go on
   uint8_t width = 0;         ///< bytes of a memory access, or the opcode's small number
   uint8_t flags = 0;         ///< a rounding, a modifier: each opcode its own
@@ -58,11 +59,13 @@ enum class Special : uint8_t { tidX = 0, ntidX = 3, ctaidX = 6, nctaidX = 9, lan
 
 struct Kernel {
   std::string name;
+  int capability = 0; ///< of the module's target
   std::vector<Place> parameters, shared, local;
   uint32_t parameterBytes = 0;
-  uint32_t sharedBytes = 0; ///< without dynamic shared memory, which begins here
+  uint32_t sharedBytes = 0;         ///< end of the places of shared memory; dynamic shared memory begins there
+  uint32_t declaredSharedBytes = 0; ///< what the arrays take on a device, which leaves no gaps between them
   uint32_t localBytes = 0;
-  bool dynamicShared = false; ///< the last of `shared` gets its size at launch
+  bool dynamicShared = false; ///< the last of `shared`, and all others of 0 bytes, get their size at launch
   std::array<uint32_t, 3> requiredBlock{};
   uint32_t maxThreads = 0;
 
@@ -74,13 +77,14 @@ struct Kernel {
 
 struct Module {
   std::string target;
+  int capability = 0; ///< 80 of sm_80
   std::vector<Kernel> kernels;
 
   const Kernel *find(std::string_view name) const;
 };
 
 /// Parses and decodes a module. Errors name the line and, of an instruction, its kernel and opcode; an opcode or
-/// modifier that is not known is an error.
+/// modifier that is not known, or that the module's target lacks, is an error.
 Result<Module> loadModule(std::string_view text);
 
 } // namespace quern::ptx

@@ -15,7 +15,9 @@ bool Access::together(const Access &other) const {
 SharedMemory::SharedMemory(const Kernel &kernel, uint32_t dynamicBytes) : variables(kernel.shared) {
   uint32_t total = kernel.sharedBytes;
   if (kernel.dynamicShared) {
-    variables.back().bytes = dynamicBytes;
+    for (Place &variable : variables)
+      if (variable.bytes == 0)
+        variable.bytes = dynamicBytes;
     total = variables.back().address + dynamicBytes;
   }
   data.resize(total);

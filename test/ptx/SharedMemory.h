@@ -36,8 +36,6 @@ public:
   std::string beginCopy(uint64_t address, uint32_t bytes, const Access &by);
   void arrive(uint64_t address, const void *from, uint32_t bytes, const Access &by);
 
-  uint32_t bytes() const { return uint32_t(data.size()); }
-
 private:
   struct ByteState {
     Access writer, reader, otherReader, copier;

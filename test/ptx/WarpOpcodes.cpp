@@ -142,6 +142,7 @@ template <typename T> Step reduce(Lanes lanes, const Instruction &i) {
 }
 
 void decodeReduce(Decoder &d) {
+  d.needs(80);
   if (!d.take("sync"))
     d.refuse("is known as redux.sync only");
   int operation = d.takeOneOf({"add", "min", "max", "and", "or", "xor"});

@@ -76,14 +76,10 @@ CUresult Device::load(const char *image, CUmodule &module, std::string &log) {
     log = loaded.error().message;
     return kInvalidPtx;
   }
-  int target = 0;
-  std::string_view name = loaded->target;
-  if (name.starts_with("sm_"))
-    std::from_chars(name.data() + 3, name.data() + name.size(), target);
   for (const Kernel &kernel : loaded->kernels)
-    if (kernel.sharedBytes > kSharedPerBlock)
+    if (kernel.declaredSharedBytes > kSharedPerBlock)
       log = "kernel " + kernel.name + " declares more than 49152 bytes of shared memory";
-  if (target == 0 || target > settings.capability)
+  if (loaded->capability > settings.capability)
     log = "the module is for " + loaded->target + ", the device is sm_" + std::to_string(settings.capability);
   if (!log.empty())
     return kInvalidPtx;
@@ -124,7 +120,7 @@ bool Device::owns(CUfunction function) const {
 CUresult Device::allowShared(CUfunction function, int bytes) {
   if (!owns(function))
     return kInvalidHandle;
-  if (bytes < 0 || bytes + int(function->kernel->sharedBytes) > kSharedOptIn)
+  if (bytes < 0 || bytes > kSharedOptIn - int(function->kernel->declaredSharedBytes))
     return kInvalidValue;
   function->dynamicShared = uint32_t(bytes);
   return kSuccess;
@@ -181,10 +177,9 @@ FakeStream *Device::find(CUstream stream) {
 }
 
 CUresult Device::destroyStream(CUstream stream) {
-  FakeStream *found = stream ? find(stream) : nullptr;
-  if (!found)
+  if (!stream || !find(stream))
     return kInvalidHandle;
-  CUresult result = drain(*found);
+  CUresult result = synchronize(stream);
   streams.erase(stream);
   return result;
 }
@@ -194,7 +189,7 @@ CUresult Device::launch(CUfunction function, const LaunchShape &shape, CUstream 
   if (!queue || !owns(function))
     return kInvalidHandle;
   const Kernel &kernel = *function->kernel;
-  uint32_t allowed = std::max(function->dynamicShared, uint32_t(kSharedPerBlock) - kernel.sharedBytes);
+  uint32_t allowed = std::max(function->dynamicShared, uint32_t(kSharedPerBlock) - kernel.declaredSharedBytes);
   if (shape.dynamicSharedBytes > allowed || (!parameters && kernel.parameterBytes))
     return kInvalidValue;
   if (auto fine = checkLaunch(kernel, shape); !fine) {
@@ -229,10 +224,12 @@ CUresult Device::drain(FakeStream &stream) {
 }
 
 CUresult Device::drainAll() {
+  if (CUresult result = synchronize(nullptr))
+    return result;
   for (auto &entry : streams)
     if (CUresult result = drain(*entry.second))
       return result;
-  return drain(defaultStream);
+  return kSuccess;
 }
 
 CUresult Device::synchronize(CUstream stream) {

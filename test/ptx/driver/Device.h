@@ -38,7 +38,7 @@ struct FakeStream {
 
 namespace quern::ptx {
 
-/// What the environment says about the device, read by cuInit: QUERN_FAKE_CUDA_SEED (order of threads, 1),
+/// What the environment says about the device, read by cuInit: QUERN_FAKE_CUDA_SEED (order of blocks and threads, 1),
 /// QUERN_FAKE_CUDA_MEMORY (bytes, 1 GiB) and QUERN_FAKE_CUDA_CAPABILITY (80).
 struct DeviceSettings {
   uint32_t seed = 1;

@@ -17,10 +17,14 @@ template <typename Function> Function *lookUp(const char *name, Function *) {
 }
 #define CALL(name) lookUp(#name, static_cast<decltype(name) *>(nullptr))
 
-std::string scaleKernel() {
+/// Changes %r2, of each thread its number.
+std::string changeKernel(const std::string &change) {
   return kernelText("mov.u32 %r1, %tid.x; mul.wide.u32 %rd4, %r1, 4; add.u64 %rd5, %rd1, %rd4;\n"
-                    "ld.global.b32 %r2, [%rd5]; add.rn.f32 %r2, %r2, %r2; st.global.b32 [%rd5], %r2;");
+                    "ld.global.b32 %r2, [%rd5]; " +
+                    change + " st.global.b32 [%rd5], %r2;");
 }
+
+std::string scaleKernel() { return changeKernel("add.rn.f32 %r2, %r2, %r2;"); }
 
 class PtxDriver : public testing::Test {
 protected:
@@ -79,6 +83,40 @@ TEST_F(PtxDriver, LaunchesWaitForASynchronization) {
   EXPECT_EQ(CALL(cuStreamSynchronize)(stream), kSuccess);
   EXPECT_EQ(CALL(cuMemcpyDtoH_v2)(values.data(), pointer, 16), kSuccess);
   EXPECT_EQ(values, (std::vector<float>{2, 4, 6, 8}));
+}
+
+TEST_F(PtxDriver, StreamsKeepTheOrderOfTheDefaultStream) {
+  CUfunction twice = load(scaleKernel()), oneMore = load(changeKernel("add.rn.f32 %r2, %r2, 0f3F800000;"));
+  auto destroys = [](CUstream stream, CUdeviceptr) { return CALL(cuStreamDestroy_v2)(stream); };
+  auto frees = [](CUstream, CUdeviceptr other) { return CALL(cuMemFree_v2)(other); };
+  auto order = [&](auto finish) {
+    CUdeviceptr pointer = upload({3}), other = upload({0});
+    CUstream stream = nullptr;
+    EXPECT_EQ(CALL(cuStreamCreate)(&stream, 0), kSuccess);
+    EXPECT_EQ(launch(twice, 1, pointer, nullptr), kSuccess);
+    EXPECT_EQ(launch(oneMore, 1, pointer, stream), kSuccess);
+    EXPECT_EQ(finish(stream, other), kSuccess);
+    float value = 0;
+    EXPECT_EQ(CALL(cuMemcpyDtoH_v2)(&value, pointer, 4), kSuccess);
+    return value;
+  };
+  EXPECT_EQ(order(destroys), 7.0f);
+  EXPECT_EQ(order(frees), 7.0f);
+}
+
+TEST_F(PtxDriver, SharedMemoryIsWhatIsDeclared) {
+  auto arrays = [](int second) {
+    return kernelText(
+        "", 1, ".shared .align 16 .b8 one[32768];\n.shared .align 16 .b8 two[" + std::to_string(second) + "];\n");
+  };
+  CUfunction function = load(arrays(16384)); // 48 KiB just fit
+  CUdeviceptr pointer = upload({1});
+  EXPECT_EQ(launch(function, 1, pointer, nullptr), kSuccess);
+  EXPECT_EQ(launch(function, 1, pointer, nullptr, 1), kInvalidValue);
+  EXPECT_EQ(CALL(cuFuncSetAttribute)(function, kFunctionDynamicShared, 115 << 10), kSuccess);
+  EXPECT_EQ(CALL(cuFuncSetAttribute)(function, kFunctionDynamicShared, (115 << 10) + 1), kInvalidValue);
+  CUmodule module = nullptr;
+  EXPECT_EQ(CALL(cuModuleLoadDataEx)(&module, arrays(16385).c_str(), 0, nullptr, nullptr), kInvalidPtx);
 }
 
 TEST_F(PtxDriver, FaultBreaksTheContext) {

@@ -59,6 +59,13 @@ TEST(PtxFaults, WarpsAreOrderedByTheirOwnBarrier) {
   EXPECT_THAT(errorOf(within(""), 64, kBuffer), HasSubstr("race in shared memory"));
 }
 
+TEST(PtxFaults, BarrierOfAPartOfAWarp) {
+  std::string half = "mov.u32 %r1, %tid.x; setp.ge.u32 %p1, %r1, 16;";
+  EXPECT_EQ(errorOf(half + "@%p1 ret;\nbar.warp.sync 0xffff;", 32), "no error");
+  EXPECT_THAT(errorOf(half + "@%p1 bra $end;\nbar.warp.sync 0xffff;\n$end:\nbar.sync 0;", 32),
+              HasSubstr("the member mask leaves out lane 16, which has not ended"));
+}
+
 TEST(PtxFaults, DivergentBarrier) {
   EXPECT_THAT(
       errorOf("mov.u32 %r1, %tid.x; setp.eq.u32 %p1, %r1, 5; @%p1 ret;\nbar.sync 0;", 64),
@@ -98,6 +105,17 @@ TEST(PtxFaults, CopyFillsUpWithZeros) {
   EXPECT_EQ(run<uint32_t>(body, 8, 1, kTile)[0], 0u);
 }
 
+TEST(PtxFaults, CopyIgnoresItsSource) {
+  auto body = [](const char *predicate) {
+    return std::string("mov.b32 %r1, 7; st.global.b32 [%rd1+16], %r1; mov.b64 %rd3, tile; setp.eq.u32 %p1, %r1, ") +
+           predicate +
+           "; cp.async.cg.shared.global [%rd3], [%rd1+16], 16, %p1; cp.async.wait_all;\n"
+           "ld.shared.b32 %r2, [%rd3]; st.global.b32 [%rd1], %r2;";
+  };
+  EXPECT_EQ(run<uint32_t>(body("7"), 8, 1, kTile)[0], 0u);
+  EXPECT_EQ(run<uint32_t>(body("8"), 8, 1, kTile)[0], 7u);
+}
+
 TEST(PtxFaults, MisalignedAccess) {
   // The declared alignment of 2 is all that the buffer has.
   EXPECT_THAT(errorOf("mov.b64 %rd3, halves; mov.b32 %r1, 0; st.shared.v4.b32 [%rd3], {%r1, %r1, %r1, %r1};", 1,
@@ -120,6 +138,21 @@ TEST(PtxFaults, OutOfBounds) {
               HasSubstr("out of bounds of local memory"));
 }
 
+TEST(PtxFaults, ArraysDoNotAdjoin) {
+  // Both 64 bytes, equally aligned: where one ends, the other does not begin.
+  std::string shared = ".shared .align 16 .b8 one[64];\n.shared .align 16 .b8 two[64];\n";
+  std::string local = ".local .align 16 .b8 one[64];\n.local .align 16 .b8 two[64];\n";
+  for (std::string array : {"one", "two"}) {
+    std::string base = "mov.b64 %rd3, " + array + ";";
+    EXPECT_EQ(errorOf(base + "st.shared.b32 [%rd3+60], %r1;", 1, shared), "no error");
+    EXPECT_EQ(errorOf(base + "st.local.b32 [%rd3+60], %r1;", 1, local), "no error");
+    for (const char *offset : {"64", "128", "-16"}) {
+      EXPECT_THAT(errorOf(base + "st.shared.b32 [%rd3+" + offset + "], %r1;", 1, shared), HasSubstr("out of bounds"));
+      EXPECT_THAT(errorOf(base + "st.local.b32 [%rd3+" + offset + "], %r1;", 1, local), HasSubstr("out of bounds"));
+    }
+  }
+}
+
 TEST(PtxFaults, GenericAddresses) {
   std::string body = "mov.b64 %rd3, tile; cvta.shared.u64 %rd4, %rd3; mov.b32 %r1, 42; st.b32 [%rd4+4], %r1;\n"
                      "ld.shared.b32 %r2, [%rd3+4]; cvta.to.shared.u64 %rd5, %rd4; ld.shared.b32 %r3, [%rd5+4];\n"
@@ -135,6 +168,13 @@ TEST(PtxFaults, EndlessLoopAndTrap) {
 TEST(PtxFaults, LaunchShapes) {
   EXPECT_THAT(errorOf("", 1025), HasSubstr("1 to 1024 threads"));
   GlobalMemory memory;
+  for (LaunchShape shape : {LaunchShape{{1, 1, 1}, {1, 1, 65}}, LaunchShape{{1, 65536, 1}, {1, 1, 1}},
+                            LaunchShape{{1, 1, 65536}, {1, 1, 1}}, LaunchShape{{1u << 31, 1, 1}, {1, 1, 1}}}) {
+    auto refused = tryRun(kernelText("", 0), memory, {}, shape);
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, HasSubstr("a grid takes at most 2147483647 x 65535 x 65535 blocks"));
+  }
+  EXPECT_TRUE(tryRun(kernelText("", 0), memory, {}, {{2, 2, 65535}, {1, 1, 64}}));
   auto status = tryRun(kernelText(""), memory, {}, {});
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().message, "kernel k: 0 bytes of parameters are given; it takes 8");

@@ -1,6 +1,8 @@
 // Whole kernels as LLVM's NVPTX back end writes them.
 #include "test/unit/Ptx/RunPtx.h"
 
+#include <set>
+
 namespace quern::ptx {
 namespace {
 
@@ -43,6 +45,48 @@ $L__BB0_4:)";
       EXPECT_EQ(sums[block], expected);
     }
   }
+}
+
+TEST(PtxKernels, BlocksRunOnceInAnOrderOfTheSeed) {
+  // Each block adds one to its own number, and writes its index over that of the block before.
+  std::string body = "mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ctaid.y; mov.u32 %r3, %ctaid.z;\n"
+                     "mad.lo.u32 %r4, %r3, 3, %r2; mad.lo.u32 %r5, %r4, 5, %r1; mul.wide.u32 %rd4, %r5, 4;\n"
+                     "add.u64 %rd5, %rd1, %rd4; ld.global.b32 %r6, [%rd5]; add.u32 %r6, %r6, 1;\n"
+                     "st.global.b32 [%rd5], %r6; st.global.b32 [%rd1+120], %r5;";
+  std::set<uint32_t> lastOnes;
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    GlobalMemory memory;
+    std::vector<uint32_t> values(31);
+    uint64_t out = upload(memory, values);
+    Status status = tryRun(kernelText(body), memory, {out}, {{5, 3, 2}, {1, 1, 1}}, {seed});
+    ASSERT_TRUE(status) << status.error().message;
+    download(memory, out, values);
+    for (size_t i = 0; i < 30; ++i)
+      EXPECT_EQ(values[i], 1u) << "block " << i << " seed " << seed;
+    if (seed == 0) {
+      EXPECT_EQ(values[30], 29u);
+    }
+    lastOnes.insert(values[30]);
+  }
+  EXPECT_GT(lastOnes.size(), 3u);
+}
+
+TEST(PtxKernels, NamesOfDynamicSharedMemoryShareIt) {
+  std::string text = ".version 8.0\n.target sm_80\n.address_size 64\n.extern .shared .align 4 .b8 some[];\n"
+                     ".extern .shared .align 16 .b8 all[];\n.visible .entry k(.param .u64 p0)\n"
+                     "{ .reg .b64 %rd<4>; .reg .b32 %r<3>; .shared .align 4 .b8 own[12];\n"
+                     "ld.param.b64 %rd1, [p0]; mov.b64 %rd2, all; mov.b64 %rd3, some; mov.b32 %r1, 9;\n"
+                     "st.shared.b32 [%rd2+28], %r1; ld.shared.b32 %r2, [%rd3+28]; st.global.b32 [%rd1], %r2; ret; }";
+  auto module = loadModule(text);
+  ASSERT_TRUE(module) << module.error().message;
+  EXPECT_EQ(module->kernels.front().declaredSharedBytes, 12u);
+  GlobalMemory memory;
+  std::vector<uint32_t> values(1);
+  uint64_t out = upload(memory, values);
+  Status status = tryRun(text, memory, {out}, {{1, 1, 1}, {1, 1, 1}, 32});
+  ASSERT_TRUE(status) << status.error().message;
+  download(memory, out, values);
+  EXPECT_EQ(values[0], 9u);
 }
 
 TEST(PtxKernels, DynamicSharedMemory) {

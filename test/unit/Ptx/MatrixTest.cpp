@@ -114,6 +114,11 @@ TEST(PtxMatrix, RefusesOtherShapes) {
               testing::HasSubstr("has a shape or types that the executor does not know"));
 }
 
+TEST(PtxMatrix, RefusesOtherSizes) {
+  EXPECT_THAT(errorOf("ldmatrix.sync.aligned.m8n8.x8.shared.b16 %r1, [%rd1];", 32),
+              testing::HasSubstr("is known as ldmatrix.sync.aligned.m8n8.{x1,x2,x4}"));
+}
+
 /// 8x8 matrices of 16 bits in shared memory, element = 64 matrix + 8 row + column; what lane 9 gets of each.
 std::vector<uint32_t> loadOfLane9(const std::string &modifiers, uint32_t registers) {
   std::string body = R"(

@@ -60,6 +60,30 @@ TEST(PtxParser, RefusesUnknownOpcodesAndModifiers) {
   EXPECT_THAT(loadError(kernelText("call.uni (retval0), __nv_expf, (param0);")), testing::StartsWith("line 7: "));
 }
 
+TEST(PtxParser, RefusesWhatTheTargetLacks) {
+  auto errorFor = [](const char *target, const std::string &body) {
+    return loadError(kernelText(body, 1, "", target));
+  };
+  EXPECT_EQ(errorFor("sm_75", "redux.sync.add.s32 %r1, %r2, -1;"),
+            "kernel k, line 7: redux.sync.add.s32 needs sm_80, the module is for sm_75");
+  const std::string halves = ".row.col.f32.f16.f16.f32 {%r1,%r2,%r3,%r4}, ", sums = ", {%r1,%r2,%r3,%r4};";
+  for (const std::string &body :
+       {std::string("cp.async.cg.shared.global [%rd2], [%rd1], 16;"), std::string("cp.async.wait_all;"),
+        std::string("max.NaN.f32 %r1, %r2, %r3;"), std::string("min.f16 %rs1, %rs2, %rs3;"),
+        std::string("cvt.rn.bf16.f32 %rs1, %r1;"), std::string("fma.rn.bf16x2 %r1, %r2, %r3, %r4;"),
+        "mma.sync.aligned.m16n8k16" + halves + "{%r1,%r2,%r3,%r4}, {%r5,%r6}" + sums,
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%r1,%r2,%r3,%r4}, {%r1,%r2,%r3,%r4}, {%r5,%r6}" + sums,
+        "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%r1,%r2,%r3,%r4}, {%r1,%r2}, {%r5}" + sums}) {
+    EXPECT_THAT(errorFor("sm_75", body), HasSubstr("needs sm_80, the module is for sm_75")) << body;
+    EXPECT_EQ(errorFor("sm_80", body), "no error");
+  }
+  EXPECT_EQ(errorFor("sm_75", "mma.sync.aligned.m16n8k8" + halves + "{%r1,%r2}, {%r5}" + sums), "no error");
+  EXPECT_EQ(errorFor("sm_75", "ldmatrix.sync.aligned.m8n8.x1.shared.b16 %r1, [%rd1];"), "no error");
+  EXPECT_THAT(errorFor("sm_70", "ldmatrix.sync.aligned.m8n8.x1.shared.b16 %r1, [%rd1];"), HasSubstr("needs sm_75"));
+  EXPECT_THAT(errorFor("sm_80", "add.rn.bf16 %rs1, %rs2, %rs3;"), HasSubstr("needs sm_90"));
+  EXPECT_EQ(errorFor("compute_80", ""), "the target is compute_80, which is no sm_<compute capability>");
+}
+
 TEST(PtxParser, RefusesUnknownNames) {
   EXPECT_THAT(loadError(kernelText("mov.b32 %r1, %x;")), HasSubstr("an operand %x that is no register"));
   EXPECT_THAT(loadError(kernelText("bra $nowhere;")), HasSubstr("jumps to $nowhere, which is no label here"));

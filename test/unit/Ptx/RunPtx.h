@@ -13,14 +13,15 @@ namespace quern::ptx {
 
 /// A module's head, and one kernel `k` of up to three pointers whose body is given; the pointers are in %rd1, %rd2,
 /// %rd3.
-inline std::string kernelText(const std::string &body, int pointers = 1, const std::string &shared = "") {
+inline std::string kernelText(const std::string &body, int pointers = 1, const std::string &shared = "",
+                              const std::string &target = "sm_80") {
   std::string parameters, loads;
   for (int i = 0; i < pointers; ++i) {
     std::string number = std::to_string(i);
     parameters += (i ? ", " : "") + std::string(".param .u64 p") + number;
     loads += "ld.param.b64 %rd" + std::to_string(i + 1) + ", [p" + number + "];\n";
   }
-  return ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(" + parameters +
+  return ".version 8.0\n.target " + target + "\n.address_size 64\n.visible .entry k(" + parameters +
          ") {\n.reg .pred %p<9>; .reg .b16 %rs<19>; .reg .b32 %r<49>; .reg .b64 %rd<29>;\n" + shared + loads + body +
          "\nret;\n}\n";
 }
