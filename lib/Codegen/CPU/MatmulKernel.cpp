@@ -51,6 +51,7 @@ private:
   void emitFarPairs(Value first, Value last, Cut cut);
   void emitInBlocks(Panels panels, Cut cut, int64_t prefetch);
   void emitTiles(Panels panels, Cut cut, int64_t prefetch);
+  void emitEqualTiles(Panels panels, Value from, Cut cut, int64_t prefetch);
   void emitTilesOf(Panels panels, Value token, Value size, Cut cut, int64_t prefetch);
   void emitTile(ArrayRef<Value> panels, Value token, unsigned tokens, int64_t prefetch);
   Value headerBytes();
@@ -126,13 +127,23 @@ static unsigned smallestTile(unsigned least, unsigned most, unsigned tile) {
   return smallest;
 }
 
-/// The products of all rows with these panels, in tiles of nearly equal size. The first tile prefetches, since it is
-/// the one that meets the panels in memory.
+/// The products of all rows with these panels. The first tile prefetches, since it is the one that meets the panels in
+/// memory. Where nothing is made of codes before they are multiplied, it is as large as can be, so that memory is waited
+/// for beside as many products as can be, and the others share the rest; otherwise all are nearly equal.
 void MatmulEmitter::emitTiles(Panels panels, Cut cut, int64_t prefetch) {
-  Value tiles = e.div(e.add(tokens, cut.tile - 1), cut.tile);
-  Value small = e.div(tokens, tiles), larger = e.rem(tokens, tiles);
+  if (!prefetch || cut.most != kAny || layout.lowBits != 8)
+    return emitEqualTiles(panels, e.i64(0), cut, prefetch);
+  Value first = e.min(tokens, e.i64(cut.tile));
+  emitTilesOf(panels, e.i64(0), first, cut, prefetch);
+  emitEqualTiles(panels, first, cut, 0);
+}
+
+/// Rows from `from` on, in tiles of nearly equal size.
+void MatmulEmitter::emitEqualTiles(Panels panels, Value from, Cut cut, int64_t prefetch) {
+  Value rows = e.sub(tokens, from), tiles = e.div(e.add(rows, cut.tile - 1), cut.tile);
+  Value some = arith::MaxSIOp::create(e, tiles, e.i64(1)), small = e.div(rows, some), larger = e.rem(rows, some);
   auto emitAt = [&](Value tile, Cut part, int64_t distance) {
-    Value token = e.add(e.mul(tile, small), e.min(tile, larger));
+    Value token = e.add(from, e.add(e.mul(tile, small), e.min(tile, larger)));
     Value size = arith::SelectOp::create(e, e.less(tile, larger), e.add(small, 1), small);
     emitTilesOf(panels, token, size, part, distance);
   };
