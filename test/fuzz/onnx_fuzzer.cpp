@@ -2,12 +2,14 @@
 // as a file, and then as a recipe for a graph of known operators whose nodes take values that exist: random bytes would
 // rarely reach an operator's importer.
 #include "quern/Import/Onnx/ImportOnnx.h"
+#include "lib/Import/Onnx/LeanMessage.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/Verifier.h"
 
 #include <cstdint>
+#include <cstdlib>
 
 using namespace quern;
 
@@ -145,7 +147,25 @@ static void importBytes(const std::string &bytes) {
     (void)mlir::verify(*graph->module);
 }
 
+/// A message without its large data must say what the whole one says.
+static void compareLean(std::span<const std::byte> bytes) {
+  auto lean = import::leaveOutData(bytes);
+  if (!lean)
+    return;
+  onnx::ModelProto whole, put;
+  bool isMessage = whole.ParseFromArray(bytes.data(), int(bytes.size()));
+  if (isMessage != put.ParseFromString(lean->message))
+    std::abort();
+  if (!isMessage)
+    return;
+  for (auto [initializer, data] : lean->data)
+    put.mutable_graph()->mutable_initializer(initializer)->set_raw_data(data.data(), data.size());
+  if (whole.SerializeAsString() != put.SerializeAsString())
+    std::abort();
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  compareLean(std::as_bytes(std::span(data, size)));
   importBytes(std::string(reinterpret_cast<const char *>(data), size));
   Bytes bytes(data, size);
   importBytes(Recipe(bytes).model());

@@ -19,14 +19,15 @@ struct Field {
 };
 } // namespace
 
-static std::optional<uint64_t> takeVarint(Bytes &from) {
+/// Of at most `bits` bits.
+static std::optional<uint64_t> takeVarint(Bytes &from, unsigned bits = 64) {
   uint64_t value = 0;
-  for (unsigned shift = 0; shift < 64 && !from.empty(); shift += 7) {
+  for (unsigned shift = 0; shift < bits && !from.empty(); shift += 7) {
     auto byte = std::to_integer<uint64_t>(from.front());
     from = from.subspan(1);
     value |= (byte & 127) << shift;
     if (byte < 128)
-      return value;
+      return bits < 64 && value >> bits ? std::nullopt : std::optional(value);
   }
   return std::nullopt;
 }
@@ -34,7 +35,7 @@ static std::optional<uint64_t> takeVarint(Bytes &from) {
 static std::optional<Field> takeField(Bytes &from) {
   Field field;
   Bytes start = from;
-  std::optional<uint64_t> tag = takeVarint(from);
+  std::optional<uint64_t> tag = takeVarint(from, 32);
   if (!tag)
     return std::nullopt;
   field.number = *tag >> 3;
@@ -43,7 +44,7 @@ static std::optional<Field> takeField(Bytes &from) {
   if (field.kind == 0)
     length = takeVarint(from) ? std::optional<uint64_t>(0) : std::nullopt;
   else if (field.kind == 2)
-    length = takeVarint(from);
+    length = takeVarint(from, 32);
   else if (field.kind == 1 || field.kind == 5)
     length = field.kind == 1 ? 8 : 4;
   if (!length || *length > from.size())

@@ -1,5 +1,6 @@
 // What the ONNX reader takes and refuses.
 #include "TestOnnx.h"
+#include "lib/Import/Onnx/LeanMessage.h"
 
 #include <gtest/gtest.h>
 
@@ -98,6 +99,22 @@ TEST_F(OnFile, IsReadAsTheWholeMessageIs) {
   auto twice = open(whole + whole); // two graphs are one, whose names are there twice
   ASSERT_FALSE(twice);
   EXPECT_NE(twice.error().message.find("twice"), std::string::npos) << twice.error().message;
+}
+
+/// Tags and lengths have at most 32 bits: one above must not stand for the graph.
+TEST_F(OnFile, TagsBeyond32BitsAreRefused) {
+  std::string graph = addition().message.graph().SerializeAsString();
+  ASSERT_LT(graph.size(), 128u);
+  std::string version("\x08\x0a\x42\x02\x10\x15", 6);
+  std::string rest = std::string(1, char(graph.size())) + graph;
+  EXPECT_TRUE(open(version + "\x3a" + rest));
+  for (const char *tag : {"\xba\x80\x80\x80\x10", "\xba\x80\x80\x80\x80\x01", "\xba\x80\x80\x80\x80\x80\x01"}) {
+    std::string bytes = version + tag + rest;
+    EXPECT_FALSE(leaveOutData(std::as_bytes(std::span(bytes)))) << bytes.size();
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+    auto theirs = OnnxFile::fromBytes(std::as_bytes(std::span(bytes)), path);
+    EXPECT_EQ(OnnxFile::open(path).has_value(), theirs.has_value());
+  }
 }
 
 TEST_F(OnFile, DataOfAnotherLengthAreRefused) {
