@@ -192,6 +192,13 @@ def test_types_that_gguf_lacks_are_not_copied_into_a_file(quern, tmp_path, token
     assert {t.type_id for t in GGUFFile(out).tensors.values()} <= {0, 8}  # F32, Q8_0
 
 
-def test_inspect_names_a_language_model(quern):
-    assert "as a language model" in quern.run("inspect", MODELS / "builder-int4.onnx")
+def test_inspect_names_a_language_model(quern, tmp_path, tokenizer):
+    model = folder_of("builder-int4", tokenizer, tmp_path / "model") / "model.onnx"
+    assert "compiles   as a language model, by what" in quern.run("inspect", model)
+    told = json.loads(quern.run("inspect", "--json", model))
+    assert told["language_model"] and told["compiles"] and told["reason"] == ""
+    told = quern.run("inspect", MODELS / "window.onnx")
+    assert "compiles   not as the language model that it is: " in told
+    assert "its attention does not see all tokens of a long context" in told
+    assert "tokenizer.json: cannot open the file" in quern.run("inspect", MODELS / "builder-int4.onnx")
     assert "supported  all operators" in quern.run("inspect", MODELS / "encoder.onnx")

@@ -3,6 +3,7 @@
 #define QUERN_TOOLS_COMPILERCOMMANDS_H
 
 #include "Command.h"
+#include "quern/Import/GGUF.h"
 
 namespace quern::cli {
 
@@ -15,7 +16,10 @@ Command addQuantizeFile(CLI::App &root);
 Command addOnnxOperators(CLI::App &root);
 
 /// `quern inspect` of an ONNX file.
-Status inspectOnnx(const std::string &path, bool json);
+Status inspectOnnx(const std::string &path, const gguf::TypeTable &types, bool json);
+
+/// The reason why a model in GGUF's terms cannot be compiled; empty if it can.
+std::string whyNot(const gguf::File &file);
 
 } // namespace quern::cli
 

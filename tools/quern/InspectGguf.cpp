@@ -107,8 +107,7 @@ static void print(const gguf::File &file, const std::string &compilable) {
   printRecords(tensorsJson(file));
 }
 
-/// The reason why the file cannot be compiled; empty if it can.
-static std::string whyNot(const gguf::File &file) {
+std::string cli::whyNot(const gguf::File &file) {
   auto config = import::readModelConfig(file);
   if (!config)
     return config.error().message;
@@ -119,12 +118,13 @@ static std::string whyNot(const gguf::File &file) {
 static Status inspect(const InspectOptions &options) {
   if (options.verify)
     return fail("--verify checks packages; a model to be compiled carries no hashes");
-  if (isOnnx(options.path))
-    return inspectOnnx(options.path, options.json);
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   for (const std::string &path : options.formatFiles)
     QUERN_TRY(context.getOrLoadDialect<dq::DQDialect>()->getFormats().addFile(path));
-  QUERN_ASSIGN(gguf::File file, import::openModel(options.path, import::typeTable(context)));
+  gguf::TypeTable types = import::typeTable(context);
+  if (isOnnx(options.path))
+    return inspectOnnx(options.path, types, options.json);
+  QUERN_ASSIGN(gguf::File file, import::openModel(options.path, types));
   std::string compilable = whyNot(file);
   if (!options.json) {
     print(file, compilable);

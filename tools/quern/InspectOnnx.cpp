@@ -77,8 +77,10 @@ static void print(const ordered_json &all) {
   for (const ordered_json &use : all["operators"])
     if (!use["supported"].get<bool>())
       missing += (missing.empty() ? "" : ", ") + use["operator"].get<std::string>() + " (" + use["nodes"].dump() + ")";
-  if (all["language_model"].get<bool>())
+  if (all.contains("compiles") && all["compiles"].get<bool>())
     std::printf("compiles   as a language model, by what its operators compute together\n");
+  else if (all.contains("compiles"))
+    std::printf("compiles   not as the language model that it is: %s\n", all["reason"].get<std::string>().c_str());
   else
     std::printf("supported  %s\n", missing.empty() ? "all operators" : ("all but " + missing).c_str());
   for (const char *part : {"inputs", "outputs", "operators", "initializers"}) {
@@ -87,7 +89,13 @@ static void print(const ordered_json &all) {
   }
 }
 
-Status cli::inspectOnnx(const std::string &path, bool json) {
+/// The reason why the language model cannot be compiled; empty if it can.
+static std::string whyNoModel(import::OnnxFile file, const gguf::TypeTable &types) {
+  auto model = import::openOnnxModel(std::move(file), types);
+  return model ? whyNot(*model) : model.error().message;
+}
+
+Status cli::inspectOnnx(const std::string &path, const gguf::TypeTable &types, bool json) {
   QUERN_ASSIGN(import::OnnxFile file, import::OnnxFile::open(path));
   QUERN_ASSIGN(ordered_json initializers, initializersJson(file));
   ordered_json opsets = ordered_json::object();
@@ -104,6 +112,10 @@ Status cli::inspectOnnx(const std::string &path, bool json) {
                       {"outputs", valuesJson(file.graph().output(), file.graph())},
                       {"operators", operatorsJson(file)},
                       {"initializers", initializers}};
+  if (all["language_model"].get<bool>()) {
+    all["reason"] = whyNoModel(std::move(file), types);
+    all["compiles"] = all["reason"].get<std::string>().empty();
+  }
   if (json)
     std::printf("%s\n", all.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
   else
