@@ -28,6 +28,19 @@ Value Emitter::flatten(Tensor &x) {
   return tensor::CollapseShapeOp::create(b, loc, value, ArrayRef<ReassociationIndices>(all));
 }
 
+/// A vector in another shape, element by element.
+static Tensor copyByPlace(Emitter &e, Value vector, const Dims &dims, int32_t type) {
+  llvm::SmallVector<Value> sizes;
+  for (OpFoldResult size : dims)
+    sizes.push_back(e.toValue(size));
+  return e.compute(dims, type, [&](const Scalars &s, ValueRange at) {
+    Value place = at[0];
+    for (size_t i = 1; i < sizes.size(); ++i)
+      place = s.make<arith::AddIOp>(s.make<arith::MulIOp>(place, sizes[i]), at[i]);
+    return e.load(s, vector, place);
+  });
+}
+
 Tensor Emitter::reshape(Tensor x, const Dims &dims) {
   if (x.dims == dims)
     return x;
@@ -52,17 +65,8 @@ Tensor Emitter::reshape(Tensor x, const Dims &dims) {
   // Upstream has expand_shape only where a group has at most one dynamic size, and that for a dynamic whole (not beside
   // a static 0); others are copied by place.
   auto dynamic = llvm::count_if(dims, [](OpFoldResult size) { return !getConstantIntValue(size); });
-  if (dynamic > 1 || (dynamic == 1 && getConstantIntValue(after))) {
-    llvm::SmallVector<Value> sizes;
-    for (OpFoldResult size : dims)
-      sizes.push_back(toValue(size));
-    return compute(dims, x.type, [&](const Scalars &s, ValueRange at) {
-      Value place = at[0];
-      for (size_t i = 1; i < sizes.size(); ++i)
-        place = s.make<arith::AddIOp>(s.make<arith::MulIOp>(place, sizes[i]), at[i]);
-      return load(s, vector, place);
-    });
-  }
+  if (dynamic > 1 || (dynamic == 1 && getConstantIntValue(after)))
+    return copyByPlace(*this, vector, dims, x.type);
   ReassociationIndices all;
   for (size_t i = 0; i < dims.size(); ++i)
     all.push_back(int64_t(i));
