@@ -10,7 +10,7 @@ using namespace quern::import;
 using namespace quern::import::language;
 
 /// Behind the usual sliding windows of 4096 tokens, and less where a graph's tables end before.
-static constexpr int64_t kFar[] = {4200, 2100, 1050, 520, 260, 130};
+static constexpr int64_t kFar[] = {4200, 2100, 1050, 520, 260, 130, 63, 37};
 /// Of a prompt, where a graph takes no cache.
 static constexpr int64_t kMostRows = 260;
 
@@ -205,17 +205,37 @@ std::vector<double> AttentionFinder::expected(const Step &step) const {
   return out;
 }
 
+/// Whether a table of cosines, or of a mask, has no row for a position.
+static bool isEndOfTable(const Error &error) {
+  return std::ranges::any_of(std::array{kNoCosines, kBeyondAxis, kUnfitSizes}, [&](const char *what) {
+    return error.message.find(what) != std::string::npos;
+  });
+}
+
 /// One token so far on that usual sliding windows leave keys out, or as far as the graph can go. Coarse tables cannot
 /// tell the angles of far positions: there the query is 0, which gives the mean of all values that it sees.
-bool AttentionFinder::seesFar(const Projection &output, const Roles &roles) {
+Status AttentionFinder::checkFar(const Projection &output, const Roles &roles) {
+  std::string problem;
   for (int64_t far : kFar) {
-    Step step = caches.empty() ? draw(roles, 0, std::min(far, kMostRows)) : draw(roles, far, 1);
+    if (caches.empty() && far > kMostRows)
+      continue;
+    Step step = caches.empty() ? draw(roles, 0, far) : draw(roles, far, 1);
     if (layout.coarse)
       std::ranges::fill(step.query.data, 0);
-    if (auto made = run(output, roles, step)) // errors of f32 angles are as many times larger
-      return isClose(*made, expected(step), layout.coarse ? 1e-5 : 3e-2);
+    if (auto made = run(output, roles, step)) { // errors of f32 angles are as many times larger
+      if (isClose(*made, expected(step), layout.coarse ? 1e-5 : 3e-2))
+        return {};
+      return graph.file.wrong("node " + output.node->describe(),
+                              "its attention does not see all tokens of a long context; sliding windows and rotary "
+                              "embeddings that change with the length are not supported");
+    } else {
+      problem = made.error().message;
+      if (!isEndOfTable(made.error()))
+        break;
+    }
   }
-  return true;
+  return graph.file.wrong("node " + output.node->describe(),
+                          "its attention cannot be computed for a long context (" + problem + ")");
 }
 
 /// Whole steps: a prompt, more of it, one token, and tokens far on.

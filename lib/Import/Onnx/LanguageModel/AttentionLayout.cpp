@@ -239,10 +239,7 @@ Result<AttentionFinder::Roles> AttentionFinder::findRoles(const Projection &outp
   firstProblem.clear();
   meanings.assign(others.size(), 0);
   QUERN_ASSIGN(Roles roles, findLayout(output, all));
-  if (!seesFar(output, roles))
-    return graph.file.wrong("node " + output.node->describe(),
-                            "its attention does not see all tokens of a long context; sliding windows and rotary "
-                            "embeddings that change with the length are not supported");
+  QUERN_TRY(checkFar(output, roles));
   return roles;
 }
 

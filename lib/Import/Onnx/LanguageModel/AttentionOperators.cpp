@@ -67,7 +67,7 @@ static Status rotate(Call &call, Heads &x, const Array &cosines, const Array &si
     for (int64_t t = 0; t < x.rows; ++t) {
       int64_t position = at(b, t);
       if (position < 0 || position >= rows)
-        return call.wrong("has no cosines for position " + std::to_string(position));
+        return call.wrong(kNoCosines + std::to_string(position));
       for (int64_t h = 0; h < x.heads; ++h)
         for (int64_t i = 0; i < pairs; ++i) {
           double c = cosines.data[size_t(position * pairs + i)], s = sines.data[size_t(position * pairs + i)];
@@ -163,8 +163,8 @@ static double scaleOf(Call &call, int64_t size) {
   return given != 0 ? given : 1 / std::sqrt(static_cast<double>(size));
 }
 
-/// com.microsoft.GroupQueryAttention with a cache that grows.
-static Status groupQueryAttention(Call &call) {
+/// Refuses a GroupQueryAttention whose inputs are not known, or whose heads make no sense.
+static Status checkGroupQuery(Call &call) {
   QUERN_TRY(refuseOthers(call, {"local_window_size"}));
   for (size_t i = 10; i < call.inputs.size(); ++i)
     if (call.has(i))
@@ -172,11 +172,35 @@ static Status groupQueryAttention(Call &call) {
   int64_t heads = call.node.integer("num_heads", 0), kvHeads = call.node.integer("kv_num_heads", 0);
   if (heads < 1 || kvHeads < 1 || heads % kvHeads != 0 || call[0].rank() != 3)
     return call.wrong("has no sensible number of heads");
-  bool packed = !call.has(1);
-  if (!packed && !call.has(2))
+  if (call.has(1) && !call.has(2))
     return call.wrong("has keys without values");
   if (heads > call[0].shape[2])
     return call.wrong("has more heads than columns");
+  return {};
+}
+
+/// Turns the queries and keys of a GroupQueryAttention, if it is asked to, where each sequence starts at a position of
+/// `past` or all positions are given.
+static Status rotateGroupQuery(Call &call, Heads &q, Heads &k, const std::vector<int64_t> &past) {
+  if (!call.node.integer("do_rotary", 0))
+    return {};
+  if (!call.has(7) || !call.has(8))
+    return call.wrong("turns without tables of cosines and sines");
+  std::vector<int64_t> given = call.has(9) ? call[9].integers() : std::vector<int64_t>();
+  auto at = [&](int64_t b, int64_t t) {
+    auto i = static_cast<size_t>(b * q.rows + t);
+    return given.empty() ? past[size_t(b)] + t : i < given.size() ? given[i] : -1;
+  };
+  bool interleaved = call.node.integer("rotary_interleaved", 0) != 0;
+  QUERN_TRY(rotate(call, q, call[7], call[8], interleaved, at));
+  return rotate(call, k, call[7], call[8], interleaved, at);
+}
+
+/// com.microsoft.GroupQueryAttention with a cache that grows.
+static Status groupQueryAttention(Call &call) {
+  QUERN_TRY(checkGroupQuery(call));
+  int64_t heads = call.node.integer("num_heads", 0), kvHeads = call.node.integer("kv_num_heads", 0);
+  bool packed = !call.has(1);
   int64_t size = call[0].shape[2] / (packed ? heads + 2 * kvHeads : heads);
   QUERN_ASSIGN(Heads q, split(call, call[0], heads, 0, heads * size));
   QUERN_ASSIGN(Heads k, split(call, call[packed ? 0 : 1], kvHeads, packed ? heads * size : 0, kvHeads * size));
@@ -186,24 +210,14 @@ static Status groupQueryAttention(Call &call) {
     return call.wrong("lacks the lengths of its sequences");
   if (k.batch != q.batch || v.batch != q.batch)
     return call.wrong("has another number of sequences in its keys or values than in its queries");
-  std::vector<int64_t> lengths = call[5].integers();
-  auto past = [&](int64_t b) { return lengths[size_t(b)] + 1 - q.rows; };
-  if (call.node.integer("do_rotary", 0)) {
-    if (!call.has(7) || !call.has(8))
-      return call.wrong("turns without tables of cosines and sines");
-    std::vector<int64_t> given = call.has(9) ? call[9].integers() : std::vector<int64_t>();
-    auto at = [&](int64_t b, int64_t t) {
-      auto i = static_cast<size_t>(b * q.rows + t);
-      return given.empty() ? past(b) + t : i < given.size() ? given[i] : -1;
-    };
-    bool interleaved = call.node.integer("rotary_interleaved", 0) != 0;
-    QUERN_TRY(rotate(call, q, call[7], call[8], interleaved, at));
-    QUERN_TRY(rotate(call, k, call[7], call[8], interleaved, at));
-  }
+  std::vector<int64_t> past = call[5].integers(); // where they end, less one
+  for (int64_t &length : past)
+    length += 1 - q.rows;
+  QUERN_TRY(rotateGroupQuery(call, q, k, past));
   QUERN_ASSIGN(k, append(call, call.has(3) ? call.inputs[3] : nullptr, k));
   QUERN_ASSIGN(v, append(call, call.has(4) ? call.inputs[4] : nullptr, v));
   auto mask = [&](int64_t b, int64_t, int64_t i, int64_t j) {
-    return j <= past(b) + i ? 0 : -std::numeric_limits<double>::infinity();
+    return j <= past[size_t(b)] + i ? 0 : -std::numeric_limits<double>::infinity();
   };
   QUERN_ASSIGN(Heads out, attend(call, q, k, v, scaleOf(call, size), mask));
   call.outputs = {out.flat(), k.array(), v.array()};

@@ -119,7 +119,7 @@ Result<std::vector<int64_t>> language::broadcastShapes(std::span<const int64_t> 
     for (size_t i = 0; i < from.size(); ++i) {
       int64_t &size = out[out.size() - from.size() + i];
       if (size != from[i] && size != 1 && from[i] != 1)
-        return fail("its inputs have sizes that do not fit together");
+        return fail(kUnfitSizes);
       size = size == 1 ? from[i] : size;
     }
   return out;

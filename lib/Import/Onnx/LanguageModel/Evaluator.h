@@ -24,6 +24,11 @@ struct Array {
   std::vector<int64_t> integers() const;
 };
 
+// Parts of errors that tell that a table has no row for a position.
+inline constexpr const char *kNoCosines = "has no cosines for position ";
+inline constexpr const char *kBeyondAxis = " of an axis of ";
+inline constexpr const char *kUnfitSizes = "its inputs have sizes that do not fit together"; ///< of a slice cut short
+
 /// The elements of a tensor of the file, of floats, integers or booleans.
 Result<Array> arrayOf(OnnxFile &file, const onnx::TensorProto &tensor);
 

@@ -94,7 +94,8 @@ std::string Writer::describe(const std::string &value) {
   } else {
     const GraphNode &node = *graph.producer(value);
     // The file's operator beside ours: of those that are split into others, attributes have their own defaults.
-    text = node.op + " " + node.proto->op_type() + " " + std::to_string(std::ranges::find(node.outputs, value) - node.outputs.begin());
+    text = node.op + " " + node.proto->op_type() + " " +
+           std::to_string(std::ranges::find(node.outputs, value) - node.outputs.begin());
     for (const onnx::AttributeProto &attribute : node.proto->attribute())
       text += " " + attribute.SerializeAsString();
   }

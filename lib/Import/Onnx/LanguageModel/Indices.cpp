@@ -31,7 +31,7 @@ static Result<Array> take(const Array &from, size_t axis, const std::vector<int6
   for (int64_t o = 0; o < size.outer; ++o)
     for (int64_t place : places) {
       if (place < 0 || place >= size.along)
-        return fail("reads at " + std::to_string(place) + " of an axis of " + std::to_string(size.along));
+        return fail("reads at " + std::to_string(place) + kBeyondAxis + std::to_string(size.along));
       to = std::copy_n(from.data.data() + (o * size.along + place) * size.inner, size.inner, to);
     }
   return out;

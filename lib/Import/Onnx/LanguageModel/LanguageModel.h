@@ -42,8 +42,8 @@ struct LanguageModel {
 };
 
 /// Whether the graph looks up whole numbers in a table and its last product, of rows as wide as the table's, gives as
-/// many numbers as it has rows, whatever comes behind it: then it is a language model, or an error. Of several tables of
-/// that width the one with most rows counts.
+/// many numbers as it has rows, whatever comes behind it: then it is a language model, or an error. Of several tables
+/// of that width the one with most rows counts.
 bool hasLanguageModelShape(const Graph &graph);
 
 /// Walks from the logits back to the token ids. Errors name the node that is not what it should be there, and what was

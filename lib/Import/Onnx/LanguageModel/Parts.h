@@ -109,7 +109,7 @@ private:
   bool passesValues(const Projection &output, const Roles &roles);
   bool findPairing(const Projection &output, const Roles &roles);
   Result<std::pair<double, double>> turn(const Projection &output, const Roles &roles, int64_t first, int64_t second);
-  bool seesFar(const Projection &output, const Roles &roles);
+  Status checkFar(const Projection &output, const Roles &roles);
   Status check(const Projection &output, const Roles &roles);
   Result<Roles> findLayout(const Projection &output, const std::vector<Roles> &all);
   std::vector<double> expected(const Step &step) const;
