@@ -54,12 +54,29 @@ struct AddDeviceFunctions : codegen::impl::AddDeviceFunctionsBase<AddDeviceFunct
 };
 
 struct ExpandSubgroupReduce : codegen::impl::ExpandSubgroupReduceBase<ExpandSubgroupReduce> {
+  using ExpandSubgroupReduceBase::ExpandSubgroupReduceBase;
+
+  /// What `convert-gpu-to-nvvm` makes one `redux.sync` of.
+  bool isOneInstruction(gpu::SubgroupReduceOp op) const {
+    using Operation = gpu::AllReduceOperation;
+    constexpr Operation known[] = {Operation::ADD,   Operation::MINSI, Operation::MAXSI, Operation::MINUI,
+                                   Operation::MAXUI, Operation::AND,   Operation::OR,    Operation::XOR};
+    return hasRedux && op.getUniform() && !op.getClusterSize() && op.getType().isInteger(32) &&
+           llvm::is_contained(known, op.getOp());
+  }
+
   void runOnOperation() override {
+    SmallVector<Operation *> expanded;
+    getOperation().walk([&](gpu::SubgroupReduceOp op) {
+      if (!isOneInstruction(op))
+        expanded.push_back(op);
+    });
     RewritePatternSet patterns(&getContext());
     populateGpuBreakDownSubgroupReducePatterns(patterns, /*maxShuffleBitwidth=*/32);
     populateGpuLowerSubgroupReduceToShufflePatterns(patterns, /*subgroupSize=*/32);
     populateGpuLowerClusteredSubgroupReduceToShufflePatterns(patterns, /*subgroupSize=*/32);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+    auto config = GreedyRewriteConfig().setStrictness(GreedyRewriteStrictness::ExistingAndNewOps);
+    if (failed(applyOpPatternsGreedily(expanded, std::move(patterns), config)))
       signalPassFailure();
   }
 };

@@ -34,7 +34,7 @@ using namespace quern::codegen;
 // Loops become branches before `convert-nvgpu-to-nvvm`, which does not know loops that carry fragments of matrices.
 void codegen::buildLowerToPtxPipeline(OpPassManager &pm, const GpuTarget &target) {
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
-  kernels.addPass(createExpandSubgroupReduce());
+  kernels.addPass(createExpandSubgroupReduce(ExpandSubgroupReduceOptions{target.warpReductions}));
   kernels.addPass(createConvertVectorToSCFPass());
   kernels.addPass(memref::createExpandStridedMetadataPass());
   kernels.addPass(createLowerAffinePass());
@@ -73,6 +73,43 @@ void codegen::registerPtxDialects(DialectRegistry &registry) {
   NVVM::registerNVVMTargetInterfaceExternalModels(registry);
 }
 
+/// The least compute capability that has this shape and these types (PTX ISA, mma).
+static int leastOf(NVVM::MmaOp mma) {
+  auto shape = mma.getShape();
+  std::array<int64_t, 3> sizes = {shape.getM(), shape.getN(), shape.getK()};
+  auto type = mma.getMultiplicandAPtxType().value_or(NVVM::MMATypes::f16);
+  if (type >= NVVM::MMATypes::e4m3)
+    return type <= NVVM::MMATypes::e5m2 ? 89 : 120;
+  auto vector = dyn_cast<VectorType>(mma.getOperandA().front().getType());
+  bool halves = vector && vector.getElementType().isF16();
+  bool ands = mma.getB1Op() == NVVM::MMAB1Op::and_popc;
+  constexpr std::array<int64_t, 3> halfOf75 = {16, 8, 8}, bytes = {8, 8, 16}, nibbles = {8, 8, 32}, bits = {8, 8, 128};
+  bool older = halves ? sizes == halfOf75 || sizes[2] == 4 : sizes == bytes || sizes == nibbles || sizes == bits;
+  return older && !ands ? 75 : 80;
+}
+
+/// LLVM ends the process where a target has no instruction for an op. Upstream's verifiers refuse those ops that say
+/// what they need (`NVVM::RequiresSMInterface`); these do not.
+static LogicalResult checkInstructions(ModuleOp module, const GpuTarget &target) {
+  int capability = 0;
+  StringRef(target.chip).drop_front(3).getAsInteger(10, capability);
+  WalkResult result = module.walk([&](Operation *op) {
+    int least = 0;
+    if (auto mma = dyn_cast<NVVM::MmaOp>(op))
+      least = leastOf(mma);
+    else if (isa<NVVM::CpAsyncOp, NVVM::CpAsyncCommitGroupOp, NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncMBarrierArriveOp,
+                 NVVM::ConvertFloatToTF32Op, NVVM::MmaSpOp>(op))
+      least = 80;
+    else if (isa<NVVM::StMatrixOp, NVVM::ElectSyncOp, NVVM::ClusterArriveOp, NVVM::CpAsyncBulkCommitGroupOp>(op))
+      least = 90;
+    if (least <= capability)
+      return WalkResult::advance();
+    op->emitOpError() << "needs sm_" << least << " or later; the target is " << target.chip;
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
 static void initializeNvptx() {
   static bool once = [] {
     LLVMInitializeNVPTXTargetInfo();
@@ -90,7 +127,7 @@ FailureOr<std::string> codegen::emitPtx(ModuleOp module, const GpuTarget &target
            << llvm::range_size(module.getOps<gpu::GPUModuleOp>());
   PassManager pm(module->getContext());
   buildLowerToPtxPipeline(pm, target);
-  if (failed(pm.run(module)))
+  if (failed(pm.run(module)) || failed(checkInstructions(module, target)))
     return failure();
   initializeNvptx();
   gpu::TargetOptions options({}, {}, {}, {}, gpu::CompilationTarget::Assembly);

@@ -8,7 +8,8 @@ def ExpandSubgroupReduce : Pass<"gpu-expand-subgroup-reduce", "::mlir::gpu::GPUM
   let summary = "turn reductions over a warp into shuffles";
   let description = [{
     Upstream's patterns for `gpu.subgroup_reduce`, for warps of 32 lanes: lane i adds (or compares) what lane i xor 1
-    has, then i xor 2, up to 16. Upstream's lowering to NVVM knows the reduction of integers only.
+    has, then i xor 2, up to 16. Upstream's lowering to NVVM knows the reduction of integers only; with `has-redux`
+    uniform ones of 32 bits over a whole warp are left to it, which makes `redux.sync` of them.
 
     ```mlir
     %sum = gpu.subgroup_reduce add %x : (f32) -> f32
@@ -17,6 +18,7 @@ def ExpandSubgroupReduce : Pass<"gpu-expand-subgroup-reduce", "::mlir::gpu::GPUM
     %0 = arith.addf %x, %other : f32
     ```
   }];
+  let options = [Option<"hasRedux", "has-redux", "bool", "false", "the target has redux.sync: sm_80 and later">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::vector::VectorDialect"];
 }
 
@@ -46,7 +48,7 @@ def OutlineKernels : Pass<"gpu-outline-kernels", "::mlir::ModuleOp"> {
     in the module `@kernels`, made once for each format, shape and epilogue. `gpu.kernels` on the matmul names them. A
     kernel takes pointers to its weights as `GpuLayout.h` arranges them, to the activations' codes, scales and sums of
     16 codes, to bias and residual, and to the result (`Matvec.h`); its known grid and block sizes say how to launch
-    it. Each `dq.quantize` to `!dq.act8` of so many rows gets a kernel that writes what those of matmuls read
+    it. Each `dq.quantize` to `!dq.act8<32>` of so many rows gets a kernel that writes what those of matmuls read
     (`Quantize.h`). An op of the two for which there is no kernel is an error.
 
     ```mlir

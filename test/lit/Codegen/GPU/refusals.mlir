@@ -3,3 +3,16 @@
 // TARGET: error: there is no GPU target 'sm_99'; the targets are sm_75, sm_80, sm_90
 // NONE: error: expected a module with one gpu.module, got 0
 module {}
+
+// What a target has no instruction for is refused with the op's name and place.
+// RUN: not quern-translate --gpu-to-ptx --gpu-target=sm_75 %S/tensor-cores.mlir 2>&1 | FileCheck %s --check-prefix=COPY
+// COPY: tensor-cores.mlir:{{[0-9:]+}} error: 'nvvm.cp.async.shared.global' op needs sm_80 or later; the target is sm_75
+// RUN: not quern-translate --gpu-to-ptx --gpu-target=sm_75 %S/Inputs/shapes.mlir 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=SHAPE
+// RUN: quern-translate --gpu-to-ptx --gpu-target=sm_80 %S/Inputs/shapes.mlir | FileCheck %s --check-prefix=AMPERE
+// SHAPE: shapes.mlir:9:{{[0-9]+}}: error: 'nvvm.mma.sync' op needs sm_80 or later; the target is sm_75
+// AMPERE: mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32
+// AMPERE: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32
+// RUN: not quern-translate --gpu-to-ptx --gpu-target=sm_75 %S/Inputs/redux.mlir 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=REDUX
+// REDUX: redux.mlir:4:{{[0-9]+}}: error: 'nvvm.redux.sync' op is not supported on sm_75
