@@ -47,6 +47,14 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
            << Matvec::kMostColumns << " rows of activations, known when compiling";
   }
 
+  /// What the kernels write and read: a scale for each 32 k.
+  static LogicalResult checkCodes(Operation *op, RankedTensorType rows) {
+    auto type = dyn_cast<dq::Act8Type>(rows.getElementType());
+    if (type && type.getGroup() == 32)
+      return success();
+    return op->emitError("has no GPU kernel yet: expected rows of !dq.act8<32>, got ") << rows;
+  }
+
   static Attribute reference(gpu::GPUModuleOp kernels, StringRef name) {
     return SymbolRefAttr::get(kernels.getContext(), kernels.getName(),
                               FlatSymbolRefAttr::get(kernels.getContext(), name));
@@ -57,8 +65,8 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
     if (failed(checkRows(quantize, x)))
       return failure();
     auto out = cast<RankedTensorType>(quantize.getOut().getType());
-    if (!isa<dq::Act8Type>(out.getElementType()))
-      return quantize.emitError("has no GPU kernel yet: expected !dq.act8 rows, got ") << out;
+    if (failed(checkCodes(quantize, out)))
+      return failure();
     std::string name = quantizeName(x.getDimSize(0), x.getDimSize(1));
     if (!kernels.lookupSymbol(name))
       emitQuantize(kernels, x.getDimSize(0), x.getDimSize(1), target);
@@ -75,7 +83,7 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
     for (Value weight : matmul.getWeights()) {
       auto type = cast<RankedTensorType>(weight.getType());
       FailureOr<Matvec::Segment> segment = segmentOf(matmul, type);
-      if (failed(segment))
+      if (failed(segment) || failed(checkCodes(matmul, x)))
         return failure();
       segments.push_back(*segment);
       if (matmul.getActivation() == dq::Activation::Swiglu && segments.size() == 1)

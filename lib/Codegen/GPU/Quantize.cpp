@@ -22,7 +22,7 @@ struct QuantizeEmitter {
     Value group = e.add(e.mul(blockIndex(e), warps), e.div(thread, 32)); // of all rows together
     Value row = e.div(group, groups), k = e.add(e.mul(e.rem(group, e.i64(groups)), 32), lane);
     Value x = loadOrZero(row, k);
-    Value scale = divide(reduce(math::AbsFOp::create(e, x), gpu::AllReduceOperation::MAXNUMF, 32), 127);
+    Value scale = divide(greatestMagnitude(x), 127);
     Value code = quantize(x, scale);
     Value sum = reduce(code, gpu::AllReduceOperation::ADD, 16);
 
@@ -49,11 +49,17 @@ struct QuantizeEmitter {
         e.less(k, e.i64(width)), [&] { return Emitter::Values{load()}; }, [&] { return Emitter::Values{zero}; })[0];
   }
 
+  /// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU.
+  Value greatestMagnitude(Value x) {
+    Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), x), 0x7fffffff);
+    return arith::BitcastOp::create(e, e.getF32Type(), reduce(bits, gpu::AllReduceOperation::MAXSI, 32));
+  }
+
   Value divide(Value a, double by) { return arith::DivFOp::create(e, a, e.real(e.getF32Type(), by)); }
 
   /// Over the lane's aligned neighbours, `lanes` of them.
   Value reduce(Value value, gpu::AllReduceOperation operation, uint32_t lanes) {
-    return gpu::SubgroupReduceOp::create(e, value, operation, /*uniform=*/false,
+    return gpu::SubgroupReduceOp::create(e, value, operation, /*uniform=*/lanes == 32,
                                          lanes < 32 ? std::optional(lanes) : std::nullopt);
   }
 

@@ -44,7 +44,26 @@ func.func @table(%x: tensor<1x512x!dq.act8<32>>) -> tensor<1x64xf32> {
 // -----
 
 func.func @bfloat(%x: tensor<1x512xf32>) -> tensor<1x512xbf16> {
-  // expected-error @+1 {{has no GPU kernel yet: expected !dq.act8 rows, got 'tensor<1x512xbf16>'}}
+  // expected-error @+1 {{has no GPU kernel yet: expected rows of !dq.act8<32>, got 'tensor<1x512xbf16>'}}
   %0 = dq.quantize %x : tensor<1x512xf32> -> tensor<1x512xbf16>
   return %0 : tensor<1x512xbf16>
+}
+
+// -----
+
+func.func @groups(%x: tensor<1x512xf32>) -> tensor<1x512x!dq.act8<64>> {
+  // expected-error @+1 {{has no GPU kernel yet: expected rows of !dq.act8<32>, got 'tensor<1x512x!dq.act8<64>>'}}
+  %0 = dq.quantize %x : tensor<1x512xf32> -> tensor<1x512x!dq.act8<64>>
+  return %0 : tensor<1x512x!dq.act8<64>>
+}
+
+// -----
+
+!q8_0 = !dq.block<q8_0>
+dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
+func.func @groups_of_matmul(%x: tensor<1x512x!dq.act8<64>>) -> tensor<1x64xf32> {
+  %w = dq.weight @w : tensor<64x512x!q8_0>
+  // expected-error @+1 {{has no GPU kernel yet: expected rows of !dq.act8<32>, got 'tensor<1x512x!dq.act8<64>>'}}
+  %0 = dq.matmul %x, [%w] : tensor<1x512x!dq.act8<64>>, [tensor<64x512x!q8_0>] -> tensor<1x64xf32>
+  return %0 : tensor<1x64xf32>
 }
