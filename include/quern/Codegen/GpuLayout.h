@@ -7,9 +7,9 @@
 //
 // A row's k are cut into units of 128 / (bits of the narrowest plane), which a lane takes at a time. A unit has one or
 // more pieces of 16 bytes of each plane; piece j of all units lies before piece j + 1 of any. Four codes of
-// neighbouring k
-// ("a quad") are one field each of the four bytes of a 32-bit word, as a dot product of bytes takes them: of a plane of
-// b bits, quad q of a unit is in piece q / (32/b), word q mod 4, from bit b * ((q mod (32/b)) / 4) of each byte on.
+// neighbouring k ("a quad") are one field each of the four bytes of a 32-bit word, as a dot product of bytes takes
+// them: of a plane of b bits, quad q of a unit is in piece q / (32/b), word q mod 4, from bit
+// b * ((q mod (32/b)) / 4) of each byte on.
 #ifndef QUERN_CODEGEN_GPULAYOUT_H
 #define QUERN_CODEGEN_GPULAYOUT_H
 
@@ -47,7 +47,6 @@ struct GpuLayout {
   /// Fails for a format that GPU kernels do not read yet, naming it: tables, and scales of another kind.
   static Result<GpuLayout> get(const formats::FormatSpec &spec);
 
-  unsigned codeBits() const;
   /// k that a lane takes at a time.
   int64_t unit() const;
   int64_t units(int64_t k) const { return (k + unit() - 1) / unit(); }

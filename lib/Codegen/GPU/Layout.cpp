@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 using namespace quern;
 using namespace quern::codegen;
@@ -43,8 +42,6 @@ Result<GpuLayout> GpuLayout::get(const FormatSpec &spec) {
     return fail("format " + spec.name + ": scales of this kind have no GPU kernel yet");
   }
 }
-
-unsigned GpuLayout::codeBits() const { return std::accumulate(planes.begin(), planes.end(), 0u); }
 
 int64_t GpuLayout::unit() const { return 8 * kGpuLoadBytes / *std::min_element(planes.begin(), planes.end()); }
 

@@ -6,6 +6,7 @@
 
 #include "EmitKernel.h"
 #include "RowDot.h"
+#include "lib/Codegen/CPU/Kernels.h"
 
 using namespace mlir;
 using namespace quern;
@@ -62,14 +63,10 @@ private:
     }
   }
 
-  /// silu(gate) * up, with silu(v) = v / (1 + exp(-v)).
+  /// silu(gate) * up.
   void storeGated(const Emitter::Values &gate, const Emitter::Values &up) {
-    Value one = e.real(e.getF32Type(), 1);
-    for (int64_t t = 0; t < matvec.columns; ++t) {
-      Value power = math::ExpOp::create(e, e.negf(gate[t]));
-      Value silu = arith::DivFOp::create(e, gate[t], e.addf(one, power));
-      e.store(e.mulf(silu, up[t]), e.at(more.back(), place(t)), 4);
-    }
+    for (int64_t t = 0; t < matvec.columns; ++t)
+      e.store(e.mulf(emitSilu(e, gate[t]), up[t]), e.at(more.back(), place(t)), 4);
   }
 
   Emitter &e;

@@ -4,13 +4,12 @@
 
 #include "quern/Codegen/GPU.h"
 #include "test/ptx/Executor.h"
+#include "test/unit/Ptx/Buffers.h"
 
 #include "mlir/Parser/Parser.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <cstring>
 
 namespace quern {
 
@@ -37,15 +36,11 @@ public:
       module = std::move(*loaded);
   }
 
-  template <typename T> uint64_t upload(const std::vector<T> &values) {
-    uint64_t address = memory.allocate(values.size() * sizeof(T));
-    std::memcpy(memory.find(address, 1), values.data(), values.size() * sizeof(T));
-    return address;
-  }
+  template <typename T> uint64_t upload(const std::vector<T> &values) { return ptx::upload(memory, values); }
 
   template <typename T> std::vector<T> download(uint64_t address, size_t count) {
     std::vector<T> values(count);
-    std::memcpy(values.data(), memory.find(address, count * sizeof(T)), count * sizeof(T));
+    ptx::download(memory, address, values);
     return values;
   }
 

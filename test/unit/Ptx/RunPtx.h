@@ -3,11 +3,10 @@
 #define QUERN_TEST_UNIT_PTX_RUNPTX_H
 
 #include "test/ptx/Executor.h"
+#include "test/unit/Ptx/Buffers.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <cstring>
 
 namespace quern::ptx {
 
@@ -24,16 +23,6 @@ inline std::string kernelText(const std::string &body, int pointers = 1, const s
   return ".version 8.0\n.target " + target + "\n.address_size 64\n.visible .entry k(" + parameters +
          ") {\n.reg .pred %p<9>; .reg .b16 %rs<19>; .reg .b32 %r<49>; .reg .b64 %rd<29>;\n" + shared + loads + body +
          "\nret;\n}\n";
-}
-
-template <typename T> uint64_t upload(GlobalMemory &memory, const std::vector<T> &values) {
-  uint64_t address = memory.allocate(values.size() * sizeof(T));
-  std::memcpy(memory.find(address, 1), values.data(), values.size() * sizeof(T));
-  return address;
-}
-
-template <typename T> void download(GlobalMemory &memory, uint64_t address, std::vector<T> &values) {
-  std::memcpy(values.data(), memory.find(address, 1), values.size() * sizeof(T));
 }
 
 inline Status tryRun(const std::string &text, GlobalMemory &memory, const std::vector<uint64_t> &pointers,
