@@ -88,20 +88,29 @@ static int leastOf(NVVM::MmaOp mma) {
   return older && !ands ? 75 : 80;
 }
 
+/// The least compute capability of an op of the nvvm dialect, by the first of these that its name begins with.
+static int leastOf(Operation *op) {
+  if (auto mma = dyn_cast<NVVM::MmaOp>(op))
+    return leastOf(mma);
+  constexpr std::pair<StringLiteral, int> table[] = {
+      {"nvvm.cp.async.bulk", 90},    {"nvvm.cp.async", 80},      {"nvvm.mbarrier.try_wait", 90},
+      {"nvvm.mbarrier", 80},         {"nvvm.mma.sp", 80},        {"nvvm.convert.float.to.tf32", 80},
+      {"nvvm.stmatrix", 90},         {"nvvm.cluster.", 90},      {"nvvm.elect.sync", 90},
+      {"nvvm.griddepcontrol", 90},   {"nvvm.st.bulk", 100},      {"nvvm.fence.proxy", 90},
+      {"nvvm.fence.sc.cluster", 90}, {"nvvm.fence.mbarrier", 90}};
+  for (auto [prefix, least] : table)
+    if (op->getName().getStringRef().starts_with(prefix))
+      return least;
+  return 0;
+}
+
 /// LLVM ends the process where a target has no instruction for an op. Upstream's verifiers refuse those ops that say
-/// what they need (`NVVM::RequiresSMInterface`); these do not.
+/// what they need (`NVVM::RequiresSMInterface`); others that kernels may come to use are refused here.
 static LogicalResult checkInstructions(ModuleOp module, const GpuTarget &target) {
   int capability = 0;
   StringRef(target.chip).drop_front(3).getAsInteger(10, capability);
   WalkResult result = module.walk([&](Operation *op) {
-    int least = 0;
-    if (auto mma = dyn_cast<NVVM::MmaOp>(op))
-      least = leastOf(mma);
-    else if (isa<NVVM::CpAsyncOp, NVVM::CpAsyncCommitGroupOp, NVVM::CpAsyncWaitGroupOp, NVVM::CpAsyncMBarrierArriveOp,
-                 NVVM::ConvertFloatToTF32Op, NVVM::MmaSpOp>(op))
-      least = 80;
-    else if (isa<NVVM::StMatrixOp, NVVM::ElectSyncOp, NVVM::ClusterArriveOp, NVVM::CpAsyncBulkCommitGroupOp>(op))
-      least = 90;
+    int least = leastOf(op);
     if (least <= capability)
       return WalkResult::advance();
     op->emitOpError() << "needs sm_" << least << " or later; the target is " << target.chip;

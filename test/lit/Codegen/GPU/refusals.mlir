@@ -16,3 +16,6 @@ module {}
 // RUN: not quern-translate --gpu-to-ptx --gpu-target=sm_75 %S/Inputs/redux.mlir 2>&1 \
 // RUN:   | FileCheck %s --check-prefix=REDUX
 // REDUX: redux.mlir:4:{{[0-9]+}}: error: 'nvvm.redux.sync' op is not supported on sm_75
+// RUN: not quern-translate --gpu-to-ptx --gpu-target=sm_75 %S/Inputs/mbarrier.mlir 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=MBARRIER
+// MBARRIER: mbarrier.mlir:3:{{[0-9]+}}: error: 'nvvm.mbarrier.init' op needs sm_80 or later; the target is sm_75
