@@ -39,7 +39,7 @@ def LM_CacheType : TypeDef<LM_Dialect, "Cache"> {
   let description = [{
     Stands for the caches that the rows of a step belong to: one base pointer and one capacity in positions for each
     row. A cache holds, for each layer and key-value head, the keys (after rotary embedding) and the values of all
-    earlier positions, as f16. Its byte layout belongs to the back end.
+    earlier positions. How they are kept, as numbers or as codes, belongs to the back end.
 
     ```mlir
     !lm.cache<layers = 24, kv_heads = 2, head_dim = 64>

@@ -114,7 +114,7 @@ def LM_AttentionOp : LM_Op<"attention", [MemoryEffects<[MemRead, MemWrite]>, All
   let summary = "append keys and values to the caches, then attend causally";
   let description = [{
     Row t belongs to the sequence whose cache it names, at position `p = positions[t]`. First every row's key and value
-    are stored in its cache at (layer, p), as f16. Then, for query head a with key-value head `g = a / (A/G)`:
+    are stored in its cache at (layer, p). Then, for query head a with key-value head `g = a / (A/G)`:
 
     ```
     s[j]   = scale * dot(query[t, a, :], K[g, j, :])            for j <= p

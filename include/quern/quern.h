@@ -61,13 +61,13 @@ typedef struct quern_model_options {
   int32_t verify_weights;      /* nonzero: check the hash of the weights while opening */
   quern_progress progress;     /* called while weights are read or verified, in bytes; may be NULL */
   void *progress_user;
-  const char *cache_type;      /* of keys and values: NULL or "f16"; "q8_0": half the memory, see docs/numerics.md */
+  const char *cache_type;      /* how keys and values are kept: NULL or "f16", "q8_0", "f32"; see docs/runtime.md */
 } quern_model_options;
 
 QUERN_API void quern_model_options_init(quern_model_options *options);
 
 /* Maps the package at `path`, checks everything but the weights, chooses code for this processor, starts the threads.
- * `options` may be NULL. A package of an earlier compiler knows f16 caches only. */
+ * `options` may be NULL. A package of an earlier compiler may know fewer types of cache than this one. */
 QUERN_API quern_status quern_model_open(const char *path, const quern_model_options *options, quern_model **model);
 QUERN_API void quern_model_close(quern_model *model);
 

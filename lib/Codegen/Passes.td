@@ -45,7 +45,7 @@ def LowerToKernels : Pass<"cpu-lower-to-kernels", "::mlir::ModuleOp"> {
     graph op is left.
 
     An entry that uses a key-value cache is lowered once for each kind of cache (`CacheLayout.h`): under its own name for
-    f16, under its name and `_q8_0` for bytes; all but attention is shared.
+    f16, under its name and `_q8_0` for bytes or `_f32` for f32; all but attention is shared.
 
     With `profiled` each entry has a second one that calls the same kernels, in which all threads meet after each kernel and
     then call the QuernCall's `mark` with its number. It carries `cpu.op_table`, an array with a dictionary for each

@@ -60,8 +60,7 @@ Result<std::vector<Rows>> Evaluator::call(StringRef name, std::vector<Argument> 
   Codes codes;
   Evaluation evaluation(*weights, *inDouble, cache, options.cache);
   if (options.precision != Precision::Double) {
-    bool compiled = options.cache != CachePrecision::Double;
-    Evaluation exactly(*weights, *exact, exactCache, compiled ? options.cache : CachePrecision::F16);
+    Evaluation exactly(*weights, *exact, exactCache, options.cache);
     exactly.noteCodes(codes);
     Result<std::vector<Rows>> results = exactly.run(function, arguments);
     if (!results || options.precision == Precision::Exact)

@@ -53,7 +53,7 @@ private:
   float score(std::span<const double> query, const HeadCache &cache, int64_t j) const;
   float score(const Query &query, const HeadCache &cache, int64_t j) const;
   /// The values of keys first, first + 1, ... times their weights.
-  std::vector<float> weighHalves(const HeadCache &cache, int64_t first, std::span<const float> weights) const;
+  std::vector<float> weighNumbers(const HeadCache &cache, int64_t first, std::span<const float> weights) const;
   static std::vector<float> weighBytes(const HeadCache &cache, int64_t first, std::span<const float> weights);
   float exp(float x) const;
   template <int64_t piece> float foldRow(const Act8Row &x, const SplitWeight &weights, int64_t row) const;

@@ -32,8 +32,8 @@ float ExactArithmetic::score(std::span<const double> query, const HeadCache &cac
   return (even + odd) * float(cache.shape.scale);
 }
 
-std::vector<float> ExactArithmetic::weighHalves(const HeadCache &cache, int64_t first,
-                                                std::span<const float> weights) const {
+std::vector<float> ExactArithmetic::weighNumbers(const HeadCache &cache, int64_t first,
+                                                 std::span<const float> weights) const {
   std::vector<float> sums(cache.shape.headDim);
   for (size_t j = 0; j < weights.size(); ++j) {
     const double *value = cache.layer.values.data() + cache.at(first + int64_t(j));
@@ -106,7 +106,7 @@ void ExactArithmetic::attend(std::span<const double> query, const KeyValueCache:
     for (int64_t j = 0; j < keys; ++j)
       lanes[j % 16] += weights[j] = exp(weights[j] - state.maximum);
     state.total = treeSum(lanes);
-    state.sums = bytes ? weighBytes(cache, first, weights) : weighHalves(cache, first, weights);
+    state.sums = bytes ? weighBytes(cache, first, weights) : weighNumbers(cache, first, weights);
     return state;
   };
   auto merge = [&](State &state, const State &later) {

@@ -15,6 +15,7 @@ namespace quern::runtime {
 constexpr int64_t kDefaultChunk = 256;
 constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kMostChunk = 65536;
+constexpr size_t kCacheTypes = 3; ///< that a package of this version has code for
 
 /// Returns the error of `expr` as a Fault.
 #define TRY_OR_FAULT(expr)                                                                                             \
@@ -100,13 +101,12 @@ Outcome<std::unique_ptr<Model>> Model::assemble(ModelParts parts, const ModelOpt
 Outcome<void> Model::bindCache(const std::string &type) {
   Manifest::Cache &cache = parts.manifest.cache;
   if (!type.empty() && type != "f16") {
-    std::string types;
+    std::string types, advice = cache.types.size() < kCacheTypes ? "; compile the model again for more" : "";
     for (const auto &known : cache.types)
       types += (types.empty() ? "" : ", ") + known.first;
     if (!cache.types.count(type))
       return fault(QUERN_UNSUPPORTED, parts.source + ": there is no code for a key-value cache of type '" + type +
-                                          "' (--cache-type); the types are " + types +
-                                          (cache.types.size() < 2 ? "; compile the model again for more" : ""));
+                                          "' (--cache-type); the types are " + types + advice);
     cache.bytesPerPosition = cache.types[type];
     parts.stepName = "step_" + type;
     parts.step = nullptr;

@@ -138,7 +138,7 @@ def plan_cache_bytes(quern, package):
 
 def test_cache_in_bytes_takes_about_half_the_memory(quern, tiny_package):
     types = json.loads(quern.run("inspect", tiny_package, "--json"))["manifest"]["cache"]["types"]
-    assert types["q8_0"] * 64 == types["f16"] * 34
+    assert types["q8_0"] * 64 == types["f16"] * 34 and types["f32"] == types["f16"] * 2
     arguments = ("bench", "-m", tiny_package, "-p", "0", "-n", "1", "-d", "8", "-r", "1", "-o", "json")
     (half,), (byte,) = (json.loads(quern.run(*arguments, "--cache-type", kind)) for kind in ("f16", "q8_0"))
     assert (half["type_k"], byte["type_v"]) == ("f16", "q8_0")
@@ -148,9 +148,15 @@ def test_cache_in_bytes_takes_about_half_the_memory(quern, tiny_package):
 
 
 def test_cache_type_changes_logits_a_little(quern, tiny_package, prompts):
-    half, same, byte = (quern.logits(tiny_package, prompts, "-n", "2", "--top", "20", *flags)
-                        for flags in ([], ["-ctk", "f16", "-ctv", "f16"], ["--cache-type", "q8_0"]))
-    assert half == same != byte
+    half, same, byte, whole = (quern.logits(tiny_package, prompts, "-n", "2", "--top", "20", *flags)
+                               for flags in ([], ["-ctk", "f16", "-ctv", "f16"], ["--cache-type", "q8_0"],
+                                             ["--cache-type", "f32"]))
+    assert half == same and half != byte and whole not in (half, byte)
+
+
+def test_unknown_cache_type_is_refused(quern, tiny_package, prompts):
+    result = quern.start("logits", tiny_package, "--prompts", prompts, "--cache-type", "f64")
+    assert result.returncode == 2 and "f64 not in {f16,q8_0,f32}" in result.stderr, result.stderr
 
 
 def test_keys_and_values_have_one_cache_type(quern, tiny_package, prompts):

@@ -83,6 +83,20 @@ def test_cache_in_bytes(quern, tmp_path, prompts, shape):
     compare(quern, model, prompts, "--cache-type", "q8_0")
 
 
+def test_cache_in_floats(quern, tmp_path, prompts):
+    """Over an f32 cache a model of floats rounds nothing but sums: against a reference that rounds nothing at all."""
+    model = write_model(tmp_path / "m.gguf", "--type", "F32")
+    compare(quern, model, prompts, "--cache-type", "f32")
+    unrounded = ("--reference", "--float-activations")
+    package, follow = model.with_suffix(".quern"), tmp_path / "floats.jsonl"
+    follow.write_text(quern.run("logits", model, "--prompts", prompts, "-n", "4", *unrounded))
+    reference = quern.logits(model, prompts, "--follow", follow, "--top", "100", *unrounded)
+    for name, (_, masked) in TARGETS.items():
+        half, whole = (divergence(reference, quern.logits(package, prompts, "--follow", follow, "--top", "100",
+                                                          "--cache-type", kind, *masked)) for kind in ("f16", "f32"))
+        assert whole < EXACT / 10 and 10 * whole < half, (name, whole, half)
+
+
 def test_split_files_are_one_model(quern, tmp_path, prompts):
     write_model(tmp_path / "m", "--type", "Q4_0", "--split", "3")
     whole = write_model(tmp_path / "whole.gguf", "--type", "Q4_0")

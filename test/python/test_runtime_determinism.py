@@ -15,11 +15,17 @@ def library():
     return Library(BUILD / "lib" / "libquern_runtime.so")
 
 
-@pytest.fixture(scope="module", params=[("", "f16"), ("avx512f,avxvnni", "f16"), ("all", "f16"), ("", "q8_0")],
-                ids=["best code", "AVX2", "baseline", "q8_0 cache"])
+@pytest.fixture(scope="module", params=[("", "f16"), ("avx512f,avxvnni", "f16"), ("all", "f16"), ("", "q8_0"),
+                                        ("", "f32")],
+                ids=["best code", "AVX2", "baseline", "q8_0 cache", "f32 cache"])
 def masked(request):
     features, cache = request.param
     return {"masked_features": features.encode(), "cache_type": cache.encode()}
+
+
+def test_an_unknown_cache_type_is_refused(library, tiny_package):
+    with pytest.raises(AssertionError, match="type 'f64' .*the types are f16, f32, q8_0$"):
+        library.open(tiny_package, cache_type=b"f64")
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@
 using namespace quern;
 
 void cli::bindCacheFlags(CLI::App &app, std::string &keyType, std::string &valueType) {
+  CLI::IsMember types({"f16", "q8_0", "f32"});
   app.add_option("--cache-type,--cache-type-k", keyType,
-                 "How keys and values are kept: f16, or q8_0, which takes half the memory")
+                 "How keys and values are kept: f16; q8_0, in half the memory; or f32, unrounded in twice the memory")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f16", "q8_0"}));
-  app.add_option("--cache-type-v", valueType, "The same for values, which have the keys' type")
-      ->check(CLI::IsMember({"f16", "q8_0"}));
+      ->check(types);
+  app.add_option("--cache-type-v", valueType, "The same for values, which have the keys' type")->check(types);
 }
 
 Result<std::string> cli::cacheType(const std::string &keyType, const std::string &valueType) {

@@ -90,10 +90,15 @@ private:
     using reference::MultiplyAdd, reference::Precision;
     return {.precision = options.floatActivations ? Precision::Double : Precision::DoubleOnExactCodes,
             .multiplyAdd = options.separate ? MultiplyAdd::Separate : MultiplyAdd::Fused,
-            .cache = options.floatActivations         ? reference::CachePrecision::Double
-                     : options.keyType == "q8_0" ? reference::CachePrecision::Q8_0
-                                                   : reference::CachePrecision::F16,
+            .cache = options.floatActivations ? reference::CachePrecision::Unrounded : cachePrecision(),
             .threads = threads};
+  }
+
+  reference::CachePrecision cachePrecision() const {
+    using reference::CachePrecision;
+    if (options.keyType == "f32")
+      return CachePrecision::Unrounded;
+    return options.keyType == "q8_0" ? CachePrecision::Q8_0 : CachePrecision::F16;
   }
 
   const ReferenceOptions &options;

@@ -35,15 +35,15 @@ enum class Precision {
 
 /// How keys and values are kept.
 enum class CachePrecision {
-  Double, ///< as they are
-  F16,    ///< rounded to f16
-  Q8_0,   ///< bytes with a scale for 32 elements of a head (docs/numerics.md)
+  Unrounded, ///< as they are; to the exact evaluation, whose rows are f32 numbers, an f32 cache
+  F16,       ///< rounded to f16
+  Q8_0,      ///< bytes with a scale for 32 elements of a head (docs/numerics.md)
 };
 
 struct Options {
   Precision precision = Precision::Double;
   MultiplyAdd multiplyAdd = MultiplyAdd::Fused; ///< of the exact evaluation
-  CachePrecision cache = CachePrecision::F16; ///< compiled code has no Double one: beside it the exact evaluation has F16
+  CachePrecision cache = CachePrecision::F16;
   unsigned threads = 2;
 };
 

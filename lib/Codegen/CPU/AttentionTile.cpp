@@ -1,4 +1,5 @@
 #include "AttentionTile.h"
+#include "CacheAccess.h"
 
 #include <algorithm>
 #include <limits>
@@ -12,18 +13,18 @@ static constexpr int64_t kKeptAt = 0, kTakenAt = 1, kGreatestAt = 2; // vectors 
 
 std::unique_ptr<HeadGroup> HeadGroup::make(Emitter &e, const AttentionShape &shape, const Target &target, Value work,
                                            int64_t count) {
-  if (shape.cache == CacheKind::F16)
-    return std::make_unique<HalfGroup>(e, shape, work, count, target);
-  return std::make_unique<ByteGroup>(e, shape, work, count, target.signedCodes);
+  if (shape.layout().bytes())
+    return std::make_unique<ByteGroup>(e, shape, work, count, target.signedCodes);
+  return std::make_unique<FloatGroup>(e, shape, work, count, target);
 }
 
 int64_t HeadGroup::tileWorkBytes(const AttentionShape &shape, int64_t count) {
-  int64_t own = shape.cache == CacheKind::F16 ? 0 : ByteGroup::workBytes(shape.layout(), count);
+  int64_t own = shape.layout().bytes() ? ByteGroup::workBytes(shape.layout(), count) : 0;
   return (count * kKeyTile + 3 * 16) * 4 + own;
 }
 
 int64_t HeadGroup::queryBytes(const AttentionShape &shape, int64_t count) {
-  return shape.cache == CacheKind::F16 ? 0 : count * ByteGroup::headQueryBytes(shape.layout());
+  return shape.layout().bytes() ? count * ByteGroup::headQueryBytes(shape.layout()) : 0;
 }
 
 void HeadGroup::begin(Value state) {
@@ -33,24 +34,34 @@ void HeadGroup::begin(Value state) {
   e.store(e.real(e.f32s(), 0), totals(state), 4);
 }
 
+Value FloatGroup::numbers(Value address, int64_t index) {
+  Value stored = e.load(cacheNumbers(e, layout), e.at(address, index * lineBytes()), lineBytes());
+  return stored.getType() == e.f32s() ? stored : e.widen(stored);
+}
+
+void FloatGroup::prefetchNext(Value address, int64_t count) {
+  for (int64_t at = 0; at < count * lineBytes(); at += 64)
+    e.prefetchFar(e.at(address, layout.tileBytes() + at));
+}
+
 /// Two where their sums fit the registers: then they share the queries, which come from memory.
-int64_t HalfGroup::blocksTogether() const { return 4 * count + 3 <= registers ? 2 : 1; }
+int64_t FloatGroup::blocksTogether() const { return 4 * count + 3 <= registers ? 2 : 1; }
 
 /// The dot product over D in two partial sums (even and odd d), times the scale.
-Emitter::Values HalfGroup::scoreBlocks(Value queries, Value tile, Value at) {
-  int64_t blocks = blocksTogether(), blockBytes = kKeyBlock * shape.headDim * 2;
-  Value first = e.at(tile, e.mul(at, shape.headDim * 2));
+Emitter::Values FloatGroup::scoreBlocks(Value queries, Value tile, Value at) {
+  int64_t blocks = blocksTogether(), blockBytes = shape.headDim * lineBytes();
+  Value first = e.at(tile, e.mul(at, shape.headDim * layout.elementBytes()));
   Values zeros(2 * blocks * count, e.real(e.f32s(), 0));
   Values sums = e.loop(e.i64(0), e.i64(shape.headDim), e.i64(2), zeros, [&](Value d, ValueRange carried) {
     Values next(carried), lines;
     for (int64_t b = 0; b < blocks; ++b) {
-      lines.push_back(e.at(e.at(first, b * blockBytes), e.mul(d, kKeyBlock * 2)));
-      e.prefetchFar(e.at(lines[b], layout.tileBytes())); // the same keys of the next tile
+      lines.push_back(e.at(e.at(first, b * blockBytes), e.mul(d, lineBytes())));
+      prefetchNext(lines[b], 2);
     }
     for (int64_t odd = 0; odd < 2; ++odd) {
       Values keys;
       for (Value line : lines)
-        keys.push_back(e.widen(e.load(e.vec(kKeyBlock, e.getF16Type()), e.at(line, odd * kKeyBlock * 2), 32)));
+        keys.push_back(numbers(line, odd));
       for (int64_t r = 0; r < count; ++r) {
         Value address = e.at(queries, e.add(e.mul(d, 4), sumsAt(r) + odd * 4));
         Value query = e.splat(e.load(e.getF32Type(), address, 4), e.f32s());
@@ -135,14 +146,14 @@ void HeadGroup::tile(Value state, Value queries, Value keys, Value values, Value
 }
 
 /// The weighted sums of `vectors` times 16 elements that begin at `d`, merged into the state.
-void HalfGroup::weighElements(Value state, Value tile, Value tileKeys, Value d, int64_t vectors) {
+void FloatGroup::weighElements(Value state, Value tile, Value tileKeys, Value d, int64_t vectors) {
   Values zeros(vectors * count, e.real(e.f32s(), 0));
   Values weighted = e.loop(e.i64(0), tileKeys, e.i64(1), zeros, [&](Value key, ValueRange carried) {
     Values next(carried), parts;
-    Value address = e.at(tile, e.mul(e.add(e.mul(key, shape.headDim), d), 2));
-    e.prefetchFar(e.at(address, layout.tileBytes())); // the same values of the next tile
+    Value address = e.at(tile, e.mul(e.add(e.mul(key, shape.headDim), d), layout.elementBytes()));
+    prefetchNext(address, vectors);
     for (int64_t v = 0; v < vectors; ++v)
-      parts.push_back(e.widen(e.load(e.vec(16, e.getF16Type()), e.at(address, v * 32), 32)));
+      parts.push_back(numbers(address, v));
     for (int64_t r = 0; r < count; ++r) {
       Value weight = e.splat(e.load(e.getF32Type(), e.at(weights(r), e.mul(key, 4)), 4), e.f32s());
       for (int64_t v = 0; v < vectors; ++v)
@@ -155,8 +166,8 @@ void HalfGroup::weighElements(Value state, Value tile, Value tileKeys, Value d, 
       mergeSums(state, r, e.mul(e.add(d, v * 16), 4), weighted[v * count + r]);
 }
 
-/// A line of memory, 32 values, at a time, where their sums fit the registers.
-void HalfGroup::weighValues(Value state, Value tile, Value tileKeys) {
+/// 32 values at a time, in f16 a line of memory, where their sums fit the registers.
+void FloatGroup::weighValues(Value state, Value tile, Value tileKeys) {
   int64_t vectors = 2 * count + 4 <= registers ? 2 : 1, step = 16 * vectors, whole = shape.headDim / step * step;
   e.loop(e.i64(0), e.i64(whole), e.i64(step), [&](Value d) { weighElements(state, tile, tileKeys, d, vectors); });
   if (whole != shape.headDim)

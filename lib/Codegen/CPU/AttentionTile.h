@@ -78,10 +78,10 @@ private:
   void mergeTotals(Value state, Value laterMaxima, Value laterTotals);
 };
 
-/// Over a cache of f16: products of f32.
-class HalfGroup : public HeadGroup {
+/// Over a cache of f16 or f32: products of f32.
+class FloatGroup : public HeadGroup {
 public:
-  HalfGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count, const Target &target)
+  FloatGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count, const Target &target)
       : HeadGroup(e, shape, work, count), registers((target.vectorBits == 512 ? 32 : 16) * target.vectorBits / 512) {}
 
 protected:
@@ -90,6 +90,11 @@ protected:
   void weighValues(Value state, Value tile, Value tileKeys) override;
 
 private:
+  int64_t lineBytes() const { return kKeyBlock * layout.elementBytes(); } ///< of 16 numbers
+  /// The `index`th 16 numbers of a tile from `address`, as f32.
+  Value numbers(Value address, int64_t index);
+  /// Hints that the next tile's numbers at the place of `count` times 16 of this one are needed soon.
+  void prefetchNext(Value address, int64_t count);
   void weighElements(Value state, Value tile, Value tileKeys, Value d, int64_t vectors);
 
   int64_t registers; ///< in vectors of 16 numbers

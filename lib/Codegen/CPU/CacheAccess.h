@@ -7,6 +7,11 @@
 
 namespace quern::codegen {
 
+/// 16 numbers of a cache of f16 or f32.
+inline mlir::VectorType cacheNumbers(Emitter &e, const CacheLayout &layout) {
+  return layout.kind == CacheKind::F16 ? e.vec(kKeyBlock, e.getF16Type()) : e.f32s();
+}
+
 /// The keys and the values of (layer, head) in the cache of row t.
 inline std::pair<mlir::Value, mlir::Value> headCache(Emitter &e, mlir::Value caches, mlir::Value capacities,
                                                      mlir::Value t, mlir::Value layer, mlir::Value head,

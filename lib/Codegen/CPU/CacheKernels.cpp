@@ -15,15 +15,13 @@ public:
       : e(e), layout(layout), signedCodes(signedCodes), tile(e.mul(e.div(position, kKeyTile), layout.tileBytes())),
         inTile(e.rem(position, e.i64(kKeyTile))) {}
 
-  void halves(Value keys, Value values, Value key, Value value);
+  void numbers(Value keys, Value values, Value key, Value value);
   void bytes(Value keys, Value values, Value key, Value value);
 
 private:
   /// Quantizes a head's vector; `place` stores 16 signed bytes that begin at an element.
   void quantize(Value to, Value from, llvm::function_ref<void(Value, int64_t)> place);
-  Value blockStart(int64_t elementBytes) {
-    return e.mul(e.div(inTile, kKeyBlock), kKeyBlock * layout.headDim * elementBytes);
-  }
+  Value blockStart() { return e.mul(e.div(inTile, kKeyBlock), kKeyBlock * layout.headDim * layout.elementBytes()); }
 
   Emitter &e;
   const CacheLayout &layout;
@@ -33,19 +31,22 @@ private:
 
 } // namespace
 
-void PositionWriter::halves(Value keys, Value values, Value key, Value value) {
-  VectorType halves = e.vec(kKeyBlock, e.getF16Type());
-  Value block = e.at(e.at(keys, tile), blockStart(2));
-  Value slot = e.at(block, e.mul(e.rem(inTile, e.i64(kKeyBlock)), 2));
-  Value row = e.at(e.at(values, tile), e.mul(inTile, layout.headDim * 2));
+void PositionWriter::numbers(Value keys, Value values, Value key, Value value) {
+  int64_t bytes = layout.elementBytes();
+  VectorType stored = cacheNumbers(e, layout);
+  auto rounded = [&](Value from) -> Value {
+    Value x = e.load(e.f32s(), from, 4);
+    return stored == e.f32s() ? x : arith::TruncFOp::create(e, stored, x).getOut();
+  };
+  Value block = e.at(e.at(keys, tile), blockStart());
+  Value slot = e.at(block, e.mul(e.rem(inTile, e.i64(kKeyBlock)), bytes));
+  Value row = e.at(e.at(values, tile), e.mul(inTile, layout.headDim * bytes));
   e.loop(e.i64(0), e.i64(layout.headDim), e.i64(kKeyBlock), [&](Value d) {
-    Value offset = e.mul(d, 4);
-    Value keyHalves = arith::TruncFOp::create(e, halves, e.load(e.f32s(), e.at(key, offset), 4));
-    Value column = e.at(slot, e.mul(d, kKeyBlock * 2));
+    Value offset = e.mul(d, 4), column = e.at(slot, e.mul(d, kKeyBlock * bytes));
+    Value elements = rounded(e.at(key, offset));
     for (int64_t i = 0; i < kKeyBlock; ++i)
-      e.store(vector::ExtractOp::create(e, keyHalves, ArrayRef<int64_t>{i}), e.at(column, i * kKeyBlock * 2), 2);
-    Value valueHalves = arith::TruncFOp::create(e, halves, e.load(e.f32s(), e.at(value, offset), 4));
-    e.store(valueHalves, e.at(row, e.mul(d, 2)), 2);
+      e.store(vector::ExtractOp::create(e, elements, ArrayRef<int64_t>{i}), e.at(column, i * kKeyBlock * bytes), bytes);
+    e.store(rounded(e.at(value, offset)), e.at(row, e.mul(d, bytes)), bytes);
   });
 }
 
@@ -64,7 +65,7 @@ void PositionWriter::quantize(Value to, Value from, llvm::function_ref<void(Valu
 
 void PositionWriter::bytes(Value keys, Value values, Value key, Value value) {
   Value keyTile = e.at(keys, tile), valueTile = e.at(values, tile);
-  Value slot = e.at(e.at(keyTile, blockStart(1)), e.mul(e.rem(inTile, e.i64(kKeyBlock)), 4));
+  Value slot = e.at(e.at(keyTile, blockStart()), e.mul(e.rem(inTile, e.i64(kKeyBlock)), 4));
   quantize(keyTile, key, [&](Value codes, int64_t d) {
     Value stored = signedCodes ? codes : e.bitXor(codes, -128); // code + 128 as an unsigned byte
     Value fours = e.bitcast(stored, e.i32s(4));
@@ -90,10 +91,10 @@ func::FuncOp quern::codegen::emitCacheAppend(ModuleOp module, StringRef name, co
       auto [keys, values] = headCache(e, k.args[6], k.args[7], t, k.args[9], head, layout);
       Value from = e.mul(head, layout.headDim * 4);
       PositionWriter writer(e, layout, target.signedCodes, position);
-      if (layout.kind == CacheKind::F16)
-        writer.halves(keys, values, e.at(key, from), e.at(value, from));
-      else
+      if (layout.bytes())
         writer.bytes(keys, values, e.at(key, from), e.at(value, from));
+      else
+        writer.numbers(keys, values, e.at(key, from), e.at(value, from));
     });
   });
   return k.finish();

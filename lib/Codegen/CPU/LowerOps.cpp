@@ -188,11 +188,11 @@ LogicalResult EntryLowering::lowerRotary(lm::RotaryOp op) {
 
 /// A pair takes a product and a sum of each element of key and value; of bytes, those of each digit.
 static Work attentionWork(const AttentionShape &shape) {
-  bool halves = shape.cache == CacheKind::F16;
+  bool bytes = shape.layout().bytes();
   int64_t products = shape.heads * shape.headDim * 2 * 2;
   return {.cacheBytesPerKey = shape.kvHeads * shape.layout().positionBytes() * 2,
-          .operationsPerPair = halves ? products : products * kByteAttentionDigits,
-          .unit = halves ? "fma" : "dot"};
+          .operationsPerPair = bytes ? products * kByteAttentionDigits : products,
+          .unit = bytes ? "dot" : "fma"};
 }
 
 LogicalResult EntryLowering::lowerAttention(lm::AttentionOp op) {

@@ -73,8 +73,8 @@ func.func @epilogues(%ids: tensor<?xi32> {lm.size = "tokens"}, %b: tensor<64xf32
 
 // -----
 
-// Every layer of one shape shares its attention; a thread's working memory is the greatest that a kernel needs. A second
-// entry does the same over caches of bytes.
+// Every layer of one shape shares its attention; a thread's working memory is the greatest that a kernel needs. Further
+// entries do the same over caches of bytes and of f32.
 !cache = !lm.cache<layers = 2, kv_heads = 1, head_dim = 32>
 dq.source @w : tensor<64x64xf16> in 0 at 0 bytes 8192
 dq.source @k : tensor<64x32xf16> in 0 at 8192 bytes 4096
@@ -96,9 +96,14 @@ func.func @attention(%ids: tensor<?xi32> {lm.size = "tokens"}, %p: tensor<?xi32>
 // CHECK: func.func @attention_q8_0(%{{.*}}: !llvm.ptr)
 // CHECK: call @cache_append_q8_0_1x32
 // CHECK: call @attention_q8_0_2x1x32_0.5
+// CHECK: func.func @attention_f32(%{{.*}}: !llvm.ptr)
+// CHECK: call @cache_append_f32_1x32
+// CHECK: call @attention_f32_2x1x32_0.5
 // CHECK: func.func private @attention_2x1x32_0.5
 // CHECK-NOT: func.func private @attention
 // CHECK: func.func private @attention_q8_0_2x1x32_0.5
+// CHECK-NOT: func.func private @attention
+// CHECK: func.func private @attention_f32_2x1x32_0.5
 // CHECK-NOT: func.func private @attention
 
 // -----

@@ -33,7 +33,7 @@ constexpr Shape kShapes[] = {{6, 2, 32, 600}, {7, 1, 64, 530}, {3, 3, 16, 200}, 
 /// One layer's cache of a sequence.
 struct Sequence {
   Sequence(const Shape &shape, int64_t capacity)
-      : capacity(capacity), bytes(size_t(shape.kvHeads * shape.headDim * capacity * 4 + 64)) {}
+      : capacity(capacity), bytes(size_t(shape.kvHeads * shape.headDim * capacity * 8 + 64)) {}
 
   uint8_t *data() {
     return reinterpret_cast<uint8_t *>((reinterpret_cast<uintptr_t>(bytes.data()) + 63) & ~uintptr_t(63));
@@ -142,8 +142,9 @@ std::vector<float> AttentionKernelTest::exactRow(int64_t t, MultiplyAdd multiply
   reference::Rows keys = rows(key, kvWidth, 0), values = rows(value, kvWidth, 0), last = rows(query, width, t);
   reference::KeyValueCache::Layer cache;
   reference::AttentionShape geometry{shape.kvHeads, shape.headDim, 0.25,
-                                     kind == CacheKind::F16 ? reference::CachePrecision::F16
-                                                            : reference::CachePrecision::Q8_0};
+                                     kind == CacheKind::F16    ? reference::CachePrecision::F16
+                                     : kind == CacheKind::Q8_0 ? reference::CachePrecision::Q8_0
+                                                               : reference::CachePrecision::Unrounded};
   auto arithmetic = reference::makeExactArithmetic(multiplyAdd, 1);
   reference::append({keys, values, reference::quantizeForCache(keys, shape.headDim),
                      reference::quantizeForCache(values, shape.headDim)},

@@ -57,7 +57,7 @@ TEST(Attention, RefusesAGap) {
 TEST(Attention, RoundsTheCacheToF16UnlessToldNotTo) {
   double v = 1.0 + std::ldexp(1.0, -11) + std::ldexp(1.0, -20), tie = 1.0 + 3 * std::ldexp(1.0, -11);
   std::vector<double> stored;
-  for (CachePrecision cache : {CachePrecision::F16, CachePrecision::Double}) {
+  for (CachePrecision cache : {CachePrecision::F16, CachePrecision::Unrounded}) {
     TestModule test;
     auto out = attend(test.load(kAttention, {.cache = cache}), {1, 1, 1, 1}, {1, 0}, {v, tie}, {0});
     ASSERT_TRUE(out);
