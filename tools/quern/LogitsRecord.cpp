@@ -87,10 +87,10 @@ static std::vector<int32_t> largest(std::span<const float> logits, size_t count)
 
 static std::string printStep(std::span<const float> logits, std::span<const int32_t> top) {
   char text[64];
-  std::snprintf(text, sizeof text, "{\"lse\": %.6f, \"top\": [", logSumExp(logits));
+  std::snprintf(text, sizeof text, "{\"lse\": %.9g, \"top\": [", logSumExp(logits));
   std::string out = text;
   for (size_t i = 0; i < top.size(); ++i) {
-    std::snprintf(text, sizeof text, "%s[%d, %.5f]", i ? ", " : "", top[i], double(logits[size_t(top[i])]));
+    std::snprintf(text, sizeof text, "%s[%d, %.9g]", i ? ", " : "", top[i], double(logits[size_t(top[i])]));
     out += text;
   }
   return out + "]}";
