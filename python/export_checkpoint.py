@@ -36,7 +36,7 @@ def main():
     config = transformers.AutoConfig.from_pretrained(checkpoint)
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-    lines = [json.dumps(logits(out / "model.onnx", tokenizer(text).input_ids, STEPS, TOP,
+    lines = [json.dumps(logits(out / "model.onnx", tokenizer(text.replace("\\n", "\n")).input_ids, STEPS, TOP,
                                (config.num_key_value_heads, size))) for text in prompts.read_text().splitlines()]
     (out / "logits.jsonl").write_text("\n".join(lines) + "\n")
 

@@ -107,14 +107,14 @@ def run(session, names, tokens, past, caches):
                                                        for name, value in named.items() if name != "logits"}
 
 
-def logits(path, tokens, steps=STEPS, top=TOP, cache=(KV_HEADS, SIZE)):
-    """A line as of `quern logits`. `cache`: heads and their size."""
+def logits(path, tokens, steps=STEPS, top=TOP, cache=(KV_HEADS, SIZE), fixed_rows=32):
+    """A line as of `quern logits`. `cache`: heads and their size; `fixed_rows`: of caches that do not grow."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    rows = 32 if "lengths" in (i.name for i in session.get_inputs()) else 0
+    rows = fixed_rows if "lengths" in (i.name for i in session.get_inputs()) else 0
     half = any(i.type == "tensor(float16)" for i in session.get_inputs())
     empty = np.zeros((1, cache[0], rows, cache[1]), np.float16 if half else np.float32)
     caches = {i.name: empty for i in session.get_inputs() if len(i.shape) == 4}
