@@ -75,17 +75,9 @@ def blocks_product(b, x, rows, columns, block=32):
     return b.op("MatMul", x, b.op("DequantizeLinear", name, b.constant(scales[:, 0]), axis=0, block_size=block))
 
 
-def dynamic_product():
-    known = {}
-
-    def product(b, x, rows, columns):
-        if x not in known:
-            known[x] = b.op("DynamicQuantizeLinear", x, outputs=3)
-        quantized, scale, zero = known[x]
-        codes, scales = round_to_bytes(b.matrix(rows, columns), 1)
-        whole = b.op("MatMulInteger", quantized, b.constant(codes.T), zero, b.constant(np.zeros(rows, np.int8)))
-        return b.op("Mul", b.op("Cast", whole, to=TensorProto.FLOAT), b.op("Mul", scale, b.constant(scales[:, 0])))
-    return product
+def rounded_rows(b, rows, columns):
+    codes, scales = round_to_bytes(b.matrix(rows, columns), 1)
+    return codes, scales[:, 0]
 
 
 def main():
@@ -95,7 +87,7 @@ def main():
     from quern_py import onnx_parts
     parts, product = {"opset23-int8": (onnx_parts.StandardParts(), blocks_product),
                       "opset24-scatter": (onnx_parts.ScatterParts(), blocks_product),
-                      "dynamic-int8": (onnx_parts.PlainParts(), dynamic_product())}[form]
+                      "dynamic-int8": (onnx_parts.PlainParts(), onnx_builder.dynamic_product(rounded_rows))}[form]
     model = make_onnx_models.Model(0, parts, product)
     with safe_open(checkpoint / "model.safetensors", "numpy") as weights:
         model.b = CheckpointBuilder(weights)

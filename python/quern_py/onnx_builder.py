@@ -92,7 +92,13 @@ def qdq_product(kind, block):
     return product
 
 
-def dynamic_product():
+def random_rows(b, rows, columns):
+    """Signed bytes [rows, columns], and a scale for each row."""
+    codes = b.rng.integers(-127, 128, (columns, rows), np.int8).T
+    return codes, (b.rng.uniform(0.5, 1, rows) / 74 / np.sqrt(columns)).astype(np.float32)
+
+
+def dynamic_product(weights=random_rows):
     """What quantize_dynamic makes: one quantization of x for all products that read it."""
     known = {}
 
@@ -100,9 +106,8 @@ def dynamic_product():
         if x not in known:
             known[x] = b.op("DynamicQuantizeLinear", x, outputs=3)
         quantized, scale, zero = known[x]
-        codes = b.rng.integers(-127, 128, (columns, rows), np.int8)
-        scales = (b.rng.uniform(0.5, 1, rows) / 74 / np.sqrt(columns)).astype(np.float32)
+        codes, scales = weights(b, rows, columns)
         points = b.constant(np.zeros(rows, np.int8))
-        whole = b.op("MatMulInteger", quantized, b.constant(codes), zero, points)
+        whole = b.op("MatMulInteger", quantized, b.constant(codes.T), zero, points)
         return b.op("Mul", b.op("Cast", whole, to=TensorProto.FLOAT), b.op("Mul", scale, b.constant(scales)))
     return product
