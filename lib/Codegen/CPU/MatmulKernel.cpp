@@ -79,7 +79,7 @@ void MatmulEmitter::emit() {
   auto [first, last] = e.share(call, panels);
   // Some tiles of one panel fill the registers sooner: an element of f32 or f16 has four sums, and one with a scale for
   // each 16 k has half a sum more.
-  unsigned tile = layout.isFloat()       ? target.floatTokens
+  unsigned tile = layout.isFloat()     ? target.floatTokens
                   : layout.piece == 16 ? target.halvesTokens
                                        : target.tileTokens;
   if ((layout.isFloat() && !layout.inPairs()) || layout.hasSuperBlocks() || target.pairTokens == 0)
@@ -92,8 +92,7 @@ void MatmulEmitter::emit() {
     pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
   Cut cut = pairsOfMany ? Cut{1, kAny, target.pairTokens} : Cut{1, kStreamedTokens, kStreamedTokens};
   e.ifThenElse(
-      pairs, [&] { emitFarPairs(first, last, cut); },
-      [&] { emitSingly(first, last, {1, kAny, tile}); });
+      pairs, [&] { emitFarPairs(first, last, cut); }, [&] { emitSingly(first, last, {1, kAny, tile}); });
 }
 
 void MatmulEmitter::emitSingly(Value first, Value last, Cut cut) {
