@@ -1,6 +1,6 @@
 // Entries that measure what the processor can do, in the instructions that kernels are made of. See Passes.td.
-#include "Emitter.h"
 #include "dialects/DQ/DQ.h"
+#include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Codegen/Target.h"
 #include "quern/Runtime/KernelABI.h"
@@ -17,7 +17,7 @@ using namespace quern::codegen;
 namespace {
 
 constexpr int64_t kLine = 64;
-constexpr int64_t kUnroll = 4;          ///< lines of one stream in a turn of a reading loop
+constexpr int64_t kUnroll = 4;           ///< lines of one stream in a turn of a reading loop
 constexpr int64_t kTurnsPerRound = 4096; ///< turns of a computing loop
 
 /// One probe under construction: (call) -> (). Fields as in Passes.td.

@@ -2,7 +2,7 @@
 #ifndef QUERN_LIB_CODEGEN_CPU_CACHEACCESS_H
 #define QUERN_LIB_CODEGEN_CPU_CACHEACCESS_H
 
-#include "Emitter.h"
+#include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/CacheLayout.h"
 
 namespace quern::codegen {

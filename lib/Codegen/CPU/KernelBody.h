@@ -2,7 +2,7 @@
 #ifndef QUERN_LIB_CODEGEN_CPU_KERNELBODY_H
 #define QUERN_LIB_CODEGEN_CPU_KERNELBODY_H
 
-#include "Emitter.h"
+#include "lib/Codegen/Common/Emitter.h"
 
 namespace quern::codegen {
 

@@ -4,7 +4,7 @@
 #ifndef QUERN_LIB_CODEGEN_CPU_KERNELS_H
 #define QUERN_LIB_CODEGEN_CPU_KERNELS_H
 
-#include "Emitter.h"
+#include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/PanelLayout.h"
 #include "quern/Codegen/Target.h"

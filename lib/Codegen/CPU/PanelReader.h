@@ -3,7 +3,7 @@
 #ifndef QUERN_LIB_CODEGEN_CPU_PANELREADER_H
 #define QUERN_LIB_CODEGEN_CPU_PANELREADER_H
 
-#include "Emitter.h"
+#include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/PanelLayout.h"
 
 namespace quern::codegen {

@@ -2,7 +2,7 @@
 #ifndef QUERN_LIB_CODEGEN_GPU_EMITKERNEL_H
 #define QUERN_LIB_CODEGEN_GPU_EMITKERNEL_H
 
-#include "lib/Codegen/CPU/Emitter.h"
+#include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/GPU.h"
 
 namespace quern::codegen {

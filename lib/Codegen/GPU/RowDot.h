@@ -2,7 +2,7 @@
 #ifndef QUERN_LIB_CODEGEN_GPU_ROWDOT_H
 #define QUERN_LIB_CODEGEN_GPU_ROWDOT_H
 
-#include "lib/Codegen/CPU/Emitter.h"
+#include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/GpuLayout.h"
 
 namespace quern::codegen {

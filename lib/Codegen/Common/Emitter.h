@@ -1,6 +1,6 @@
 // Short hand for emitting kernel bodies: raw pointers, i64 offsets in bytes, and vectors whose lane is a weight row.
-#ifndef QUERN_LIB_CODEGEN_CPU_EMITTER_H
-#define QUERN_LIB_CODEGEN_CPU_EMITTER_H
+#ifndef QUERN_LIB_CODEGEN_COMMON_EMITTER_H
+#define QUERN_LIB_CODEGEN_COMMON_EMITTER_H
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -103,4 +103,4 @@ mlir::func::FuncOp beginKernel(mlir::ModuleOp module, llvm::StringRef name, mlir
 
 } // namespace quern::codegen
 
-#endif // QUERN_LIB_CODEGEN_CPU_EMITTER_H
+#endif // QUERN_LIB_CODEGEN_COMMON_EMITTER_H

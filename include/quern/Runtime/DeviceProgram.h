@@ -1,0 +1,65 @@
+// What a package has to be run on a GPU with: the device's form of KernelABI.h. A list of launches takes the place of
+// an entry function, so that the runtime knows neither layers nor formats on a device either.
+#ifndef QUERN_RUNTIME_DEVICEPROGRAM_H
+#define QUERN_RUNTIME_DEVICEPROGRAM_H
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace quern {
+
+/// constant + sum over the dynamic sizes s of perSize[s] * s, in the manifest's order of sizes.
+struct SizeExpression {
+  int64_t constant = 0;
+  std::vector<int64_t> perSize;
+};
+
+/// A kernel argument of 8 bytes.
+struct LaunchArgument {
+  enum class Kind {
+    Weights, ///< address: the device's weights, plus `offset`
+    Arena,   ///< address: the arena, plus `place` with the largest sizes that the arena was made for
+    Input,   ///< address of the named input `index` in device memory
+    Output,  ///< address of the named output `index` in device memory
+    Size,    ///< i64: the dynamic size `index` of this call
+    Constant ///< i64: `offset`
+  };
+  Kind kind;
+  int64_t offset = 0;
+  int64_t index = 0;
+  SizeExpression place;
+};
+
+/// One dimension of a grid: `numerator` with the sizes of the call, divided by `divisor`, rounded up. 0 blocks: no
+/// launch.
+struct GridDimension {
+  SizeExpression numerator;
+  int64_t divisor = 1;
+};
+
+struct Launch {
+  std::string kernel;
+  GridDimension grid[3];
+  int64_t threads = 0;     ///< of a block, in x
+  int64_t sharedBytes = 0; ///< dynamic shared memory, beyond what the kernel declares
+  std::vector<LaunchArgument> arguments;
+  std::string op, name; ///< the op that it was made for, and the tensor or layer: for messages and profiles
+};
+
+/// The launches of a step whose first dynamic size ("tokens") lies in a range. Each reads what those before it wrote.
+struct LaunchPlan {
+  int64_t least = 1, most = 1; ///< tokens
+  std::vector<Launch> launches;
+};
+
+struct DeviceProgram {
+  static constexpr int64_t kVersion = 1;
+  SizeExpression arena;          ///< bytes, with the largest sizes of a call
+  std::vector<LaunchPlan> plans; ///< ascending, without gaps, from 1 token on
+  int64_t mostTokens() const { return plans.empty() ? 0 : plans.back().most; }
+};
+
+} // namespace quern
+
+#endif // QUERN_RUNTIME_DEVICEPROGRAM_H
