@@ -20,7 +20,7 @@ Value Emitter::real(Type type, double value) {
 }
 
 Value Emitter::at(Value pointer, Value bytes) {
-  return LLVM::GEPOp::create(*this, ptr(), getI8Type(), pointer, ArrayRef<LLVM::GEPArg>{bytes});
+  return LLVM::GEPOp::create(*this, pointer.getType(), getI8Type(), pointer, ArrayRef<LLVM::GEPArg>{bytes});
 }
 
 Value Emitter::load(Type type, Value pointer, unsigned alignment) {

@@ -9,12 +9,14 @@ gpu::GPUFuncOp codegen::emitKernel(gpu::GPUModuleOp module, const KernelFrame &f
   Emitter e(module.getLoc(), module.getContext());
   e.setInsertionPointToEnd(module.getBody());
   SmallVector<Type> types(frame.pointers, e.ptr());
+  types.append(frame.numbers, e.getI64Type());
   auto function = gpu::GPUFuncOp::create(e, frame.name, e.getFunctionType(types, {}));
   function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), e.getUnitAttr());
   function.setKnownBlockSize(ArrayRef<int32_t>{int32_t(32 * frame.warps), 1, 1});
-  function.setKnownGridSize(ArrayRef<int32_t>{int32_t(frame.blocks), 1, 1});
+  if (frame.blocks)
+    function.setKnownGridSize(ArrayRef<int32_t>{int32_t(frame.blocks), 1, 1});
   e.setInsertionPointToStart(&function.getBody().front());
-  emit(e, function.getArguments().take_front(frame.pointers));
+  emit(e, function.getArguments().take_front(types.size()));
   gpu::ReturnOp::create(e);
   return function;
 }
@@ -23,4 +25,39 @@ static Value asInteger(Emitter &e, Value index) { return arith::IndexCastOp::cre
 
 Value codegen::threadIndex(Emitter &e) { return asInteger(e, gpu::ThreadIdOp::create(e, gpu::Dimension::x)); }
 
-Value codegen::blockIndex(Emitter &e) { return asInteger(e, gpu::BlockIdOp::create(e, gpu::Dimension::x)); }
+Value codegen::blockIndex(Emitter &e, gpu::Dimension dimension) {
+  return asInteger(e, gpu::BlockIdOp::create(e, dimension));
+}
+
+Value codegen::sharedMemory(Emitter &e, const std::string &what, int64_t bytes) {
+  auto kernel = e.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUFuncOp>();
+  if (!kernel)
+    kernel = cast<gpu::GPUFuncOp>(e.getInsertionBlock()->getParentOp());
+  constexpr unsigned kWorkgroup = 3; // the address space, for NVIDIA's targets and for SPIR-V
+  std::string name = (kernel.getName() + "_" + what).str();
+  {
+    OpBuilder::InsertionGuard guard(e);
+    e.setInsertionPoint(kernel);
+    auto type = LLVM::LLVMArrayType::get(e.getI8Type(), unsigned(bytes));
+    LLVM::GlobalOp::create(e, type, /*isConstant=*/false, LLVM::Linkage::Internal, name, /*value=*/Attribute(),
+                           /*alignment=*/16, kWorkgroup);
+  }
+  return LLVM::AddressOfOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), kWorkgroup), name);
+}
+
+void codegen::blockBarrier(Emitter &e) { gpu::BarrierOp::create(e); }
+
+Value codegen::reduceLanes(Emitter &e, Value value, gpu::AllReduceOperation operation, uint32_t lanes) {
+  return gpu::SubgroupReduceOp::create(e, value, operation, /*uniform=*/lanes == 32,
+                                       lanes < 32 ? std::optional(lanes) : std::nullopt);
+}
+
+static Value shuffle(Emitter &e, Value value, Value which, gpu::ShuffleMode mode) {
+  return gpu::ShuffleOp::create(e, value, which, e.number(e.getI32Type(), 32), mode).getShuffleResult();
+}
+
+Value codegen::fromLane(Emitter &e, Value value, Value lane) { return shuffle(e, value, lane, gpu::ShuffleMode::IDX); }
+
+Value codegen::fromNeighbour(Emitter &e, Value value, int32_t mask) {
+  return shuffle(e, value, e.number(e.getI32Type(), mask), gpu::ShuffleMode::XOR);
+}

@@ -24,7 +24,7 @@ struct QuantizeEmitter {
     Value x = loadOrZero(row, k);
     Value scale = divide(greatestMagnitude(x), 127);
     Value code = quantize(x, scale);
-    Value sum = reduce(code, gpu::AllReduceOperation::ADD, 16);
+    Value sum = reduceLanes(e, code, gpu::AllReduceOperation::ADD, 16);
 
     Value place = e.add(e.mul(group, 32), lane);
     e.store(arith::TruncIOp::create(e, e.getI8Type(), code), e.at(arguments[1], place), 1);
@@ -52,16 +52,10 @@ struct QuantizeEmitter {
   /// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU.
   Value greatestMagnitude(Value x) {
     Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), x), 0x7fffffff);
-    return arith::BitcastOp::create(e, e.getF32Type(), reduce(bits, gpu::AllReduceOperation::MAXSI, 32));
+    return arith::BitcastOp::create(e, e.getF32Type(), reduceLanes(e, bits, gpu::AllReduceOperation::MAXSI));
   }
 
   Value divide(Value a, double by) { return arith::DivFOp::create(e, a, e.real(e.getF32Type(), by)); }
-
-  /// Over the lane's aligned neighbours, `lanes` of them.
-  Value reduce(Value value, gpu::AllReduceOperation operation, uint32_t lanes) {
-    return gpu::SubgroupReduceOp::create(e, value, operation, /*uniform=*/lanes == 32,
-                                         lanes < 32 ? std::optional(lanes) : std::nullopt);
-  }
 
   /// x * (1 / scale) as i32; 0 where that is no number or infinite, as with a scale of 0 or below 2^-128.
   Value quantize(Value x, Value scale) {
