@@ -53,6 +53,20 @@ static ordered_json printCode(const std::vector<Manifest::Code> &versions) {
   return out;
 }
 
+static ordered_json printDevices(const std::vector<Manifest::Device> &devices) {
+  ordered_json out = ordered_json::array();
+  for (const Manifest::Device &device : devices) {
+    ordered_json item = {{"target", device.target},
+                         {"api", device.api},
+                         {"section", device.section},
+                         {"program", device.program}};
+    if (!device.cubins.empty())
+      item["cubins"] = device.cubins;
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
 std::string printManifest(const Manifest &manifest) {
   ordered_json root;
   root["format_version"] = package::kFormatVersion;
@@ -71,6 +85,8 @@ std::string printManifest(const Manifest &manifest) {
   if (!manifest.cache.types.empty())
     root["cache"]["types"] = manifest.cache.types;
   root["code"] = printCode(manifest.code);
+  if (!manifest.devices.empty())
+    root["devices"] = printDevices(manifest.devices);
   if (!isGraph) {
     root["tokenizer"] = {{"bos", manifest.tokenizer.bos},
                          {"eos", manifest.tokenizer.eos},

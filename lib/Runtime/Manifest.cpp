@@ -2,9 +2,9 @@
 // offsets, sizes of weights) is checked where these are opened.
 #include "quern/Runtime/Manifest.h"
 
+#include "JsonFields.h"
 #include "quern/Package/PackageFormat.h"
 #include "quern/Runtime/KernelABI.h"
-#include "quern/Support/Json.h"
 
 #include <algorithm>
 
@@ -13,71 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxBytes = int64_t(1) << 44; // 16 TiB: beyond any machine, and products of two stay checkable
-constexpr int64_t kMaxCount = int64_t(1) << 31;
-
-/// Takes values out of JSON objects and remembers the first thing that was wrong.
-class Fields {
-public:
-  explicit Fields(std::string source) : source(std::move(source)) {}
-
-  void complain(const std::string &what) {
-    if (error.empty())
-      error = source + ": manifest: " + what;
-  }
-  const json *get(const json &object, const char *key, json::value_t type, const char *typeName) {
-    auto it = object.is_object() ? object.find(key) : object.end();
-    if (!object.is_object() || it == object.end() || it->type() != type) {
-      complain(std::string("'") + key + "' should be " + typeName);
-      return nullptr;
-    }
-    return &*it;
-  }
-  const json *object(const json &parent, const char *key) {
-    return get(parent, key, json::value_t::object, "an object");
-  }
-  const json *array(const json &parent, const char *key) { return get(parent, key, json::value_t::array, "a list"); }
-  std::string text(const json &parent, const char *key) {
-    const json *value = get(parent, key, json::value_t::string, "a string");
-    return value ? value->get<std::string>() : std::string();
-  }
-  bool flag(const json &parent, const char *key) {
-    const json *value = get(parent, key, json::value_t::boolean, "true or false");
-    return value && value->get<bool>();
-  }
-  int64_t whole(const json &value, const std::string &key, int64_t low, int64_t high) {
-    bool fits = value.is_number_integer() &&
-                !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(INT64_MAX)) &&
-                value.get<int64_t>() >= low && value.get<int64_t>() <= high;
-    if (!fits)
-      complain("'" + key + "' should be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
-    return fits ? value.get<int64_t>() : low;
-  }
-  int64_t number(const json &parent, const char *key, int64_t low, int64_t high) {
-    auto it = parent.is_object() ? parent.find(key) : parent.end();
-    if (!parent.is_object() || it == parent.end()) {
-      complain(std::string("'") + key + "' is missing");
-      return low;
-    }
-    return whole(*it, key, low, high);
-  }
-  std::vector<std::string> texts(const json &parent, const char *key) {
-    std::vector<std::string> out;
-    if (const json *list = array(parent, key))
-      for (const json &item : *list) {
-        if (!item.is_string())
-          complain(std::string("'") + key + "' should hold strings");
-        else
-          out.push_back(item.get<std::string>());
-      }
-    return out;
-  }
-
-  std::string source;
-  std::string error;
-};
-
-void readModel(Fields &fields, const json &root, Manifest::Model &out) {
+void readModel(JsonFields &fields, const json &root, Manifest::Model &out) {
   const json *model = fields.object(root, "model");
   if (!model)
     return;
@@ -103,7 +39,7 @@ void readModel(Fields &fields, const json &root, Manifest::Model &out) {
                     "' is unknown to this runtime, which runs 'language_model' and 'graph'");
 }
 
-std::vector<Manifest::Tensor> readTensors(Fields &fields, const json &root, const char *key,
+std::vector<Manifest::Tensor> readTensors(JsonFields &fields, const json &root, const char *key,
                                           const std::vector<std::string> &sizes, bool isGraph) {
   std::vector<Manifest::Tensor> out;
   const json *list = fields.array(root, key);
@@ -129,7 +65,7 @@ std::vector<Manifest::Tensor> readTensors(Fields &fields, const json &root, cons
   return out;
 }
 
-void readMemory(Fields &fields, const json &root, Manifest &out) {
+void readMemory(JsonFields &fields, const json &root, Manifest &out) {
   if (const json *arena = fields.object(root, "arena")) {
     out.arena.constant = fields.number(*arena, "constant", 0, kMaxBytes);
     out.arena.perThread = fields.number(*arena, "per_thread", 0, kMaxBytes);
@@ -152,7 +88,7 @@ void readMemory(Fields &fields, const json &root, Manifest &out) {
   }
 }
 
-void readCode(Fields &fields, const json &root, Manifest &out) {
+void readCode(JsonFields &fields, const json &root, Manifest &out) {
   const json *list = fields.array(root, "code");
   for (const json &item : list ? *list : json::array()) {
     Manifest::Code code;
@@ -168,7 +104,36 @@ void readCode(Fields &fields, const json &root, Manifest &out) {
   }
 }
 
-void readText(Fields &fields, const json &root, Manifest &out) {
+void readDevices(JsonFields &fields, const json &root, Manifest &out) {
+  if (!root.contains("devices"))
+    return;
+  const json *list = fields.array(root, "devices");
+  for (const json &item : list ? *list : json::array()) {
+    Manifest::Device device;
+    device.target = fields.text(item, "target");
+    device.api = fields.text(item, "api");
+    device.section = fields.text(item, "section");
+    device.program = fields.text(item, "program");
+    if (item.contains("cubins"))
+      if (const json *cubins = fields.object(item, "cubins"))
+        for (const auto &[capability, section] : cubins->items())
+          device.cubins[capability] = fields.text(*cubins, capability.c_str());
+    auto expect = [&](const std::string &section, const char *prefix) {
+      if (section.rfind(prefix, 0) != 0)
+        fields.complain("section '" + section + "' of device '" + device.target + "' should begin with '" + prefix +
+                        "'");
+    };
+    expect(device.section, package::kDevicePrefix);
+    expect(device.program, package::kProgramPrefix);
+    for (const auto &cubin : device.cubins)
+      expect(cubin.second, package::kCubinPrefix);
+    if (device.api != "cuda" && device.api != "opencl")
+      fields.complain("device '" + device.target + "' has the api '" + device.api + "'; known are cuda and opencl");
+    out.devices.push_back(std::move(device));
+  }
+}
+
+void readText(JsonFields &fields, const json &root, Manifest &out) {
   if (out.model.kind == "graph")
     return;
   if (const json *tokenizer = fields.object(root, "tokenizer")) {
@@ -197,7 +162,7 @@ Result<Manifest> parseManifest(std::string_view text, const std::string &source)
   json root = parseJson(text);
   if (!root.is_object())
     return fail(source + ": the manifest is not a JSON object");
-  Fields fields(source);
+  JsonFields fields(source + ": manifest");
   int64_t format = fields.number(root, "format_version", 0, kMaxCount);
   int64_t abi = fields.number(root, "abi_version", 0, kMaxCount);
   bool known = format == int64_t(package::kFormatVersion) && abi >= int64_t(QUERN_KERNEL_ABI_OLDEST) &&
@@ -215,6 +180,7 @@ Result<Manifest> parseManifest(std::string_view text, const std::string &source)
   out.outputs = readTensors(fields, root, "outputs", out.sizes, isGraph);
   readMemory(fields, root, out);
   readCode(fields, root, out);
+  readDevices(fields, root, out);
   readText(fields, root, out);
   if (!fields.error.empty())
     return fail(fields.error);

@@ -58,6 +58,9 @@ static tl::unexpected<Error> hashDiffers(const std::string &name, const Section 
   return fail(name + ": section '" + section.name + "' does not match its hash; the package is damaged");
 }
 
+/// Gigabytes: their hashes are compared on demand only.
+static bool holdsWeights(const Section &section) { return section.name == kWeights || section.name == kDeviceWeights; }
+
 Result<std::vector<Section>> readSections(std::span<const uint8_t> file, const std::string &name) {
   QUERN_ASSIGN(Header header, readHeader(file, name));
   std::span<const uint8_t> table = file.subspan(sizeof header, header.sectionCount * sizeof(SectionEntry));
@@ -72,7 +75,7 @@ Result<std::vector<Section>> readSections(std::span<const uint8_t> file, const s
     for (const Section &other : sections)
       if (other.name == section.name)
         return fail(name + ": section '" + section.name + "' is there twice; the package is damaged");
-    if (section.name != kWeights && hash128(section.bytes) != Hash128{section.hash[0], section.hash[1]})
+    if (!holdsWeights(section) && hash128(section.bytes) != Hash128{section.hash[0], section.hash[1]})
       return hashDiffers(name, section);
     previousEnd = section.offset + section.bytes.size();
     sections.push_back(std::move(section));
@@ -122,18 +125,25 @@ Result<const Section *> PackageReader::require(std::string_view name) const {
 }
 
 Status PackageReader::verifyWeights(const Progress &progress) const {
-  QUERN_ASSIGN(const Section *weights, require(kWeights));
   constexpr size_t kPiece = size_t(16) << 20; // often enough for a progress bar at disk speed
-  Hasher hasher;
-  for (size_t done = 0; done < weights->bytes.size();) {
-    size_t count = std::min(kPiece, weights->bytes.size() - done);
-    hasher.update(weights->bytes.subspan(done, count));
-    done += count;
-    if (progress && !progress(done, weights->bytes.size()))
-      return fail(filePath + ": verifying the weights was stopped");
+  size_t total = 0, done = 0;
+  for (const Section &section : table)
+    total += holdsWeights(section) ? section.bytes.size() : 0;
+  for (const Section &section : table) {
+    if (!holdsWeights(section))
+      continue;
+    Hasher hasher;
+    for (size_t at = 0; at < section.bytes.size();) {
+      size_t count = std::min(kPiece, section.bytes.size() - at);
+      hasher.update(section.bytes.subspan(at, count));
+      at += count;
+      done += count;
+      if (progress && !progress(done, total))
+        return fail(filePath + ": verifying the weights was stopped");
+    }
+    if (hasher.digest() != Hash128{section.hash[0], section.hash[1]})
+      return hashDiffers(filePath, section);
   }
-  if (hasher.digest() != Hash128{weights->hash[0], weights->hash[1]})
-    return hashDiffers(filePath, *weights);
   return {};
 }
 

@@ -1,9 +1,10 @@
 // Damaged packages must end in an error or be harmless. Random bytes never match a hash, so besides the bytes as they
-// are the fuzzer tries them as a package whose hashes are put right, and as changes to a good manifest and to good
-// tokenizer tables. The first byte chooses.
+// are the fuzzer tries them as a package whose hashes are put right, and as changes to a good manifest, to a good
+// device's program and to good tokenizer tables. The first byte chooses.
 #include "quern/Package/PackageFormat.h"
 #include "quern/Package/TokenizerBuilder.h"
 #include "quern/Runtime/Chat.h"
+#include "quern/Runtime/DeviceProgram.h"
 #include "quern/Runtime/Hash.h"
 #include "quern/Runtime/Manifest.h"
 #include "quern/Runtime/PackageReader.h"
@@ -74,6 +75,7 @@ const std::string &goodManifest() {
     manifest.outputs = {{"logits", "f32", {{-1, "outputs"}, {300, ""}}}};
     manifest.arena = {1, 1, {1, 1}};
     manifest.code = {{"x86-64", "code.x86-64", {"sse2"}, {{"step", 0}}}};
+    manifest.devices = {{"nvptx:sm_80", "cuda", "device/x", "program/x", {{"80", "cubin/x"}}}};
     manifest.generation = {{"temperature", 0.5}};
     return printManifest(manifest);
   }();
@@ -84,6 +86,39 @@ void readManifest(std::string_view text) {
   if (auto manifest = parseManifest(text, "fuzz"))
     if (!parseManifest(printManifest(*manifest), "fuzz"))
       std::abort(); // what was accepted must print to something that is accepted
+}
+
+/// What was accepted must print to something that is accepted, and its addresses must lie where they should.
+void readProgram(std::string_view text) {
+  static const Manifest manifest = *parseManifest(goodManifest(), "fuzz");
+  constexpr uint64_t kWeightsBytes = 1000;
+  auto program = parseDeviceProgram(text, manifest, kWeightsBytes, "fuzz");
+  if (!program)
+    return;
+  if (!parseDeviceProgram(printDeviceProgram(*program), manifest, kWeightsBytes, "fuzz"))
+    std::abort();
+  const int64_t sizes[] = {program->mostTokens(), 1};
+  for (const LaunchPlan &plan : program->plans)
+    for (const Launch &launch : plan.launches)
+      for (const LaunchArgument &argument : launch.arguments)
+        if (argument.place.at(sizes) > program->arena.at(sizes))
+          std::abort();
+}
+
+const std::string &goodProgram() {
+  static const std::string text = [] {
+    using Kind = LaunchArgument::Kind;
+    Launch launch;
+    launch.kernel = "k";
+    launch.threads = 32;
+    launch.grid[0] = {{0, {1, 0}}, 8};
+    launch.arguments = {{Kind::Weights, 999, 0, {}}, {Kind::Arena, 0, 0, {8, {16, 0}}}, {Kind::Size, 0, 1, {}}};
+    DeviceProgram program;
+    program.arena = {64, {16, 4}};
+    program.plans = {{1, 1, {launch}}, {2, 64, {launch}}};
+    return printDeviceProgram(program);
+  }();
+  return text;
 }
 
 const std::vector<uint8_t> &goodTables() {
@@ -136,7 +171,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0)
     return 0;
   Bytes bytes(data + 1, size - 1);
-  switch (data[0] % 6) {
+  switch (data[0] % 8) {
   case 0:
     readPackage(bytes);
     break;
@@ -154,6 +189,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     break;
   case 5:
     recogniseChatTemplate(textOf(bytes));
+    break;
+  case 6:
+    readProgram(textOf(bytes));
+    break;
+  case 7:
+    readProgram(changed(goodProgram(), bytes));
     break;
   }
   return 0;

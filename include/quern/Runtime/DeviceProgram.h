@@ -3,16 +3,30 @@
 #ifndef QUERN_RUNTIME_DEVICEPROGRAM_H
 #define QUERN_RUNTIME_DEVICEPROGRAM_H
 
+#include "quern/Support/Result.h"
+
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quern {
 
-/// constant + sum over the dynamic sizes s of perSize[s] * s, in the manifest's order of sizes.
+struct Manifest;
+
+/// constant + sum over the dynamic sizes s of perSize[s] * s, in the manifest's order of sizes. No numbers are negative.
 struct SizeExpression {
   int64_t constant = 0;
-  std::vector<int64_t> perSize;
+  std::vector<int64_t> perSize; ///< one for each size, or none if all are 0
+
+  /// `sizes` has one value for each size. Does not overflow for sizes up to the program's most tokens.
+  int64_t at(std::span<const int64_t> sizes) const {
+    int64_t sum = constant;
+    for (size_t i = 0; i < perSize.size(); ++i)
+      sum += perSize[i] * sizes[i];
+    return sum;
+  }
 };
 
 /// A kernel argument of 8 bytes.
@@ -36,6 +50,11 @@ struct LaunchArgument {
 struct GridDimension {
   SizeExpression numerator;
   int64_t divisor = 1;
+
+  int64_t at(std::span<const int64_t> sizes) const {
+    int64_t value = numerator.at(sizes);
+    return value / divisor + (value % divisor != 0);
+  }
 };
 
 struct Launch {
@@ -59,6 +78,16 @@ struct DeviceProgram {
   std::vector<LaunchPlan> plans; ///< ascending, without gaps, from 1 token on
   int64_t mostTokens() const { return plans.empty() ? 0 : plans.back().most; }
 };
+
+/// The program as JSON, all keys as the fields are called; an expression without sizes is a number.
+std::string printDeviceProgram(const DeviceProgram &program);
+
+/// Reads and checks: types and ranges; that plans follow each other; that weights lie within the `weightsBytes` of their
+/// section, places within the arena for any sizes up to the most tokens, and inputs, outputs and sizes among the
+/// manifest's; that grids are none that no device takes; and that nothing overflows. `source` is for messages: the file
+/// and the section.
+Result<DeviceProgram> parseDeviceProgram(std::string_view json, const Manifest &manifest, uint64_t weightsBytes,
+                                         const std::string &source);
 
 } // namespace quern
 

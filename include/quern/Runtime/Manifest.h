@@ -44,6 +44,13 @@ struct Manifest {
     std::vector<std::string> features;      ///< names as in docs/runtime.md, all needed
     std::map<std::string, int64_t> entries; ///< offset of each entry in the section; "step" is the language model's
   };
+  /// Code for an accelerator, whose runs a DeviceProgram describes.
+  struct Device {
+    std::string target; ///< "nvptx:sm_80", "spirv"
+    std::string api;    ///< "cuda" or "opencl"
+    std::string section, program; ///< of the module (PTX text, SPIR-V) and of its program
+    std::map<std::string, std::string> cubins; ///< sections of machine code, by compute capability ("80"); may be empty
+  };
   struct Tokenizer {
     int64_t bos = -1;
     std::vector<int64_t> eos;
@@ -57,7 +64,8 @@ struct Manifest {
   std::vector<Tensor> inputs, outputs;
   Arena arena;
   Cache cache;
-  std::vector<Code> code; ///< in order of preference
+  std::vector<Code> code;      ///< in order of preference; may be empty where there are devices
+  std::vector<Device> devices; ///< in order of preference; may be empty
   Tokenizer tokenizer;
   std::string chatTemplate = "none"; ///< "deepseek-r1", "chatml", "custom", "none"
   std::map<std::string, double> generation; ///< defaults for sampling, e.g. "temperature"

@@ -21,6 +21,8 @@ Manifest sample() {
   manifest.arena = {100, 64, {1000, 10}};
   manifest.cache = {256, 64, {{"f16", 256}, {"q8_0", 136}}};
   manifest.code = {{"x86-64-v2", "code.x86-64-v2", {"sse4_2"}, {{"step", 64}}}};
+  manifest.devices = {{"nvptx:sm_80", "cuda", "device/nvptx:sm_80", "program/nvptx:sm_80", {{"80", "cubin/sm_80"}}},
+                      {"spirv", "opencl", "device/spirv", "program/spirv", {}}};
   manifest.tokenizer = {7, {8, 9}, true, 290};
   manifest.chatTemplate = "chatml";
   manifest.generation = {{"temperature", 0.5}};
@@ -48,6 +50,32 @@ TEST(Manifest, ParsesWhatItPrints) {
   EXPECT_EQ(manifest->code[0].entries.at("step"), 64);
   EXPECT_EQ(manifest->outputs[0].shape[1].value, 300);
   EXPECT_EQ(manifest->outputs[0].shape[0].size, "outputs");
+}
+
+TEST(Manifest, ReadsDevices) {
+  auto manifest = parseManifest(printManifest(sample()), "p");
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  ASSERT_EQ(manifest->devices.size(), 2u);
+  EXPECT_EQ(manifest->devices[0].target, "nvptx:sm_80");
+  EXPECT_EQ(manifest->devices[0].cubins.at("80"), "cubin/sm_80");
+  EXPECT_EQ(manifest->devices[1].api, "opencl");
+  EXPECT_EQ(manifest->devices[1].program, "program/spirv");
+  EXPECT_TRUE(manifest->devices[1].cubins.empty());
+
+  Manifest earlier = sample();
+  earlier.devices.clear();
+  std::string json = printManifest(earlier);
+  EXPECT_EQ(json.find("devices"), std::string::npos);
+  EXPECT_TRUE(parseManifest(json, "p")->devices.empty());
+}
+
+TEST(Manifest, RefusesDevicesThatItCannotRun) {
+  EXPECT_NE(refusal("\"api\": \"cuda\"", "\"api\": \"cu\"").find("'nvptx:sm_80' has the api 'cu'"), std::string::npos);
+  EXPECT_NE(refusal("\"device/spirv\"", "\"weights\"").find("should begin with 'device/'"), std::string::npos);
+  EXPECT_NE(refusal("\"program/spirv\"", "\"plan\"").find("should begin with 'program/'"), std::string::npos);
+  EXPECT_NE(refusal("\"cubin/sm_80\"", "\"code\"").find("should begin with 'cubin/'"), std::string::npos);
+  EXPECT_NE(refusal("\"cubin/sm_80\"", "80").find("'80' should be a string"), std::string::npos);
+  EXPECT_NE(refusal("\"target\": \"spirv\"", "\"target\": 1").find("'target' should be a string"), std::string::npos);
 }
 
 TEST(Manifest, KnowsHalvesAloneWhereNoCacheTypesAre) {

@@ -154,6 +154,29 @@ TEST_F(PackageTest, DamagedWeightsAreFoundOnDemand) {
   EXPECT_FALSE(reader->verifyWeights([](uint64_t, uint64_t) { return false; }));
 }
 
+TEST_F(PackageTest, DamagedWeightsOfDevicesAreFoundOnDemand) {
+  auto writer = PackageWriter::create(path("device"));
+  ASSERT_TRUE(writer);
+  for (const char *name : {kWeights, kDeviceWeights})
+    ASSERT_TRUE(writer->addSection(name, Bytes(5000, 3)));
+  ASSERT_TRUE(writer->finish());
+  std::vector<uint64_t> steps;
+  auto count = [&](uint64_t done, uint64_t total) {
+    steps.insert(steps.end(), {done, total});
+    return true;
+  };
+  ASSERT_TRUE(PackageReader::open(path("device"))->verifyWeights(count));
+  EXPECT_EQ(steps, (std::vector<uint64_t>{5000, 10000, 10000, 10000}));
+  Bytes file = load(path("device"));
+  file.back() ^= 1;
+  std::ofstream(path("device"), std::ios::binary).write(reinterpret_cast<char *>(file.data()), long(file.size()));
+  auto reader = PackageReader::open(path("device"));
+  ASSERT_TRUE(reader);
+  auto status = reader->verifyWeights();
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("section 'weights.gpu' does not match its hash"), std::string::npos);
+}
+
 TEST_F(PackageTest, WhatIsNoFileIsRefused) {
   EXPECT_FALSE(PackageReader::open(path("missing")));
   EXPECT_EQ(PackageReader::open(folder.string()).error().message, folder.string() + ": not a file");
