@@ -41,10 +41,13 @@ static ordered_json printLaunch(const Launch &launch) {
     grid.push_back({{"numerator", printExpression(dimension.numerator)}, {"divisor", dimension.divisor}});
   for (const LaunchArgument &argument : launch.arguments)
     arguments.push_back(printArgument(argument));
-  return {{"kernel", launch.kernel},   {"op", launch.op},
-          {"name", launch.name},       {"grid", grid},
-          {"threads", launch.threads}, {"sharedBytes", launch.sharedBytes},
-          {"arguments", arguments}};
+  ordered_json record = {{"kernel", launch.kernel},   {"op", launch.op},
+                         {"name", launch.name},       {"grid", grid},
+                         {"threads", launch.threads}, {"sharedBytes", launch.sharedBytes},
+                         {"arguments", arguments}};
+  if (launch.when)
+    record["when"] = {{"index", launch.when->index}, {"least", launch.when->least}, {"most", launch.when->most}};
+  return record;
 }
 
 std::string printDeviceProgram(const DeviceProgram &program) {

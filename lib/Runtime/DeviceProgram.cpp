@@ -44,6 +44,7 @@ private:
   Launch readLaunch(const json &item);
   void readGrid(const json &item, Launch &launch);
   LaunchArgument readArgument(const json &item);
+  LaunchCondition readCondition(const json &item);
   void checkPlace(const SizeExpression &place);
   void checkPlaces();
   /// Something wrong with the launch being read.
@@ -162,6 +163,16 @@ void Reader::readGrid(const json &item, Launch &launch) {
   }
 }
 
+LaunchCondition Reader::readCondition(const json &item) {
+  const json *when = fields.object(item, "when");
+  if (!when)
+    return {};
+  LaunchCondition condition{indexOf(*when, "size", manifest.sizes.size())};
+  condition.least = fields.number(*when, "least", 0, INT64_MAX);
+  condition.most = fields.number(*when, "most", condition.least, INT64_MAX);
+  return condition;
+}
+
 Launch Reader::readLaunch(const json &item) {
   Launch launch;
   launch.kernel = fields.text(item, "kernel");
@@ -172,6 +183,8 @@ Launch Reader::readLaunch(const json &item) {
   if (launch.kernel.empty() || launch.kernel.find('\0') != std::string::npos)
     complain("the kernel's name is malformed");
   readGrid(item, launch);
+  if (item.contains("when"))
+    launch.when = readCondition(item);
   const json *arguments = fields.array(item, "arguments");
   if (arguments && arguments->size() > kMostArguments)
     complain("more than " + std::to_string(kMostArguments) + " arguments");

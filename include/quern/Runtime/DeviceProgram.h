@@ -6,6 +6,7 @@
 #include "quern/Support/Result.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,11 +58,23 @@ struct GridDimension {
   }
 };
 
+/// A launch that is made only where the dynamic size `index` of the call is `least` to `most`: kernels for a number of
+/// outputs stand in one plan.
+struct LaunchCondition {
+  int64_t index = 0;
+  int64_t least = 0, most = INT64_MAX;
+
+  bool holds(std::span<const int64_t> sizes) const {
+    return sizes[size_t(index)] >= least && sizes[size_t(index)] <= most;
+  }
+};
+
 struct Launch {
   std::string kernel;
   GridDimension grid[3];
   int64_t threads = 0;     ///< of a block, in x
   int64_t sharedBytes = 0; ///< dynamic shared memory, beyond what the kernel declares
+  std::optional<LaunchCondition> when;
   std::vector<LaunchArgument> arguments;
   std::string op, name; ///< the op that it was made for, and the tensor or layer: for messages and profiles
 };

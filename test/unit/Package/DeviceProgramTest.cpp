@@ -28,6 +28,7 @@ DeviceProgram sample() {
   launch.grid[0] = {{1, {2, 0}}, 4};
   launch.threads = 128;
   launch.sharedBytes = 1024;
+  launch.when = {1, 3, 7};
   launch.arguments = {{Kind::Weights, 4095, 0, {}}, {Kind::Arena, 0, 0, {255, {256, 0}}},
                       {Kind::Input, 0, 0, {}},      {Kind::Output, 0, 0, {}},
                       {Kind::Size, 0, 1, {}},       {Kind::Constant, -7, 0, {}}};
@@ -77,6 +78,10 @@ TEST(DeviceProgram, ParsesWhatItPrints) {
   EXPECT_EQ(launch.arguments[1].place.at(sizes), 255 + 8 * 256);
   EXPECT_EQ(launch.grid[0].at(sizes), 5); // (1 + 2 * 8) / 4, up
   EXPECT_EQ(launch.grid[1].at(sizes), 1);
+  ASSERT_TRUE(launch.when);
+  EXPECT_TRUE(launch.when->holds(sizes));
+  EXPECT_FALSE(launch.when->holds(std::vector<int64_t>{8, 1}));
+  EXPECT_FALSE(launch.when->holds(std::vector<int64_t>{8, 8}));
   EXPECT_EQ(program->arena.at(sizes), 256 + 8 * 256 + 3 * 1024);
 }
 
@@ -134,6 +139,14 @@ TEST(DeviceProgram, RefusesWhatNoDeviceTakes) {
   EXPECT_EQ(refusal("{\"numerator\":1,", "{\"numerator\":65535,"), "");
   EXPECT_SAYS(refusal("\"perSize\":[2,0]", "\"perSize\":[17179869184,0]"), "more than 2147483647 blocks");
   EXPECT_SAYS(refusal("\"perSize\":[2,0]", "\"perSize\":[-2,0]"), "'perSize' should be a whole number");
+}
+
+TEST(DeviceProgram, RefusesConditionsThatNeverHold) {
+  std::string when = "\"when\":{\"index\":1,\"least\":3,\"most\":7}";
+  EXPECT_SAYS(refusal(when, "\"when\":{\"index\":2,\"least\":2,\"most\":7}"), "size 2 is not one of");
+  EXPECT_SAYS(refusal(when, "\"when\":{\"index\":1,\"least\":2,\"most\":1}"), "'most' should be a whole number");
+  EXPECT_SAYS(refusal(when, "\"when\":{\"index\":1,\"least\":-1,\"most\":1}"), "'least' should be a whole number");
+  EXPECT_SAYS(refusal(when, "\"when\":3"), "'when'");
 }
 
 TEST(DeviceProgram, RefusesNumbersThatOverflow) {
