@@ -29,7 +29,7 @@ public:
       : entry(entry), library(library), e(e), call(call), cacheKind(cacheKind), profiled(profiled) {}
 
   mlir::LogicalResult run();
-  int64_t perThreadBytes() const { return perThread; }
+  int64_t perThreadBytes() const { return counterBytes + perThread; }
   /// One record for each kernel call, in order.
   mlir::ArrayAttr opTable() { return e.getArrayAttr(ops); }
 
@@ -37,6 +37,7 @@ private:
   using Arguments = llvm::SmallVector<mlir::Value>;
 
   void readCall();
+  void clearCounters();
   mlir::Value rowsOf(mlir::Value tensor) { return sizes[sizeIndex(entry, tensor)]; }
   int64_t stride(mlir::Value tensor) { return rowBytes(llvm::cast<mlir::RankedTensorType>(tensor.getType())); }
   int64_t width(mlir::Value tensor) { return llvm::cast<mlir::RankedTensorType>(tensor.getType()).getDimSize(1); }
@@ -73,6 +74,9 @@ private:
   mlir::Operation *current = nullptr; ///< the op being lowered
   llvm::SmallVector<mlir::Attribute> ops;
   mlir::Value weights, scratch, caches, cacheCapacities;
+  mlir::Value counters;     ///< of the first thread: for each matmul an i64, the blocks of its share that are taken
+  int64_t counterBytes = 0; ///< of one thread
+  int64_t matmuls = 0;      ///< lowered so far
   llvm::SmallVector<mlir::Value> sizes, arenas, capacities;
   llvm::DenseMap<mlir::Value, mlir::Value> inputs;
   llvm::SmallVector<mlir::Value> outputs;

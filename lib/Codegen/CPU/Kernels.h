@@ -15,10 +15,10 @@ namespace quern::codegen {
 enum class Epilogue { None, Bias, Residual, Swiglu };
 llvm::StringRef epilogueName(Epilogue epilogue);
 
-/// (call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, T, N, K): y[t, n] = sum_k x[t, k] w[n, k] (+ aux).
-/// K is the padded one; strides in bytes. aux: the bias (stride 0), the residual, or silu's argument. Split by panels:
-/// a thread computes the same rows n of y for every weight of the same N. Stores whole vectors of 16 where they lie
-/// below N, else masks.
+/// (call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, T, N, K, counters, counterStride):
+/// y[t, n] = sum_k x[t, k] w[n, k] (+ aux). K is the padded one; strides in bytes. aux: the bias (stride 0), the
+/// residual, or silu's argument. Threads take blocks of panels; an i64 for each thread counts those taken of its share,
+/// zero before the call. Stores whole vectors of 16 where they lie below N, else masks.
 mlir::func::FuncOp emitMatmul(mlir::ModuleOp module, llvm::StringRef name, const PanelLayout &layout,
                               Epilogue epilogue, const Target &target);
 

@@ -19,7 +19,6 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
   bool gated = op.getActivation() == dq::Activation::Swiglu;
   Value out = op.getOuts()[gated ? 0 : segment], x = op.getX();
   int64_t n = type.getDimSize(0), k = type.getDimSize(1);
-  std::string split = "panels of " + std::to_string(n);
   std::vector<Access> reads{access(x, "")}, writes;
 
   // Where y lies: the driver's buffer takes exactly N elements a row, the arena whole vectors.
@@ -27,7 +26,7 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
   Value y = direct ? outputs[out.use_begin()->getOperandNumber()] : address(out);
   int64_t yStride = direct ? n * 4 : stride(out), storedN = direct ? n : (n + 15) / 16 * 16;
   if (!direct)
-    writes.push_back(access(out, split));
+    writes.push_back(access(out, ""));
 
   Epilogue epilogue = Epilogue::None;
   Value aux = weights;
@@ -39,19 +38,20 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
     epilogue = Epilogue::Residual;
     aux = address(op.getResidual());
     auxStride = stride(op.getResidual());
-    reads.push_back(access(op.getResidual(), split));
+    reads.push_back(access(op.getResidual(), ""));
   } else if (gated && segment == 1) {
     epilogue = Epilogue::Swiglu;
     aux = y;
     auxStride = yStride;
-    reads.push_back(access(out, split));
+    reads.push_back(access(out, ""));
   }
   Work work{.weightBytes = layout->bytes(n, k) + (epilogue == Epilogue::Bias ? n * 4 : 0),
             .operationsPerRow = 2 * n * k,
             .unit = layout->inPairs() ? "pairs" : layout->isFloat() ? "fma" : "dot"};
   emitCall(library.matmul(*layout, epilogue),
            {address(x), e.i64(stride(x)), address(weight), e.i64(layout->panelBytes(k)), aux, e.i64(auxStride), y,
-            e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k))},
+            e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k)), e.at(counters, 8 * matmuls++),
+            e.i64(counterBytes)},
            reads, writes, work);
   return success();
 }

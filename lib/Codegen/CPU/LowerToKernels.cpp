@@ -20,7 +20,7 @@ void EntryLowering::readCall() {
         capacitiesAt = e.callField(call, QUERN_CALL_CAPACITIES, ptr);
   Value buffers = e.callField(call, QUERN_CALL_BUFFERS, ptr);
   weights = e.callField(call, QUERN_CALL_WEIGHTS, ptr);
-  Value part = e.callField(call, QUERN_CALL_ARENA, ptr);
+  Value part = e.callField(call, QUERN_CALL_ARENA, ptr); // advanced to the threads' parts
   auto needed = entry->getAttrOfType<DenseI64ArrayAttr>(kArenaSizes).asArrayRef();
   for (auto [index, bytes] : llvm::enumerate(needed)) {
     sizes.push_back(e.load(i64, e.at(sizesAt, index * 8), 8));
@@ -28,7 +28,6 @@ void EntryLowering::readCall() {
     arenas.push_back(part);
     part = e.at(part, e.mul(capacities.back(), bytes));
   }
-  scratch = part; // advanced to the thread's own part where a kernel needs it
   int64_t buffer = 0;
   auto next = [&] { return e.load(ptr, e.at(buffers, 8 * buffer++), 8); };
   for (BlockArgument argument : entry.getArguments()) {
@@ -41,6 +40,22 @@ void EntryLowering::readCall() {
   }
   for (unsigned i = 0; i < entry.getNumResults(); ++i)
     outputs.push_back(next());
+  counters = part;
+  clearCounters();
+  // Advanced to the thread's own part where a kernel needs it.
+  scratch = e.at(part, e.mul(e.callField(call, QUERN_CALL_THREADS, i64), counterBytes));
+}
+
+/// Sets this thread's counters to zero. The first matmul reads rows that other threads may have made, so a barrier lies
+/// between this and whoever looks at them.
+void EntryLowering::clearCounters() {
+  int64_t calls = 0;
+  for (auto matmul : entry.getOps<dq::MatmulOp>())
+    calls += int64_t(matmul.getWeights().size());
+  counterBytes = (calls * 8 + 63) / 64 * 64; // a line of the cache belongs to one thread
+  Value mine = e.at(counters, e.mul(e.callField(call, QUERN_CALL_THREAD, e.getI64Type()), counterBytes));
+  Value zeros = e.real(e.f32s(), 0);
+  e.loop(e.i64(0), e.i64(counterBytes), e.i64(64), [&](Value byte) { e.store(zeros, e.at(mine, byte), 64); });
 }
 
 int64_t EntryLowering::arenaOffset(Value value) {

@@ -1,6 +1,7 @@
 // The matmul on packed panels: how panels and tokens are cut into tiles, and what becomes of a tile's sums.
 #include "Kernels.h"
 #include "MatmulTile.h"
+#include "quern/Runtime/KernelABI.h"
 
 #include <algorithm>
 
@@ -31,7 +32,7 @@ public:
         xStride(entry->getArgument(2)), w(entry->getArgument(3)), panelBytes(entry->getArgument(4)),
         aux(entry->getArgument(5)), auxStride(entry->getArgument(6)), y(entry->getArgument(7)),
         yStride(entry->getArgument(8)), tokens(entry->getArgument(9)), n(entry->getArgument(10)),
-        k(entry->getArgument(11)) {}
+        k(entry->getArgument(11)), counters(entry->getArgument(12)), countersStride(entry->getArgument(13)) {}
 
   void emit();
 
@@ -47,9 +48,13 @@ private:
   static constexpr unsigned kAny = ~0u;          ///< `Cut::most` without a limit
   static constexpr unsigned kStreamedTokens = 2; ///< up to which reading two far panels is all that counts
 
+  static constexpr int64_t kBlocksOfShare = 16;  ///< into which a thread's panels are cut for few tokens
+
+  void emitShare(Value owner, Value threads);
   void emitSingly(Value first, Value last, Cut cut);
-  void emitFarPairs(Value first, Value last, Cut cut);
-  void emitInBlocks(Panels panels, Cut cut, int64_t prefetch);
+  void emitFarPairs(Value first, Value last, Cut cut, unsigned tile);
+  Value blockSize(Value panels, int64_t bytes);
+  Value blocksOf(Value panels, Value size);
   void emitTiles(Panels panels, Cut cut, int64_t prefetch);
   void emitEqualTiles(Panels panels, Value from, Cut cut, int64_t prefetch);
   void emitTilesOf(Panels panels, Value token, Value size, Cut cut, int64_t prefetch);
@@ -65,7 +70,8 @@ private:
   const PanelLayout &layout;
   Epilogue epilogue;
   const Target &target;
-  Value call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, tokens, n, k;
+  Value call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, tokens, n, k, counters, countersStride;
+  Value counter; ///< of the share whose blocks are taken
 };
 
 } // namespace
@@ -75,8 +81,19 @@ private:
 /// one or two: two panels far from each other, line by line in turn, are what memory serves best. The rest take the
 /// former (docs/performance.md). All ways give the same bits.
 void MatmulEmitter::emit() {
-  Value panels = e.div(e.add(n, kPanelRows - 1), kPanelRows);
-  auto [first, last] = e.share(call, panels);
+  Value threads = e.callField(call, QUERN_CALL_THREADS, e.getI64Type());
+  Value thread = e.callField(call, QUERN_CALL_THREAD, e.getI64Type());
+  e.loop(e.i64(0), threads, e.i64(1), [&](Value turn) {
+    Value owner = e.rem(e.add(thread, turn), threads);
+    emitShare(owner, threads);
+  });
+}
+
+/// What is left of a thread's share. A thread takes blocks of its own first and then those of the others, so that one
+/// which the system holds up holds nobody up. Every element is folded by one thread, whichever it is.
+void MatmulEmitter::emitShare(Value owner, Value threads) {
+  counter = e.at(counters, e.mul(owner, countersStride));
+  auto [first, last] = e.shareOf(owner, threads, e.div(e.add(n, kPanelRows - 1), kPanelRows));
   // Some tiles of one panel fill the registers sooner: an element of f32 or f16 has four sums, and one with a scale for
   // each 16 k has half a sum more.
   unsigned tile = layout.isFloat()     ? target.floatTokens
@@ -85,38 +102,50 @@ void MatmulEmitter::emit() {
   if ((layout.isFloat() && !layout.inPairs()) || layout.hasSuperBlocks() || target.pairTokens == 0)
     return emitSingly(first, last, {1, kAny, tile});
   if (layout.isFloat())
-    return emitFarPairs(first, last, {1, kAny, target.pairTokens});
+    return emitFarPairs(first, last, {1, kAny, target.pairTokens}, tile);
   bool pairsOfMany = layout.highBits == 0;
   Value pairs = e.less(tokens, e.i64(kStreamedTokens + 1));
   if (pairsOfMany)
     pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
   Cut cut = pairsOfMany ? Cut{1, kAny, target.pairTokens} : Cut{1, kStreamedTokens, kStreamedTokens};
   e.ifThenElse(
-      pairs, [&] { emitFarPairs(first, last, cut); }, [&] { emitSingly(first, last, {1, kAny, tile}); });
+      pairs, [&] { emitFarPairs(first, last, cut, tile); }, [&] { emitSingly(first, last, {1, kAny, tile}); });
 }
 
 void MatmulEmitter::emitSingly(Value first, Value last, Cut cut) {
-  emitInBlocks({first, last, {}}, cut, target.prefetchBytes);
-}
-
-void MatmulEmitter::emitFarPairs(Value first, Value last, Cut cut) {
-  Value half = e.div(e.sub(last, first), 2), second = e.add(first, half);
-  // Whole bytes, of which nothing is made before they are multiplied, keep memory busy by themselves.
-  emitInBlocks({first, second, half}, cut, layout.isFloat() || layout.lowBits == 8 ? 0 : target.farPrefetchBytes);
-  emitSingly(e.add(second, half), last, cut);
-}
-
-/// Blocks of panels stay in the outer cache while tiles of tokens pass by, and the rows of a tile in the inner one
-/// while the panels of a block do.
-void MatmulEmitter::emitInBlocks(Panels panels, Cut cut, int64_t prefetch) {
-  int64_t bytes = panels.distance ? target.cacheBytes / 2 : target.cacheBytes;
-  Value most = arith::MaxSIOp::create(e, e.div(e.i64(bytes), panelBytes), e.i64(1));
-  Value blocks = e.div(e.add(e.sub(panels.last, panels.first), e.sub(most, e.i64(1))), most);
-  e.loop(e.i64(0), blocks, e.i64(1), [&](Value block) {
-    Value first = e.add(panels.first, e.mul(block, most));
-    emitTiles({first, e.min(e.add(first, most), panels.last), panels.distance}, cut, prefetch);
+  Value size = blockSize(e.sub(last, first), target.cacheBytes);
+  e.takeItems(counter, blocksOf(e.sub(last, first), size), [&](Value block) {
+    Value from = e.add(first, e.mul(block, size));
+    emitTiles({from, e.min(e.add(from, size), last), {}}, cut, target.prefetchBytes);
   });
 }
+
+/// Where the number of panels is odd, the last of them is a block of its own, in tiles of up to `tile` tokens.
+void MatmulEmitter::emitFarPairs(Value first, Value last, Cut cut, unsigned tile) {
+  Value panels = e.sub(last, first), half = e.div(panels, 2), middle = e.add(first, half);
+  Value size = blockSize(half, target.cacheBytes / 2), blocks = blocksOf(half, size);
+  // Whole bytes, of which nothing is made before they are multiplied, keep memory busy by themselves.
+  int64_t prefetch = layout.isFloat() || layout.lowBits == 8 ? 0 : target.farPrefetchBytes;
+  e.takeItems(counter, e.add(blocks, e.rem(panels, e.i64(2))), [&](Value block) {
+    e.ifThenElse(
+        e.less(block, blocks),
+        [&] {
+          Value from = e.add(first, e.mul(block, size));
+          emitTiles({from, e.min(e.add(from, size), middle), half}, cut, prefetch);
+        },
+        [&] { emitTiles({e.sub(last, e.i64(1)), last, {}}, {1, kAny, tile}, target.prefetchBytes); });
+  });
+}
+
+/// Panels of a block. They stay in the outer cache while tiles of tokens pass by, and the rows of a tile in the inner
+/// one while the panels of a block do. With few tokens nothing has to stay, and blocks are small enough to share out.
+Value MatmulEmitter::blockSize(Value panels, int64_t bytes) {
+  Value kept = e.div(e.i64(bytes), panelBytes), shared = e.div(panels, kBlocksOfShare);
+  Value most = arith::SelectOp::create(e, e.less(tokens, e.i64(kStreamedTokens + 1)), e.min(kept, shared), kept);
+  return arith::MaxSIOp::create(e, most, e.i64(1));
+}
+
+Value MatmulEmitter::blocksOf(Value panels, Value size) { return e.div(e.add(panels, e.sub(size, e.i64(1))), size); }
 
 /// The fewest rows of a tile when `cut.least` to `cut.most` rows are cut into as few nearly equal tiles as can be.
 static unsigned smallestTile(unsigned least, unsigned most, unsigned tile) {
@@ -219,7 +248,8 @@ func::FuncOp quern::codegen::emitMatmul(ModuleOp module, StringRef name, const P
                                         const Target &target) {
   MLIRContext *context = module.getContext();
   Type ptr = LLVM::LLVMPointerType::get(context), i64 = IntegerType::get(context, 64);
-  func::FuncOp kernel = beginKernel(module, name, {ptr, ptr, i64, ptr, i64, ptr, i64, ptr, i64, i64, i64, i64});
+  func::FuncOp kernel =
+      beginKernel(module, name, {ptr, ptr, i64, ptr, i64, ptr, i64, ptr, i64, i64, i64, i64, ptr, i64});
   Emitter e(module.getLoc(), context);
   Block *entry = &kernel.getBody().front();
   e.setInsertionPointToEnd(entry);

@@ -184,10 +184,26 @@ void Emitter::barrier(Value call) {
 
 std::pair<Value, Value> Emitter::share(Value call, Value items) {
   Value thread = callField(call, QUERN_CALL_THREAD, getI64Type());
-  Value threads = callField(call, QUERN_CALL_THREADS, getI64Type());
+  return shareOf(thread, callField(call, QUERN_CALL_THREADS, getI64Type()), items);
+}
+
+std::pair<Value, Value> Emitter::shareOf(Value thread, Value threads, Value items) {
   Value first = div(mul(items, thread), threads);
   Value last = div(mul(items, add(thread, 1)), threads);
   return {first, last};
+}
+
+void Emitter::takeItems(Value counter, Value items, llvm::function_ref<void(Value)> body) {
+  auto loop = scf::WhileOp::create(*this, TypeRange{getI64Type()}, ValueRange{});
+  OpBuilder::InsertionGuard guard(*this);
+  createBlock(&loop.getBefore());
+  // Items are independent of each other, and a barrier ends the kernel, so the order of memory does not matter here.
+  auto order = LLVM::AtomicOrdering::monotonic;
+  Value item = LLVM::AtomicRMWOp::create(*this, LLVM::AtomicBinOp::add, counter, i64(1), order);
+  scf::ConditionOp::create(*this, less(item, items), item);
+  Block *block = createBlock(&loop.getAfter(), {}, getI64Type(), getLoc());
+  body(block->getArgument(0));
+  scf::YieldOp::create(*this);
 }
 
 func::FuncOp quern::codegen::beginKernel(ModuleOp module, StringRef name, TypeRange arguments) {

@@ -95,6 +95,10 @@ public:
 
   /// First and past-the-end item of this thread, of `items` split evenly in order.
   std::pair<Value, Value> share(Value call, Value items);
+  /// The same of any thread.
+  std::pair<Value, Value> shareOf(Value thread, Value threads, Value items);
+  /// Runs `body` for each of `items` that nobody has taken yet; the i64 at `counter` tells how many have been.
+  void takeItems(Value counter, Value items, llvm::function_ref<void(Value)> body);
 };
 
 /// Creates the private function `name` with these argument types at the end of `module`, and an emitter in its body;
