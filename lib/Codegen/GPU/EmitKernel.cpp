@@ -29,6 +29,10 @@ Value codegen::blockIndex(Emitter &e, gpu::Dimension dimension) {
   return asInteger(e, gpu::BlockIdOp::create(e, dimension));
 }
 
+Value codegen::loadIndex(Emitter &e, Value array, Value t) {
+  return arith::ExtSIOp::create(e, e.getI64Type(), e.load(e.getI32Type(), e.at(array, e.mul(t, 4)), 4));
+}
+
 Value codegen::sharedMemory(Emitter &e, const std::string &what, int64_t bytes) {
   auto kernel = e.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUFuncOp>();
   if (!kernel)

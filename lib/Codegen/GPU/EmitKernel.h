@@ -23,6 +23,9 @@ mlir::gpu::GPUFuncOp emitKernel(mlir::gpu::GPUModuleOp module, const KernelFrame
 mlir::Value threadIndex(Emitter &e);
 mlir::Value blockIndex(Emitter &e, mlir::gpu::Dimension dimension = mlir::gpu::Dimension::x);
 
+/// Number t of an array of i32 in device memory, as i64.
+mlir::Value loadIndex(Emitter &e, mlir::Value array, mlir::Value t);
+
 /// A pointer, in its address space, to `bytes` bytes of the block's shared memory, aligned to 16. `what` and the
 /// kernel's name name it.
 mlir::Value sharedMemory(Emitter &e, const std::string &what, int64_t bytes);

@@ -1,0 +1,106 @@
+// A warp takes 32 numbers of a row's result, a lane one: it goes over the splits of its head that have keys, four at a
+// time, with a running maximum.
+#include "DecodeAttention.h"
+#include "EmitKernel.h"
+#include "QuantizeGroup.h"
+#include "quern/Codegen/GpuLayout.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+int64_t MergeAttention::groups() const {
+  return quantized ? gpuRowWidth(heads * headDim) / 32 : (heads * headDim + 31) / 32;
+}
+
+std::string MergeAttention::name() const {
+  return "merge_attention_" + std::to_string(heads) + "x" + std::to_string(headDim) + "_s" + std::to_string(splits) +
+         (quantized ? "_act8" : "");
+}
+
+namespace {
+
+/// What is known of a head's element: the maximum of the scores, and the sums of weights and of weighted values.
+struct Running {
+  Value maximum, sum, value;
+};
+
+class MergeEmitter {
+public:
+  MergeEmitter(Emitter &e, const MergeAttention &merge, ValueRange arguments)
+      : e(e), merge(merge), arguments(arguments), row(blockIndex(e, gpu::Dimension::y)),
+        lane(e.rem(threadIndex(e), e.i64(32))) {}
+
+  void emit() {
+    Value group = e.add(e.mul(blockIndex(e), MergeAttention::kWarps), e.div(threadIndex(e), 32));
+    Value k = e.add(e.mul(group, 32), lane), isInside = e.less(k, e.i64(merge.heads * merge.headDim));
+    auto body = [&] {
+      Value number = e.ifElse(
+          isInside, [&] { return Emitter::Values{element(k)}; },
+          [&] { return Emitter::Values{e.real(e.getF32Type(), 0)}; })[0];
+      Value place = e.add(e.mul(row, merge.groups()), group);
+      if (merge.quantized)
+        return storeQuantizedGroup(e, number, lane, place, {arguments[3], arguments[4], arguments[5]});
+      Value at = e.add(e.mul(row, merge.heads * merge.headDim), k);
+      e.ifThen(isInside, [&] { e.store(number, e.at(arguments[3], e.mul(at, 4)), 4); });
+    };
+    e.ifThen(e.less(group, e.i64(merge.groups())), body);
+  }
+
+private:
+  static constexpr int64_t kTogether = 4; // splits whose loads are on their way at once
+
+  Value element(Value k) {
+    Value head = e.div(k, merge.headDim), d = e.rem(k, e.i64(merge.headDim));
+    Value keys = e.add(loadIndex(e, arguments[2], row), 1), length = keysOfSplit(e, keys, merge.splits);
+    Value count = e.div(e.add(keys, e.add(length, -1)), length);
+    Value first = e.mul(e.add(e.mul(row, merge.heads), head), merge.splits);
+    Value zero = e.real(e.getF32Type(), 0), none = e.real(e.getF32Type(), -std::numeric_limits<double>::infinity());
+    auto all = e.loop(e.i64(0), count, e.i64(kTogether), {none, zero, zero}, [&](Value at, ValueRange carried) {
+      std::vector<Running> splits;
+      for (int64_t i = 0; i < kTogether; ++i) {
+        Value split = e.add(at, i), slot = e.add(first, e.min(split, e.add(count, -1)));
+        splits.push_back(load(slot, d));
+        splits.back().maximum = arith::SelectOp::create(e, e.less(split, count), splits.back().maximum, none);
+      }
+      return add({carried[0], carried[1], carried[2]}, splits);
+    });
+    return arith::DivFOp::create(e, all[2], all[1]);
+  }
+
+  Running load(Value slot, Value d) {
+    Value state = e.load(e.f32s(2), e.at(arguments[1], e.mul(slot, 8)), 8);
+    Value place = e.add(e.mul(slot, merge.headDim), d);
+    return {vector::ExtractOp::create(e, state, ArrayRef<int64_t>{0}),
+            vector::ExtractOp::create(e, state, ArrayRef<int64_t>{1}),
+            e.load(e.getF32Type(), e.at(arguments[0], e.mul(place, 4)), 4)};
+  }
+
+  Emitter::Values add(const Running &so, ArrayRef<Running> splits) {
+    Value greatest = so.maximum;
+    for (const Running &split : splits)
+      greatest = arith::MaxNumFOp::create(e, greatest, split.maximum);
+    Value factor = math::Exp2Op::create(e, e.subf(so.maximum, greatest));
+    Value sum = e.mulf(so.sum, factor), value = e.mulf(so.value, factor);
+    for (const Running &split : splits) {
+      Value weight = math::Exp2Op::create(e, e.subf(split.maximum, greatest));
+      sum = e.fma(weight, split.sum, sum);
+      value = e.fma(weight, split.value, value);
+    }
+    return {greatest, sum, value};
+  }
+
+  Emitter &e;
+  const MergeAttention &merge;
+  ValueRange arguments; ///< values, states, positions, results
+  Value row, lane;
+};
+
+} // namespace
+
+gpu::GPUFuncOp codegen::emitMergeAttention(gpu::GPUModuleOp module, const MergeAttention &merge, const GpuTarget &) {
+  KernelFrame frame{merge.name(), merge.quantized ? 6 : 4, 0, MergeAttention::kWarps};
+  return emitKernel(module, frame, [&](Emitter &e, ValueRange arguments) { MergeEmitter(e, merge, arguments).emit(); });
+}

@@ -1,0 +1,52 @@
+// The results equal the CPU's to the bit, since every step is rounded as there: d = max|x| / 127, q = x * (1 / d) to the
+// nearest, ties to even.
+#include "QuantizeGroup.h"
+
+#include "EmitKernel.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+/// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU.
+static Value greatestMagnitude(Emitter &e, Value x) {
+  Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), x), 0x7fffffff);
+  return arith::BitcastOp::create(e, e.getF32Type(), reduceLanes(e, bits, gpu::AllReduceOperation::MAXSI));
+}
+
+/// x * (1 / scale) as i32; 0 where that is no number or infinite, as with a scale of 0 or below 2^-128.
+static Value quantize(Emitter &e, Value x, Value scale) {
+  Value inverse = arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale);
+  Value code = math::RoundEvenOp::create(e, e.mulf(x, inverse));
+  Value finite =
+      arith::CmpFOp::create(e, arith::CmpFPredicate::OLT, math::AbsFOp::create(e, code), e.real(e.getF32Type(), 256));
+  Value kept = arith::SelectOp::create(e, finite, code, e.real(e.getF32Type(), 0));
+  return arith::FPToSIOp::create(e, e.getI32Type(), kept);
+}
+
+static Value isZero(Emitter &e, Value value) {
+  return arith::CmpIOp::create(e, arith::CmpIPredicate::eq, value, e.i64(0));
+}
+
+void codegen::storeQuantizedGroup(Emitter &e, Value x, Value lane, Value group, const QuantizedRows &to) {
+  Value scale = arith::DivFOp::create(e, greatestMagnitude(e, x), e.real(e.getF32Type(), 127));
+  Value code = quantize(e, x, scale);
+  Value sum = reduceLanes(e, code, gpu::AllReduceOperation::ADD, 16);
+  Value place = e.add(e.mul(group, 32), lane);
+  e.store(arith::TruncIOp::create(e, e.getI8Type(), code), e.at(to.codes, place), 1);
+  e.ifThen(isZero(e, lane), [&] { e.store(scale, e.at(to.scales, e.mul(group, 4)), 4); });
+  e.ifThen(isZero(e, e.rem(lane, e.i64(16))), [&] {
+    Value sixteenth = e.mul(e.div(place, 16), 2);
+    e.store(arith::TruncIOp::create(e, e.getI16Type(), sum), e.at(to.sums, sixteenth), 2);
+  });
+}
+
+/// In whole numbers, since not every target has an instruction for it.
+Value codegen::roundToBfloat(Emitter &e, Value x) {
+  Value bits = arith::BitcastOp::create(e, e.getI32Type(), x);
+  Value even = e.bitAnd(e.shiftRight(bits, 16), 1); // a tie goes up from an odd one
+  Value rounded = e.shiftRight(e.add(e.add(bits, e.number(e.getI32Type(), 0x7fff)), even), 16);
+  Value quiet = e.bitOr(e.shiftRight(bits, 16), e.number(e.getI32Type(), 0x40));
+  Value isNan = arith::CmpFOp::create(e, arith::CmpFPredicate::UNO, x, x);
+  return arith::TruncIOp::create(e, e.getI16Type(), arith::SelectOp::create(e, isNan, quiet, rounded));
+}

@@ -1,0 +1,25 @@
+// A group of activations quantized by a warp, in the arithmetic of `dq.quantize`: every kernel that writes
+// `!dq.act8<32>` rows does it here, so that all write the same bits.
+#ifndef QUERN_LIB_CODEGEN_GPU_QUANTIZEGROUP_H
+#define QUERN_LIB_CODEGEN_GPU_QUANTIZEGROUP_H
+
+#include "lib/Codegen/Common/Emitter.h"
+
+namespace quern::codegen {
+
+/// Where quantized activations lie, in device memory or in a block's: the codes of Kp numbers a row as i8, Kp/32 scales
+/// as f32, and Kp/16 sums of codes as i16, with Kp = gpuRowWidth(width).
+struct QuantizedRows {
+  mlir::Value codes, scales, sums;
+};
+
+/// Quantizes the 32 numbers `x` (f32) of which each lane of the warp has one, and stores them as group `group`, counted
+/// over all rows. All lanes take part.
+void storeQuantizedGroup(Emitter &e, mlir::Value x, mlir::Value lane, mlir::Value group, const QuantizedRows &to);
+
+/// The bf16 nearest to x (f32), ties to even, as i16; NaN stays NaN.
+mlir::Value roundToBfloat(Emitter &e, mlir::Value x);
+
+} // namespace quern::codegen
+
+#endif // QUERN_LIB_CODEGEN_GPU_QUANTIZEGROUP_H

@@ -1,0 +1,189 @@
+// Attention over splits of the keys, and the merge of the splits, against double precision.
+#include "test/unit/GPU/AttentionProblem.h"
+
+#include "lib/Codegen/GPU/DecodeAttention.h"
+#include "lib/Codegen/GPU/Rotary.h"
+#include "quern/Codegen/GpuLayout.h"
+#include "quern/Reference/Rows.h"
+
+namespace quern {
+namespace {
+
+using codegen::DecodeAttention;
+using codegen::MergeAttention;
+
+constexpr double kTheta = 1e4;
+
+/// What a fused kernel takes besides.
+struct NewRows {
+  std::vector<float> key, value, queryGain, keyGain;
+};
+
+struct DecodeRun {
+  std::vector<float> out;
+  std::vector<int8_t> codes;
+  std::vector<float> scales;
+  std::vector<int16_t> sums;
+  Status status;
+};
+
+DecodeRun run(AttentionProblem &p, const DecodeAttention &attention, const std::string &ptx, const NewRows &fresh,
+              uint32_t seed) {
+  GpuProgram program(ptx);
+  p.upload(program);
+  uint64_t values = program.upload(std::vector<float>(p.rows() * attention.valueBytes() / 4, NAN));
+  uint64_t states = program.upload(std::vector<float>(p.rows() * attention.stateBytes() / 4, NAN));
+  uint64_t positions = program.upload(p.positions);
+  std::vector<uint64_t> arguments = {program.upload(p.query)};
+  if (attention.fused) {
+    arguments.insert(arguments.end(), {program.upload(fresh.key), program.upload(fresh.value)});
+    if (attention.headEps)
+      arguments.insert(arguments.end(), {program.upload(fresh.queryGain), program.upload(fresh.keyGain)});
+    arguments.push_back(program.upload(codegen::makeRotaryTable(kTheta, {}, p.headDim, 8192)));
+  }
+  arguments.insert(arguments.end(),
+                   {positions, p.addressesOfRows, p.capacitiesOfRows, values, states, uint64_t(p.kLayer)});
+  uint32_t rows = uint32_t(p.rows()), heads = uint32_t(p.kvHeads * attention.passes());
+  DecodeRun result;
+  result.status = program.launch(attention.name(), {uint32_t(attention.splits()), heads, rows}, 128, arguments, seed);
+  if (!result.status)
+    return result;
+  p.readBack(program);
+  int64_t width = p.heads * p.headDim, padded = codegen::gpuRowWidth(width);
+  uint64_t out = program.upload(std::vector<float>(p.rows() * width));
+  uint64_t codes = program.upload(std::vector<int8_t>(p.rows() * padded, 1));
+  uint64_t scales = program.upload(std::vector<float>(p.rows() * padded / 32, 1));
+  uint64_t sums = program.upload(std::vector<int16_t>(p.rows() * padded / 16, 1));
+  for (bool quantized : {false, true}) {
+    MergeAttention merge{p.heads, p.headDim, attention.splits(), quantized};
+    std::vector<uint64_t> pointers = {values, states, positions};
+    if (quantized)
+      pointers.insert(pointers.end(), {codes, scales, sums});
+    else
+      pointers.push_back(out);
+    auto status = program.launch(merge.name(), {uint32_t(merge.blocks()), rows, 1}, 128, pointers, seed);
+    EXPECT_TRUE(status) << status.error().message;
+  }
+  result.out = program.download<float>(out, p.rows() * width);
+  result.codes = program.download<int8_t>(codes, p.rows() * padded);
+  result.scales = program.download<float>(scales, p.rows() * padded / 32);
+  result.sums = program.download<int16_t>(sums, p.rows() * padded / 16);
+  return result;
+}
+
+std::string ptxOf(const AttentionProblem &p, const DecodeAttention &attention, const std::string &chip) {
+  return emitToPtx(chip, [&](auto module, auto &target) {
+    emitDecodeAttention(module, attention, target);
+    for (bool quantized : {false, true})
+      emitMergeAttention(module, {p.heads, p.headDim, attention.splits(), quantized}, target);
+  });
+}
+
+/// To the bit what the merge gives as f32.
+void expectQuantized(const AttentionProblem &p, const DecodeRun &got) {
+  int64_t width = p.heads * p.headDim, padded = codegen::gpuRowWidth(width);
+  reference::Rows rows(p.rows(), width);
+  rows.values.assign(got.out.begin(), got.out.end());
+  reference::Act8Rows expected = reference::quantize(rows);
+  for (int64_t t = 0; t < p.rows(); ++t)
+    for (int64_t k = 0; k < width; ++k) {
+      ASSERT_EQ(got.codes[t * padded + k], expected.codes[t * width + k]) << t << " " << k;
+      ASSERT_EQ(got.scales[(t * padded + k) / 32], expected.scales[t * expected.groups() + k / 32]);
+      ASSERT_EQ(got.sums[(t * padded + k) / 16], expected.sums[t * expected.sumsOfRow() + k / 16]);
+    }
+}
+
+void expectRows(const std::vector<float> &got, const std::vector<double> &expected, const std::string &name) {
+  // Values are of the order of 1. A score, the sum of headDim products, is off by some 2^-22 of its terms, a weight
+  // by that and by the exponential's own error, and weights add up to 1.
+  for (size_t i = 0; i < expected.size(); ++i)
+    ASSERT_NEAR(got[i], expected[i], 0x1p-16) << name << " " << i;
+}
+
+void expectAttention(AttentionProblem p, const std::string &chip, uint32_t seed) {
+  DecodeAttention attention{p.heads, p.kvHeads, p.headDim, p.scale()};
+  DecodeRun got = run(p, attention, ptxOf(p, attention, chip), {}, seed);
+  ASSERT_TRUE(got.status) << got.status.error().message;
+  expectRows(got.out, p.expected({p.query.begin(), p.query.end()}), attention.name());
+  expectQuantized(p, got);
+}
+
+TEST(GpuDecodeAttention, AgreesWithDoublePrecision) {
+  expectAttention({6, 2, 64, {0, 37, 300}, {0, 1, 2}}, "sm_80", 1);
+  expectAttention({7, 1, 128, {130}, {0}}, "sm_75", 2);
+  expectAttention({3, 3, 96, {64, 65}, {0, 0}}, "sm_90", 3);
+  expectAttention({10, 1, 80, {97}, {0}}, "sm_80", 2); // two passes of five heads
+  expectAttention({1, 1, 256, {33}, {0}}, "sm_80", 0);
+}
+
+TEST(GpuDecodeAttention, SplitsLongRows) {
+  AttentionProblem p(8, 8, 16, {5000, 4095}, {0, 1});
+  DecodeAttention attention{8, 8, 16, p.scale()};
+  ASSERT_EQ(attention.splits(), 32); // of 256 keys for 5,001 of them, of 128 for 4,096
+  expectAttention(p, "sm_80", 1);
+}
+
+/// A head's vector in double precision, normed and rotated.
+std::vector<double> turned(const DecodeAttention &a, const float *head, const std::vector<float> &gain,
+                           int64_t position) {
+  std::vector<double> x(head, head + a.headDim), out(x);
+  if (a.headEps) {
+    double squares = 0;
+    for (double number : x)
+      squares += number * number;
+    for (int64_t d = 0; d < a.headDim; ++d)
+      x[d] *= gain[d] / std::sqrt(squares / double(a.headDim) + *a.headEps);
+  }
+  for (int64_t i = 0; i < a.headDim / 2; ++i) {
+    int64_t first = a.interleaved ? 2 * i : i, second = a.interleaved ? first + 1 : i + a.headDim / 2;
+    double angle = double(position) * std::pow(kTheta, -2.0 * double(i) / double(a.headDim));
+    out[first] = x[first] * std::cos(angle) - x[second] * std::sin(angle);
+    out[second] = x[second] * std::cos(angle) + x[first] * std::sin(angle);
+  }
+  return out;
+}
+
+void expectFused(AttentionProblem p, bool interleaved, std::optional<double> eps, const std::string &chip) {
+  DecodeAttention attention{p.heads, p.kvHeads, p.headDim, p.scale(), true, interleaved, eps};
+  NewRows fresh{normalFloats(p.rows() * p.kvHeads * p.headDim, 21), normalFloats(p.rows() * p.kvHeads * p.headDim, 22),
+                normalFloats(p.headDim, 23), normalFloats(p.headDim, 24)};
+  DecodeRun got = run(p, attention, ptxOf(p, attention, chip), fresh, 1);
+  ASSERT_TRUE(got.status) << got.status.error().message;
+  std::vector<double> queries;
+  for (int64_t row = 0; row < p.rows(); ++row) {
+    for (int64_t head = 0; head < p.heads; ++head) {
+      const float *from = &p.query[(row * p.heads + head) * p.headDim];
+      std::ranges::copy(turned(attention, from, fresh.queryGain, p.positions[row]), std::back_inserter(queries));
+    }
+    for (int64_t head = 0; head < p.kvHeads; ++head) {
+      int64_t at = (row * p.kvHeads + head) * p.headDim;
+      auto key = turned(attention, &fresh.key[at], fresh.keyGain, p.positions[row]);
+      for (int64_t d = 0; d < p.headDim; ++d) {
+        EXPECT_NEAR(p.cached(row, false, head, p.positions[row], d), key[d], std::abs(key[d]) * 0x1p-11 + 0x1p-18);
+        EXPECT_EQ(p.cached(row, true, head, p.positions[row], d), halfToFloat(floatToHalf(fresh.value[at + d])));
+      }
+    }
+  }
+  expectRows(got.out, p.expected(queries), attention.name());
+}
+
+TEST(GpuDecodeAttention, RotatesAndWritesTheCache) {
+  expectFused({6, 2, 64, {0, 300}, {0, 1}}, false, {}, "sm_80");
+  expectFused({2, 1, 96, {130}, {0}}, false, 1e-6, "sm_75");
+  expectFused({3, 1, 80, {31}, {0}}, true, 1e-6, "sm_90");
+  expectFused({2, 2, 128, {4100}, {0}}, true, {}, "sm_80");
+}
+
+TEST(GpuDecodeAttention, RemovedBarriersAreFound) {
+  AttentionProblem p(2, 1, 64, {100}, {0});
+  DecodeAttention attention{2, 1, 64, p.scale()};
+  std::string ptx = withoutLine(ptxOf(p, attention, "sm_80"), "bar.sync");
+  for (uint32_t seed : {0u, 1u, 2u}) {
+    DecodeRun got = run(p, attention, ptx, {}, seed);
+    ASSERT_FALSE(got.status);
+    EXPECT_THAT(got.status.error().message, testing::HasSubstr("race in shared memory"));
+  }
+}
+
+} // namespace
+} // namespace quern

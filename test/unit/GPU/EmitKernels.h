@@ -1,0 +1,48 @@
+// Kernels that are emitted by a function of lib/Codegen/GPU, as PTX.
+#ifndef QUERN_TEST_UNIT_GPU_EMITKERNELS_H
+#define QUERN_TEST_UNIT_GPU_EMITKERNELS_H
+
+#include "test/unit/GPU/CompileKernels.h"
+
+#include <random>
+
+namespace quern {
+
+/// The PTX of a module in which `emit(module, target)` made the kernels.
+inline std::string emitToPtx(const std::string &chip,
+                             llvm::function_ref<void(mlir::gpu::GPUModuleOp, const codegen::GpuTarget &)> emit) {
+  mlir::DialectRegistry registry;
+  codegen::registerPtxDialects(registry);
+  mlir::MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  mlir::OpBuilder builder(&context);
+  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(builder.getUnknownLoc());
+  builder.setInsertionPointToEnd(module->getBody());
+  auto kernels = mlir::gpu::GPUModuleOp::create(builder, builder.getUnknownLoc(), "kernels");
+  auto target = codegen::findGpuTarget(chip);
+  EXPECT_TRUE(target);
+  emit(kernels, **target);
+  auto ptx = codegen::emitPtx(*module, **target);
+  EXPECT_TRUE(mlir::succeeded(ptx));
+  return mlir::succeeded(ptx) ? *ptx : "";
+}
+
+inline std::vector<float> normalFloats(size_t count, uint32_t seed, float scale = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> made(count);
+  for (float &value : made)
+    value = normal(random);
+  return made;
+}
+
+/// The PTX without the first line that holds `what`.
+inline std::string withoutLine(const std::string &ptx, const std::string &what) {
+  size_t at = ptx.find(what);
+  EXPECT_NE(at, std::string::npos) << what;
+  return ptx.substr(0, ptx.rfind('\n', at)) + ptx.substr(ptx.find('\n', at));
+}
+
+} // namespace quern
+
+#endif // QUERN_TEST_UNIT_GPU_EMITKERNELS_H
