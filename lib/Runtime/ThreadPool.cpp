@@ -12,9 +12,9 @@ namespace {
 
 // A pause lasts 40 to 140 cycles on the x86-64 processors of the last ten years, so this is 30 to 100 us: longer than
 // threads with equal shares of an operator wait for each other, shorter than a scheduler's time slice.
-constexpr int kSpins = 2000;
-// With more threads than processors the others may need this very processor.
-constexpr int kSpinsCrowded = 20;
+constexpr Patience kAlone{2000, false};
+// With more threads than processors: enough for the others to have had their turns, where waking a sleeper costs more.
+constexpr Patience kCrowded{20, true};
 
 void pause() {
 #if defined(__x86_64__)
@@ -39,11 +39,11 @@ void Gate::advance() {
     futex(count, FUTEX_WAKE_PRIVATE, INT_MAX);
 }
 
-void Gate::waitWhile(uint32_t old, int spins) {
-  for (int i = 0; i < spins; ++i) {
+void Gate::waitWhile(uint32_t old, Patience patience) {
+  for (int i = 0; i < patience.looks; ++i) {
     if (value() != old)
       return;
-    pause();
+    patience.yields ? std::this_thread::yield() : pause();
   }
   sleepers.fetch_add(1, std::memory_order_seq_cst);
   while (count.load(std::memory_order_seq_cst) == old)
@@ -54,7 +54,7 @@ void Gate::waitWhile(uint32_t old, int spins) {
 void Barrier::arrive() {
   uint32_t now = gate.value(); // cannot change before this thread has arrived
   if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 < threads) {
-    gate.waitWhile(now, spins);
+    gate.waitWhile(now, patience);
     return;
   }
   arrived.store(0, std::memory_order_relaxed);
@@ -62,8 +62,8 @@ void Barrier::arrive() {
 }
 
 ThreadPool::ThreadPool(int threads)
-    : count(threads), spins(threads <= availableProcessors() ? kSpins : kSpinsCrowded),
-      inner(uint32_t(threads), spins), end(uint32_t(threads), spins) {
+    : count(threads), patience(threads <= availableProcessors() ? kAlone : kCrowded),
+      inner(uint32_t(threads), patience), end(uint32_t(threads), patience) {
   workers.reserve(size_t(count));
   for (int thread = 1; thread < count; ++thread) {
     try {
@@ -93,7 +93,7 @@ void ThreadPool::run(const std::function<void(int)> &next) {
 
 void ThreadPool::work(int thread) {
   for (uint32_t jobs = 0;; ++jobs) {
-    start.waitWhile(jobs, spins);
+    start.waitWhile(jobs, patience);
     if (!job)
       return;
     (*job)(thread);

@@ -11,14 +11,20 @@
 
 namespace quern::runtime {
 
+/// How a thread waits before it sleeps.
+struct Patience {
+  int looks;
+  bool yields; ///< to other threads between looks, which may need this very processor; otherwise it pauses
+};
+
 /// A counter that threads can wait on.
 class Gate {
 public:
   uint32_t value() const { return count.load(std::memory_order_acquire); }
   /// Counts on, and lets all who wait go on.
   void advance();
-  /// Returns when the value is no longer `old`; sleeps after `spins` looks.
-  void waitWhile(uint32_t old, int spins);
+  /// Returns when the value is no longer `old`; sleeps when patience is at its end.
+  void waitWhile(uint32_t old, Patience patience);
 
 private:
   std::atomic<uint32_t> count{0};
@@ -28,12 +34,12 @@ private:
 /// Lets `threads` threads go on when all have arrived; can be used again at once.
 class Barrier {
 public:
-  Barrier(uint32_t threads, int spins) : threads(threads), spins(spins) {}
+  Barrier(uint32_t threads, Patience patience) : threads(threads), patience(patience) {}
   void arrive();
 
 private:
   const uint32_t threads;
-  const int spins;
+  const Patience patience;
   alignas(64) std::atomic<uint32_t> arrived{0};
   alignas(64) Gate gate;
 };
@@ -58,7 +64,7 @@ private:
   void stop();
 
   const int count;
-  const int spins;
+  const Patience patience;
   Gate start;    ///< counts the jobs
   Barrier inner; ///< for jobs
   Barrier end;   ///< after each job

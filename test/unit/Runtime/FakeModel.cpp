@@ -24,7 +24,7 @@ Manifest fakeManifest(int64_t vocabulary) {
   manifest.outputs = {row("logits", "f32", "outputs")};
   manifest.outputs[0].shape.push_back({vocabulary, ""});
   manifest.arena = {64, 64, {8, 8}};
-  manifest.cache = {sizeof(int32_t), 64};
+  manifest.cache = {sizeof(int32_t), 64, {}};
   return manifest;
 }
 
