@@ -13,6 +13,9 @@ def PackWeights : Pass<"dq-pack-weights", "::mlir::ModuleOp"> {
     packed once. Sources that nothing reads are dropped. Afterwards no use reads a stored block layout, and no
     `dq.relayout` is left.
 
+    With `gpu` the places are those in the section of GPU kernels: matrices in the layout of `GpuLayout.h`, vectors as they
+    are, each at a multiple of 256 bytes. References keep their types.
+
     ```mlir
     dq.source @w : tensor<896x896x!q5_0> in 0 at 64 bytes 551936
     %w = dq.weight @w : tensor<896x896x!q5_0>
@@ -21,6 +24,7 @@ def PackWeights : Pass<"dq-pack-weights", "::mlir::ModuleOp"> {
     %w = dq.weight @w : tensor<896x896x!q5_0, #dq.panels<rows = 16>>
     ```
   }];
+  let options = [Option<"gpu", "gpu", "bool", "false", "lay weights out for GPU kernels">];
   let dependentDialects = ["::quern::dq::DQDialect"];
 }
 
@@ -31,7 +35,11 @@ def PlanMemory : Pass<"lm-plan-memory", "::mlir::ModuleOp"> {
     tensors that are never alive together share places, and a result takes over its operand's place where the kernel
     works in place (residual of a matmul, rotary embedding, addition). Sets `lm.arena_offsets` on each op (bytes per
     row, one for each result, -1 for what the driver holds) and `lm.arena_sizes` on the function (bytes per row for each dynamic size).
+
+    Ops with the same number as `lm.group`, which stand together, may become one kernel: what any of them reads or writes
+    is alive while all of them run, and a place is taken over only where no other op of the group reads it.
   }];
+  let options = [Option<"gpu", "gpu", "bool", "false", "rows take what GPU kernels want, whole 256 bytes">];
   let dependentDialects = ["::quern::lm::LMDialect"];
   let statistics = [Statistic<"inPlace", "in-place", "results that took over an operand's place">];
 }

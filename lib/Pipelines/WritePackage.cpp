@@ -107,7 +107,7 @@ Status Compilation::write() {
     streams.source = import::sourceReader(*file);
     streams.write = [&](int64_t offset, std::span<const uint8_t> packed) { return region.writeAt(offset, packed); };
     streams.progress = [&](double fraction) { report("packing weights", fraction); };
-    return codegen::packWeights(*module, options.threads, streams);
+    return codegen::packWeights(*module, codegen::PackedFor::Cpu, options.threads, streams);
   }));
   return writer.finish();
 }

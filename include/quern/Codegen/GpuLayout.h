@@ -27,6 +27,21 @@ inline constexpr int64_t kGpuRowMultiple = 128; ///< rows of activations are fil
 /// Numbers that a row of k quantized activations has room for.
 inline int64_t gpuRowWidth(int64_t k) { return (k + kGpuRowMultiple - 1) / kGpuRowMultiple * kGpuRowMultiple; }
 
+/// Bytes of each region: filled up to whole ones.
+inline int64_t gpuRegionBytes(int64_t bytes) { return (bytes + kGpuRegionBytes - 1) / kGpuRegionBytes * kGpuRegionBytes; }
+
+/// Quantized activations of T rows lie in the arena as three arrays: codes [T, Kp] of i8, scales [T, Kp/32] of f32, sums
+/// [T, Kp/16] of i16, Kp being gpuRowWidth(k). These are the bytes that each array has room for in a row, so that all
+/// arrays start where regions may.
+struct GpuActivationBytes {
+  int64_t codes, scales, sums;
+  int64_t row() const { return codes + scales + sums; }
+};
+inline GpuActivationBytes gpuActivationBytes(int64_t k) {
+  int64_t width = gpuRowWidth(k);
+  return {gpuRegionBytes(width), gpuRegionBytes(width / 32 * 4), gpuRegionBytes(width / 16 * 2)};
+}
+
 /// How scales and minimums are kept.
 enum class GpuScales {
   Half,           ///< f16 for each 32 k
@@ -61,6 +76,11 @@ struct GpuLayout {
   std::vector<int64_t> regions(int64_t n, int64_t k) const;
   int64_t bytes(int64_t n, int64_t k) const { return regions(n, k).back(); }
 };
+
+/// Brings stored rows of k weights, one after the other in `stored`, into the layout: region i of them goes to
+/// `regions[i]`, `count * rowBytes(k)[i]` bytes of zeros.
+void packGpuRows(const GpuLayout &layout, const formats::FormatSpec &spec, int64_t count, int64_t k,
+                 std::span<const uint8_t> stored, std::span<uint8_t *const> regions);
 
 /// Brings n stored rows of k weights, one after the other in `stored`, into the layout at `out` (bytes(n, k) bytes,
 /// overwritten). Only bits move.

@@ -13,6 +13,9 @@ namespace quern::codegen {
 /// Bytes from one row of a tensor to the next in the arena.
 int64_t rowBytes(mlir::RankedTensorType type);
 
+/// The same in a device's arena, where rows lie as GpuLayout.h says; a multiple of kGpuRegionBytes.
+int64_t gpuRowBytes(mlir::RankedTensorType type);
+
 /// Names of the dynamic sizes of an entry, in the order of its arguments (their `lm.size`).
 std::vector<std::string> sizeNames(mlir::func::FuncOp entry);
 

@@ -19,6 +19,10 @@ Result<PanelLayout> layoutFor(mlir::Type element);
 /// Bytes that a packed weight takes: panels for a matrix, f32 filled up to 16 elements for a vector.
 Result<int64_t> packedBytes(mlir::RankedTensorType type);
 
+/// The same in the section of GPU kernels: the layout of GpuLayout.h for a matrix of a block format, rows as they are for
+/// others, f32 or i32 for a vector.
+Result<int64_t> gpuPackedBytes(mlir::RankedTensorType type);
+
 /// Bytes of the weights section that the module's plan describes.
 int64_t packedSectionBytes(mlir::ModuleOp module);
 
@@ -30,8 +34,11 @@ struct PackStreams {
   std::function<void(double fraction)> progress; ///< called now and then, from one thread; may be empty
 };
 
-/// Packs every planned weight, on `threads` threads, holding a few panels in memory at a time. Errors name the weight.
-Status packWeights(mlir::ModuleOp module, unsigned threads, const PackStreams &streams);
+/// Which plan a module holds: that of `dq-pack-weights`, or that of the same with `gpu`.
+enum class PackedFor { Cpu, Gpu };
+
+/// Packs every planned weight, on `threads` threads, holding a few rows in memory at a time. Errors name the weight.
+Status packWeights(mlir::ModuleOp module, PackedFor packedFor, unsigned threads, const PackStreams &streams);
 
 } // namespace quern::codegen
 

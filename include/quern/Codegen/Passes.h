@@ -30,6 +30,8 @@ struct Target;
 inline constexpr char kPackedOffset[] = "dq.packed_offset";
 inline constexpr char kPackedBytes[] = "dq.packed_bytes";
 inline constexpr char kArenaOffsets[] = "lm.arena_offsets";
+/// A number: ops that have the same one may run at once.
+inline constexpr char kGroup[] = "lm.group";
 inline constexpr char kArenaSizes[] = "lm.arena_sizes";
 inline constexpr char kArenaPerThread[] = "lm.arena_per_thread";
 /// On a profiled entry: for each kernel call in order, its kernel, op and name, which dynamic size its rows are, and the

@@ -1,4 +1,5 @@
 // The packer's plan: which weight lies where in the package, and in which layout.
+#include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/PanelLayout.h"
 #include "quern/Codegen/Passes.h"
@@ -29,26 +30,36 @@ Result<int64_t> codegen::packedBytes(RankedTensorType type) {
   return layout.bytes(type.getDimSize(0), type.getDimSize(1));
 }
 
+Result<int64_t> codegen::gpuPackedBytes(RankedTensorType type) {
+  if (auto block = dyn_cast<dq::BlockType>(type.getElementType())) {
+    QUERN_ASSIGN(GpuLayout layout, GpuLayout::get(block.getFormat().getSpec()));
+    return layout.bytes(type.getDimSize(0), type.getDimSize(1));
+  }
+  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+}
+
 namespace {
 
 struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
+  using PackWeightsBase::PackWeightsBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (failed(usePanels(module)) || failed(foldRelayouts(module)))
+    if ((!gpu && failed(usePanels(module))) || failed(foldRelayouts(module)))
       return signalPassFailure();
-    SymbolTableCollection symbols;
-    llvm::SetVector<Operation *> used;
-    module.walk([&](dq::WeightOp weight) {
-      used.insert(symbols.lookupNearestSymbolFrom(weight, weight.getSourceAttr()));
-    });
+    llvm::DenseSet<StringAttr> used;
+    std::optional<SymbolTable::UseRange> uses = SymbolTable::getSymbolUses(&module.getBodyRegion());
+    for (SymbolTable::SymbolUse use : *uses)
+      used.insert(use.getSymbolRef().getLeafReference());
     int64_t offset = 0;
     Builder builder(&getContext());
     for (auto source : llvm::make_early_inc_range(module.getOps<dq::SourceOp>())) {
-      if (!used.contains(source)) {
+      if (!used.contains(source.getSymNameAttr())) {
         source.erase();
         continue;
       }
-      auto bytes = packedBytes(cast<RankedTensorType>(source.getType()));
+      auto type = cast<RankedTensorType>(source.getType());
+      auto bytes = gpu ? gpuPackedBytes(type) : packedBytes(type);
       if (!bytes) {
         source.emitError() << "weight '" << source.getSymName() << "' cannot be packed: " << bytes.error().message;
         return signalPassFailure();
@@ -56,7 +67,8 @@ struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
       source->setAttr(kPackedOffset, builder.getI64IntegerAttr(offset));
       source->setAttr(kPackedBytes, builder.getI64IntegerAttr(*bytes));
       // Each weight starts on a page-friendly boundary of lines, so that panels are 64-byte aligned.
-      offset += (*bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+      int64_t alignment = gpu ? kGpuRegionBytes : kLineBytes;
+      offset += (*bytes + alignment - 1) / alignment * alignment;
     }
   }
 

@@ -1,6 +1,7 @@
-// Executes the packer's plan: threads take runs of panels, read their rows, and write them where the plan says.
+// Executes the packer's plan: threads take runs of rows, bring them into their layout, and write them where the plan says.
 #include "PanelPacker.h"
 
+#include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Support/Threads.h"
@@ -24,14 +25,15 @@ int64_t codegen::packedSectionBytes(ModuleOp module) {
 
 namespace {
 
-/// A contiguous run of panels of one weight: what a thread packs and writes at once.
+/// A contiguous run of rows of one weight, of whole panels on the CPU: what a thread packs and writes at once.
 struct Job {
   std::string name;
   RankedTensorType type;
-  PanelLayout layout;
-  const FormatSpec *spec;
   transforms::StoredRows rows;
-  int64_t offset, firstPanel, panels;
+  const FormatSpec *spec; ///< null for plain numbers
+  int64_t offset, first, count;
+
+  int64_t k() const { return type.getDimSize(1); }
 };
 
 constexpr int64_t kJobBytes = int64_t(1) << 20;
@@ -44,23 +46,46 @@ Status packVector(const Job &job, const PackStreams &streams) {
   return streams.write(job.offset, padded);
 }
 
-Status packJob(const Job &job, const PackStreams &streams) {
-  if (job.type.getRank() == 1)
-    return packVector(job, streams);
-  int64_t n = job.type.getDimSize(0), k = job.type.getDimSize(1), panelBytes = job.layout.panelBytes(k);
-  int64_t rowBytes = job.rows.rowBytes();
+Status packPanels(const Job &job, const PackStreams &streams) {
+  QUERN_ASSIGN(PanelLayout layout, layoutFor(job.type.getElementType()));
+  int64_t panelBytes = layout.panelBytes(job.k()), rowBytes = job.rows.rowBytes();
   transforms::StoredRows::Room room;
-  std::vector<uint8_t> out(job.panels * panelBytes);
-  PanelPacker pack = panelPacker(job.layout, job.spec, k);
-  for (int64_t p = 0; p < job.panels; ++p) {
-    int64_t first = (job.firstPanel + p) * kPanelRows, count = std::min(kPanelRows, n - first);
-    QUERN_ASSIGN(std::span<const uint8_t> bytes, job.rows.read(first, count, room));
+  std::vector<uint8_t> out((job.count + kPanelRows - 1) / kPanelRows * panelBytes);
+  PanelPacker pack = panelPacker(layout, job.spec, job.k());
+  for (int64_t done = 0; done < job.count; done += kPanelRows) {
+    int64_t count = std::min(kPanelRows, job.count - done);
+    QUERN_ASSIGN(std::span<const uint8_t> bytes, job.rows.read(job.first + done, count, room));
     const uint8_t *rows[kPanelRows];
     for (int64_t r = 0; r < count; ++r)
       rows[r] = bytes.data() + r * rowBytes;
-    pack(rows, count, out.data() + p * panelBytes);
+    pack(rows, count, out.data() + done / kPanelRows * panelBytes);
   }
-  return streams.write(job.offset + job.firstPanel * panelBytes, out);
+  return streams.write(job.offset + job.first / kPanelRows * panelBytes, out);
+}
+
+Status packGpuRun(const Job &job, const PackStreams &streams) {
+  transforms::StoredRows::Room room;
+  QUERN_ASSIGN(std::span<const uint8_t> stored, job.rows.read(job.first, job.count, room));
+  if (!job.spec)
+    return streams.write(job.offset + job.first * job.rows.rowBytes(), stored);
+  QUERN_ASSIGN(GpuLayout layout, GpuLayout::get(*job.spec));
+  std::vector<int64_t> starts = layout.regions(job.type.getDimSize(0), job.k()), sizes = layout.rowBytes(job.k());
+  std::vector<std::vector<uint8_t>> regions;
+  std::vector<uint8_t *> to;
+  for (int64_t size : sizes) {
+    regions.emplace_back(job.count * size);
+    to.push_back(regions.back().data());
+  }
+  packGpuRows(layout, *job.spec, job.count, job.k(), stored, to);
+  for (size_t i = 0; i < regions.size(); ++i)
+    QUERN_TRY(streams.write(job.offset + starts[i] + job.first * sizes[i], regions[i]));
+  return {};
+}
+
+Status packJob(const Job &job, PackedFor packedFor, const PackStreams &streams) {
+  if (job.type.getRank() == 1)
+    return packVector(job, streams);
+  return packedFor == PackedFor::Gpu ? packGpuRun(job, streams) : packPanels(job, streams);
 }
 
 Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
@@ -73,21 +98,20 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
     auto rows = transforms::StoredRows::get(source, streams.source);
     if (!rows)
       return fail("weight '" + source.getSymName().str() + "': " + rows.error().message);
-    Job job{source.getSymName().str(), type, {}, nullptr, *std::move(rows), place.getInt(), 0, 0};
+    Job job{source.getSymName().str(), type, *std::move(rows), nullptr, place.getInt(), 0, 1};
     if (type.getRank() == 1) {
       if (!type.getElementType().isF32() && !type.getElementType().isInteger(32))
         return fail("weight '" + job.name + "': vectors must be f32, or i32 for the order of columns");
       jobs.push_back(job);
       continue;
     }
-    QUERN_ASSIGN(job.layout, layoutFor(type.getElementType()));
     if (auto block = dyn_cast<dq::BlockType>(type.getElementType()))
       job.spec = &block.getFormat().getSpec();
-    int64_t panels = (type.getDimSize(0) + kPanelRows - 1) / kPanelRows;
-    int64_t step = std::max<int64_t>(1, kJobBytes / job.layout.panelBytes(type.getDimSize(1)));
-    for (int64_t first = 0; first < panels; first += step) {
-      job.firstPanel = first;
-      job.panels = std::min(step, panels - first);
+    int64_t rowCount = type.getDimSize(0), panelBytes = kPanelRows * job.rows.rowBytes();
+    int64_t step = kPanelRows * std::max<int64_t>(1, kJobBytes / std::max<int64_t>(1, panelBytes));
+    for (int64_t first = 0; first < rowCount; first += step) {
+      job.first = first;
+      job.count = std::min(step, rowCount - first);
       jobs.push_back(job);
     }
   }
@@ -96,14 +120,14 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
 
 } // namespace
 
-Status codegen::packWeights(ModuleOp module, unsigned threads, const PackStreams &streams) {
+Status codegen::packWeights(ModuleOp module, PackedFor packedFor, unsigned threads, const PackStreams &streams) {
   QUERN_ASSIGN(std::vector<Job> jobs, planJobs(module, streams));
   std::atomic<size_t> next = 0;
   std::mutex mutex;
   Status status;
   auto work = [&](bool reports) {
     for (size_t i = next++; i < jobs.size(); i = next++) {
-      if (Status packed = packJob(jobs[i], streams); !packed) {
+      if (Status packed = packJob(jobs[i], packedFor, streams); !packed) {
         std::lock_guard lock(mutex);
         if (status)
           status = fail("weight '" + jobs[i].name + "': " + packed.error().message);

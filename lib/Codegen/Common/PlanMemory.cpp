@@ -1,6 +1,7 @@
 // Arena offsets by liveness: first fit, in order of definition.
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/ActivationLayout.h"
+#include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/Passes.h"
 
 #include "llvm/ADT/MapVector.h"
@@ -21,6 +22,13 @@ int64_t codegen::rowBytes(RankedTensorType type) {
   if (type.getElementType().isBF16())
     return bfloatRowBytes(width);
   return isa<dq::Act8Type>(type.getElementType()) ? actRowBytes(width) : floatRowBytes(width);
+}
+
+int64_t codegen::gpuRowBytes(RankedTensorType type) {
+  int64_t width = type.getDimSize(1);
+  if (isa<dq::Act8Type>(type.getElementType()))
+    return gpuActivationBytes(width).row();
+  return gpuRegionBytes(width * type.getElementTypeBitWidth() / 8);
 }
 
 /// The value whose first size a result shares.
@@ -100,10 +108,29 @@ struct PlanMemory : codegen::impl::PlanMemoryBase<PlanMemory> {
   }
 
 private:
+  /// When each op runs. Those of one `lm.group` may run at once, so they count as one op.
+  LogicalResult putInOrder(func::FuncOp entry, llvm::DenseMap<Operation *, int64_t> &order) {
+    llvm::SmallPtrSet<Attribute, 16> seen;
+    Attribute current;
+    int64_t next = -1;
+    for (Operation &op : entry.front()) {
+      Attribute group = op.getAttr(kGroup);
+      if (isa<dq::WeightOp>(op))
+        group = current; // runs at no time
+      else if (!group || group != current)
+        ++next;
+      if (group && group != current && !seen.insert(group).second)
+        return op.emitError("is apart from the other ops of its group ") << group;
+      current = group;
+      order[&op] = next;
+    }
+    return success();
+  }
+
   LogicalResult plan(func::FuncOp entry) {
     llvm::DenseMap<Operation *, int64_t> order;
-    for (Operation &op : entry.front())
-      order[&op] = order.size();
+    if (failed(putInOrder(entry, order)))
+      return failure();
     std::vector<Place> places;
     llvm::MapVector<Value, size_t> placeOf;
     for (Operation &op : entry.front())
@@ -116,8 +143,12 @@ private:
         int64_t last = order[&op];
         for (Operation *user : result.getUsers())
           last = std::max(last, order[user]);
-        Place place{size, rowBytes(cast<RankedTensorType>(result.getType())), order[&op], last};
-        if (Value operand = result == op.getResult(0) ? inPlaceOperand(&op) : Value())
+        auto type = cast<RankedTensorType>(result.getType());
+        Place place{size, gpu ? gpuRowBytes(type) : rowBytes(type), order[&op], last};
+        Value operand = result == op.getResult(0) ? inPlaceOperand(&op) : Value();
+        // Another op of the group may read the operand after this one has written.
+        auto isAlone = [&](Operation *user) { return user == &op || order[user] < order[&op]; };
+        if (operand && llvm::all_of(operand.getUsers(), isAlone))
           if (auto known = placeOf.find(operand);
               known != placeOf.end() && places[known->second].end == order[&op]) {
             places[known->second].end = last;

@@ -64,7 +64,7 @@ std::vector<int64_t> GpuLayout::rowBytes(int64_t k) const {
 std::vector<int64_t> GpuLayout::regions(int64_t n, int64_t k) const {
   std::vector<int64_t> starts = {0};
   for (int64_t bytes : rowBytes(k))
-    starts.push_back((starts.back() + n * bytes + kGpuRegionBytes - 1) / kGpuRegionBytes * kGpuRegionBytes);
+    starts.push_back(gpuRegionBytes(starts.back() + n * bytes));
   return starts;
 }
 
@@ -154,15 +154,23 @@ private:
 
 } // namespace
 
+void codegen::packGpuRows(const GpuLayout &layout, const FormatSpec &spec, int64_t count, int64_t k,
+                          std::span<const uint8_t> stored, std::span<uint8_t *const> regions) {
+  std::vector<int64_t> sizes = layout.rowBytes(k);
+  RowPacker packer(layout, spec, k);
+  std::vector<uint8_t *> to(regions.begin(), regions.end());
+  for (int64_t row = 0; row < count; ++row) {
+    packer.pack(stored.data() + row * (k / spec.block) * spec.bytes, to);
+    for (size_t i = 0; i < sizes.size(); ++i)
+      to[i] += sizes[i];
+  }
+}
+
 void codegen::packGpuWeight(const GpuLayout &layout, const FormatSpec &spec, int64_t n, int64_t k,
                             std::span<const uint8_t> stored, std::span<uint8_t> out) {
   std::ranges::fill(out, uint8_t(0));
-  std::vector<int64_t> starts = layout.regions(n, k), sizes = layout.rowBytes(k);
-  RowPacker packer(layout, spec, k);
-  for (int64_t row = 0; row < n; ++row) {
-    std::vector<uint8_t *> to;
-    for (size_t i = 0; i < sizes.size(); ++i)
-      to.push_back(out.data() + starts[i] + row * sizes[i]);
-    packer.pack(stored.data() + row * (k / spec.block) * spec.bytes, to);
-  }
+  std::vector<uint8_t *> regions;
+  for (int64_t start : layout.regions(n, k))
+    regions.push_back(out.data() + start);
+  packGpuRows(layout, spec, n, k, stored, regions);
 }

@@ -93,7 +93,7 @@ bool CompiledModule::pack(mlir::ModuleOp module, const std::vector<uint8_t> &fil
     std::memcpy(aligned(weights) + offset, bytes.data(), bytes.size());
     return {};
   };
-  Status packed = codegen::packWeights(module, 2, streams);
+  Status packed = codegen::packWeights(module, codegen::PackedFor::Cpu, 2, streams);
   if (!packed)
     ADD_FAILURE() << packed.error().message;
   return bool(packed);
