@@ -99,11 +99,11 @@ void MatmulEmitter::emitShare(Value owner, Value threads) {
   unsigned tile = layout.isFloat()     ? target.floatTokens
                   : layout.piece == 16 ? target.halvesTokens
                                        : target.tileTokens;
-  if ((layout.isFloat() && !layout.inPairs()) || layout.hasSuperBlocks() || target.pairTokens == 0)
+  if (layout.hasSuperBlocks() || target.pairTokens == 0)
     return emitSingly(first, last, {1, kAny, tile});
-  if (layout.isFloat())
+  if (layout.inPairs())
     return emitFarPairs(first, last, {1, kAny, target.pairTokens}, tile);
-  bool pairsOfMany = layout.highBits == 0;
+  bool pairsOfMany = !layout.isFloat() && layout.highBits == 0;
   Value pairs = e.less(tokens, e.i64(kStreamedTokens + 1));
   if (pairsOfMany)
     pairs = arith::OrIOp::create(e, pairs, e.less(e.i64(2 * tile), tokens));
@@ -125,7 +125,7 @@ void MatmulEmitter::emitFarPairs(Value first, Value last, Cut cut, unsigned tile
   Value panels = e.sub(last, first), half = e.div(panels, 2), middle = e.add(first, half);
   Value size = blockSize(half, target.cacheBytes / 2), blocks = blocksOf(half, size);
   // Whole bytes, of which nothing is made before they are multiplied, keep memory busy by themselves.
-  int64_t prefetch = layout.isFloat() || layout.lowBits == 8 ? 0 : target.farPrefetchBytes;
+  int64_t prefetch = layout.inPairs() || layout.lowBits == 8 ? 0 : target.farPrefetchBytes;
   e.takeItems(counter, e.add(blocks, e.rem(panels, e.i64(2))), [&](Value block) {
     e.ifThenElse(
         e.less(block, blocks),
