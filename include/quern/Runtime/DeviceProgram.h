@@ -16,7 +16,7 @@ namespace quern {
 
 struct Manifest;
 
-/// constant + sum over the dynamic sizes s of perSize[s] * s, in the manifest's order of sizes. No numbers are negative.
+/// constant + sum over the dynamic sizes s of perSize[s] * s, in the manifest's order of sizes. No number is negative.
 struct SizeExpression {
   int64_t constant = 0;
   std::vector<int64_t> perSize; ///< one for each size, or none if all are 0
@@ -95,8 +95,8 @@ struct DeviceProgram {
 /// The program as JSON, all keys as the fields are called; an expression without sizes is a number.
 std::string printDeviceProgram(const DeviceProgram &program);
 
-/// Reads and checks: types and ranges; that plans follow each other; that weights lie within the `weightsBytes` of their
-/// section, places within the arena for any sizes up to the most tokens, and inputs, outputs and sizes among the
+/// Reads and checks: types and ranges; that plans follow each other; that weights lie within the `weightsBytes` of
+/// their section, places within the arena for any sizes up to the most tokens, and inputs, outputs and sizes among the
 /// manifest's; that grids are none that no device takes; and that nothing overflows. `source` is for messages: the file
 /// and the section.
 Result<DeviceProgram> parseDeviceProgram(std::string_view json, const Manifest &manifest, uint64_t weightsBytes,
