@@ -1,7 +1,7 @@
 // The driver's functions: arguments checked, the device locked, a broken context reported.
 #include "test/ptx/driver/CudaApi.h"
 
-#include "test/ptx/driver/Device.h"
+#include "test/ptx/driver/Calls.h"
 
 #include <cstring>
 #include <utility>
@@ -9,24 +9,6 @@
 using namespace quern::ptx;
 
 namespace {
-
-thread_local CUcontext current = nullptr;
-
-/// Runs `body` on the device, once cuInit has been called.
-template <typename Body> CUresult onDevice(Body body) {
-  Device &device = Device::get();
-  std::lock_guard lock(device.mutex);
-  return device.initialized ? body(device) : kNotInitialized;
-}
-
-/// Runs `body` in the current context, which has to be alive and whole.
-template <typename Body> CUresult inContext(Body body) {
-  return onDevice([&](Device &device) -> CUresult {
-    if (!current || device.retained == 0)
-      return kInvalidContext;
-    return device.broken ? device.broken : body(device);
-  });
-}
 
 void writeLog(const std::string &log, unsigned count, const int *options, void **values) {
   char *buffer = nullptr;
@@ -49,17 +31,13 @@ void writeLog(const std::string &log, unsigned count, const int *options, void *
 CUresult cuInit(unsigned flags) {
   Device &device = Device::get();
   std::lock_guard lock(device.mutex);
-  if (flags)
-    return kInvalidValue;
-  device.settings = DeviceSettings::fromEnvironment();
-  device.initialized = true;
-  return kSuccess;
+  return flags ? kInvalidValue : device.start();
 }
 
 CUresult cuDriverGetVersion(int *version) {
   if (!version)
     return kInvalidValue;
-  *version = 12000;
+  *version = DeviceSettings::fromEnvironment().version; // needs no cuInit
   return kSuccess;
 }
 
@@ -87,6 +65,13 @@ CUresult cuDeviceGetName(char *name, int bytes, CUdevice device) {
   });
 }
 
+CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
+  return onDevice([&](Device &it) {
+    *bytes = it.settings.memoryBytes;
+    return device == 0 ? kSuccess : kInvalidDevice;
+  });
+}
+
 CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
   return onDevice([&](Device &it) { return device == 0 ? it.attribute(attribute, *value) : kInvalidDevice; });
 }
@@ -108,7 +93,29 @@ CUresult cuCtxSetCurrent(CUcontext context) {
   return onDevice([&](Device &device) {
     if (context && context != &device.context)
       return kInvalidContext;
-    current = context;
+    if (contexts.empty())
+      contexts.push_back(context);
+    contexts.back() = context;
+    return kSuccess;
+  });
+}
+
+CUresult cuCtxPushCurrent_v2(CUcontext context) {
+  return onDevice([&](Device &device) {
+    if (context != &device.context)
+      return kInvalidContext;
+    contexts.push_back(context);
+    return kSuccess;
+  });
+}
+
+CUresult cuCtxPopCurrent_v2(CUcontext *context) {
+  return onDevice([&](Device &) {
+    if (contexts.empty())
+      return kInvalidContext;
+    if (context)
+      *context = contexts.back();
+    contexts.pop_back();
     return kSuccess;
   });
 }
@@ -164,35 +171,12 @@ CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes) {
   });
 }
 
-CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
-  return inContext([&](Device &device) {
-    return flags > unsigned(kStreamNonBlocking) ? kInvalidValue : device.createStream(flags, *stream);
-  });
-}
-
-CUresult cuStreamDestroy_v2(CUstream stream) {
-  return inContext([&](Device &device) { return device.destroyStream(stream); });
-}
-
-CUresult cuStreamSynchronize(CUstream stream) {
-  return inContext([&](Device &device) { return device.synchronize(stream); });
-}
-
-CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
-                        unsigned blockY, unsigned blockZ, unsigned sharedBytes, CUstream stream, void **parameters,
-                        void **extra) {
-  return inContext([&](Device &device) {
-    if (extra)
-      return kNotSupported;
-    return device.launch(function, {{gridX, gridY, gridZ}, {blockX, blockY, blockZ}, sharedBytes}, stream, parameters);
-  });
-}
-
 CUresult cuGetErrorString(CUresult result, const char **text) {
   static constexpr std::pair<CUresult, const char *> texts[] = {{kSuccess, "no error"},
                                                                 {kInvalidValue, "invalid argument"},
                                                                 {kOutOfMemory, "out of memory"},
                                                                 {kNotInitialized, "initialization error"},
+                                                                {kNoDevice, "no CUDA-capable device is detected"},
                                                                 {kInvalidDevice, "invalid device ordinal"},
                                                                 {kInvalidContext, "invalid device context"},
                                                                 {kNoBinaryForGpu, "no code for this device"},
@@ -200,7 +184,8 @@ CUresult cuGetErrorString(CUresult result, const char **text) {
                                                                 {kInvalidHandle, "invalid resource handle"},
                                                                 {kNotFound, "named symbol not found"},
                                                                 {kLaunchFailed, "unspecified launch failure"},
-                                                                {kNotSupported, "operation not supported"}};
+                                                                {kNotSupported, "operation not supported"},
+                                                                {kUnsupportedInCapture, "not while capturing"}};
   *text = nullptr;
   for (auto [known, name] : texts)
     if (known == result)
@@ -214,4 +199,16 @@ const char *quernFakeCudaFault() {
   std::lock_guard lock(device.mutex);
   text = device.fault;
   return text.c_str();
+}
+
+size_t quernFakeCudaLive(const char *kind) {
+  Device &device = Device::get();
+  std::lock_guard lock(device.mutex);
+  return device.live(kind);
+}
+
+size_t quernFakeCudaGraphLaunches() {
+  Device &device = Device::get();
+  std::lock_guard lock(device.mutex);
+  return device.graphLaunches;
 }

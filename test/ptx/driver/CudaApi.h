@@ -12,13 +12,17 @@ using CUcontext = struct FakeContext *;
 using CUmodule = struct FakeModule *;
 using CUfunction = struct FakeFunction *;
 using CUstream = struct FakeStream *;
+using CUevent = struct FakeEvent *;
+using CUgraph = struct FakeGraph *;
+using CUgraphExec = struct FakeGraphExec *;
 
 namespace quern::ptx {
 
 // Results.
-inline constexpr CUresult kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kInvalidDevice = 101,
-                          kInvalidContext = 201, kNoBinaryForGpu = 209, kInvalidPtx = 218, kInvalidHandle = 400,
-                          kNotFound = 500, kLaunchFailed = 719, kNotSupported = 801;
+inline constexpr CUresult kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100,
+                          kInvalidDevice = 101, kInvalidContext = 201, kNoBinaryForGpu = 209, kInvalidPtx = 218,
+                          kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kLaunchFailed = 719,
+                          kNotSupported = 801, kUnsupportedInCapture = 900;
 
 // Device attributes.
 inline constexpr int kMaxThreadsPerBlock = 1, kMaxSharedPerBlock = 8, kWarpSize = 10, kMultiprocessors = 16,
@@ -39,7 +43,10 @@ QUERN_FAKE_CUDA CUresult cuDeviceGetName(char *name, int bytes, CUdevice device)
 QUERN_FAKE_CUDA CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device);
 QUERN_FAKE_CUDA CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device);
 QUERN_FAKE_CUDA CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device);
+QUERN_FAKE_CUDA CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device);
 QUERN_FAKE_CUDA CUresult cuCtxSetCurrent(CUcontext context);
+QUERN_FAKE_CUDA CUresult cuCtxPushCurrent_v2(CUcontext context);
+QUERN_FAKE_CUDA CUresult cuCtxPopCurrent_v2(CUcontext *context);
 QUERN_FAKE_CUDA CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, int *options,
                                             void **values);
 QUERN_FAKE_CUDA CUresult cuModuleUnload(CUmodule module);
@@ -50,16 +57,38 @@ QUERN_FAKE_CUDA CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes);
 QUERN_FAKE_CUDA CUresult cuMemFree_v2(CUdeviceptr pointer);
 QUERN_FAKE_CUDA CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes);
 QUERN_FAKE_CUDA CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes);
+QUERN_FAKE_CUDA CUresult cuMemAllocHost_v2(void **pointer, size_t bytes);
+QUERN_FAKE_CUDA CUresult cuMemFreeHost(void *pointer);
+QUERN_FAKE_CUDA CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream);
+QUERN_FAKE_CUDA CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream);
+QUERN_FAKE_CUDA CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream);
 QUERN_FAKE_CUDA CUresult cuStreamCreate(CUstream *stream, unsigned flags);
 QUERN_FAKE_CUDA CUresult cuStreamDestroy_v2(CUstream stream);
 QUERN_FAKE_CUDA CUresult cuStreamSynchronize(CUstream stream);
 QUERN_FAKE_CUDA CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
                                         unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
                                         CUstream stream, void **parameters, void **extra);
+/// Of the modes (0 to 2) none is told from the others.
+QUERN_FAKE_CUDA CUresult cuStreamBeginCapture_v2(CUstream stream, int mode);
+QUERN_FAKE_CUDA CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph);
+QUERN_FAKE_CUDA CUresult cuGraphInstantiateWithFlags(CUgraphExec *made, CUgraph graph, unsigned long long flags);
+QUERN_FAKE_CUDA CUresult cuGraphDestroy(CUgraph graph);
+QUERN_FAKE_CUDA CUresult cuGraphExecDestroy(CUgraphExec graph);
+QUERN_FAKE_CUDA CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream);
+QUERN_FAKE_CUDA CUresult cuEventCreate(CUevent *event, unsigned flags);
+QUERN_FAKE_CUDA CUresult cuEventDestroy_v2(CUevent event);
+QUERN_FAKE_CUDA CUresult cuEventRecord(CUevent event, CUstream stream);
+QUERN_FAKE_CUDA CUresult cuEventElapsedTime(float *milliseconds, CUevent begin, CUevent end);
 QUERN_FAKE_CUDA CUresult cuGetErrorString(CUresult result, const char **text);
 
 /// Not the driver's: what the executor said about the kernel that failed last, or an empty text. It stays until the
 /// next failure.
 QUERN_FAKE_CUDA const char *quernFakeCudaFault();
+
+/// Not the driver's: how many things of a kind there are that the host has made and not given back: "allocations",
+/// "pinned" (host memory), "streams", "modules", "events", "graphs" or "contexts"; of an unknown kind, ~0.
+QUERN_FAKE_CUDA size_t quernFakeCudaLive(const char *kind);
+/// Not the driver's: how often graphs have been launched since cuInit.
+QUERN_FAKE_CUDA size_t quernFakeCudaGraphLaunches();
 
 #endif // QUERN_TEST_PTX_DRIVER_CUDAAPI_H

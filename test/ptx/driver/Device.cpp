@@ -8,8 +8,6 @@
 namespace quern::ptx {
 namespace {
 
-constexpr int kSharedPerBlock = 48 << 10, kSharedOptIn = 163 << 10; // of an A100, in bytes
-
 template <typename T> void readSetting(const char *name, T &value) {
   if (const char *text = std::getenv(name))
     std::from_chars(text, text + std::strlen(text), value);
@@ -22,7 +20,28 @@ DeviceSettings DeviceSettings::fromEnvironment() {
   readSetting("QUERN_FAKE_CUDA_SEED", settings.seed);
   readSetting("QUERN_FAKE_CUDA_MEMORY", settings.memoryBytes);
   readSetting("QUERN_FAKE_CUDA_CAPABILITY", settings.capability);
+  readSetting("QUERN_FAKE_CUDA_VERSION", settings.version);
+  readSetting("QUERN_FAKE_CUDA_DEVICES", settings.devices);
+  readSetting("QUERN_FAKE_CUDA_GRAPHS", settings.graphs);
+  readSetting("QUERN_FAKE_CUDA_FAIL_LAUNCH", settings.failLaunch);
+  readSetting("QUERN_FAKE_CUDA_FAIL_ALLOCATION", settings.failAllocation);
   return settings;
+}
+
+CUresult Device::start() {
+  settings = DeviceSettings::fromEnvironment();
+  initialized = settings.devices > 0;
+  launches = allocations = graphLaunches = 0;
+  return initialized ? kSuccess : kNoDevice;
+}
+
+size_t Device::live(std::string_view kind) const {
+  const std::map<std::string_view, size_t> counts = {
+      {"allocations", sizes.size()}, {"pinned", pinned.size()}, {"streams", streams.size()},
+      {"modules", modules.size()},   {"events", events.size()}, {"graphs", graphs.size() + executables.size()},
+      {"contexts", retained}};
+  auto found = counts.find(kind);
+  return found == counts.end() ? ~size_t(0) : found->second;
 }
 
 Device &Device::get() {
@@ -42,7 +61,11 @@ CUresult Device::release() {
   if (--retained > 0)
     return kSuccess;
   streams.clear();
-  defaultStream.waiting.clear();
+  defaultStream = {};
+  graphs.clear();
+  executables.clear();
+  events.clear();
+  pinned.clear();
   modules.clear();
   for (auto [pointer, bytes] : sizes)
     memory.release(pointer);
@@ -129,7 +152,7 @@ CUresult Device::allowShared(CUfunction function, int bytes) {
 CUresult Device::allocate(size_t bytes, CUdeviceptr &pointer) {
   if (bytes == 0)
     return kInvalidValue;
-  if (bytes > freeBytes())
+  if (++allocations == settings.failAllocation || bytes > freeBytes())
     return kOutOfMemory;
   pointer = memory.allocate(bytes);
   if (pointer == 0)
@@ -161,90 +184,30 @@ CUresult Device::copy(CUdeviceptr device, size_t bytes, const std::function<void
   return kSuccess;
 }
 
-CUresult Device::createStream(bool nonBlocking, CUstream &stream) {
-  auto made = std::make_unique<FakeStream>();
-  made->nonBlocking = nonBlocking;
-  stream = made.get();
-  streams.emplace(stream, std::move(made));
+CUresult Device::allocateHost(size_t bytes, void *&pointer) {
+  if (bytes == 0)
+    return kInvalidValue;
+  auto storage = std::make_unique<std::byte[]>(bytes);
+  pointer = storage.get();
+  pinned.emplace(storage.get(), std::pair(bytes, std::move(storage)));
   return kSuccess;
 }
 
-FakeStream *Device::find(CUstream stream) {
-  if (!stream)
-    return &defaultStream;
-  auto found = streams.find(stream);
-  return found == streams.end() ? nullptr : found->second.get();
-}
-
-CUresult Device::destroyStream(CUstream stream) {
-  if (!stream || !find(stream))
-    return kInvalidHandle;
-  CUresult result = synchronize(stream);
-  streams.erase(stream);
-  return result;
-}
-
-CUresult Device::launch(CUfunction function, const LaunchShape &shape, CUstream stream, void **parameters) {
-  FakeStream *queue = find(stream);
-  if (!queue || !owns(function))
-    return kInvalidHandle;
-  const Kernel &kernel = *function->kernel;
-  uint32_t allowed = std::max(function->dynamicShared, uint32_t(kSharedPerBlock) - kernel.declaredSharedBytes);
-  if (shape.dynamicSharedBytes > allowed || (!parameters && kernel.parameterBytes))
+CUresult Device::freeHost(void *pointer) {
+  auto found = pinned.find(static_cast<std::byte *>(pointer));
+  if (found == pinned.end())
     return kInvalidValue;
-  if (auto fine = checkLaunch(kernel, shape); !fine) {
-    fault = fine.error().message;
-    return kInvalidValue;
-  }
-  std::vector<std::byte> bytes(kernel.parameterBytes);
-  for (size_t i = 0; i < kernel.parameters.size(); ++i)
-    std::memcpy(bytes.data() + kernel.parameters[i].address, parameters[i], kernel.parameters[i].bytes);
-  if (!stream) // the default stream waits for the others
-    if (CUresult result = synchronize(nullptr))
-      return result;
-  queue->waiting.push_back({function, shape, std::move(bytes)});
-  return kSuccess;
-}
-
-CUresult Device::drain(FakeStream &stream) {
-  while (!stream.waiting.empty()) {
-    if (broken)
-      return broken;
-    FakeStream::Launch launch = std::move(stream.waiting.front());
-    stream.waiting.pop_front();
-    LaunchOptions options;
-    options.seed = settings.seed;
-    auto counts = ptx::launch(*launch.function->kernel, memory, launch.shape, launch.parameters, options);
-    if (!counts) {
-      fault = counts.error().message;
-      broken = kLaunchFailed;
-    }
-  }
-  return broken;
-}
-
-CUresult Device::drainAll() {
-  if (CUresult result = synchronize(nullptr))
+  if (CUresult result = drainAll())
     return result;
-  for (auto &entry : streams)
-    if (CUresult result = drain(*entry.second))
-      return result;
+  pinned.erase(found);
   return kSuccess;
 }
 
-CUresult Device::synchronize(CUstream stream) {
-  FakeStream *found = find(stream);
-  if (!found)
-    return kInvalidHandle;
-  if (!stream || !found->nonBlocking) // blocking streams and the default one wait for each other
-    if (CUresult result = drain(defaultStream))
-      return result;
-  if (!stream)
-    for (auto &entry : streams)
-      if (!entry.second->nonBlocking)
-        if (CUresult result = drain(*entry.second))
-          return result;
-  return drain(*found);
+bool Device::isPinned(const void *pointer, size_t bytes) const {
+  auto *place = static_cast<const std::byte *>(pointer);
+  return std::ranges::any_of(pinned, [&](const auto &entry) {
+    return place >= entry.first && place + bytes <= entry.first + entry.second.first;
+  });
 }
 
 } // namespace quern::ptx

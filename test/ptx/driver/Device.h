@@ -1,8 +1,9 @@
 // The one device of the fake driver: an A100's limits, memory that is the host's, kernels run by the executor.
 //
-// Launches wait in their stream until something has to wait for them, as they may on a GPU: a host that reads results
-// too early reads old ones. A kernel that fails breaks the context, as the driver does: every later call returns the
-// failure until the context is released.
+// Launches and asynchronous copies wait in their stream until something has to wait for them, as they may on a GPU: a
+// host that reads results too early reads old ones, and one that changes what is being copied copies the new. A kernel
+// that fails breaks the context, as the driver does: every later call returns the failure until the context is
+// released.
 #ifndef QUERN_TEST_PTX_DRIVER_DEVICE_H
 #define QUERN_TEST_PTX_DRIVER_DEVICE_H
 
@@ -26,24 +27,40 @@ struct FakeModule {
   std::vector<std::unique_ptr<FakeFunction>> functions;
 };
 
+/// What the device is to do, when its turn comes.
+using FakeOperation = std::function<CUresult()>;
+
+struct FakeGraph {
+  std::vector<FakeOperation> operations;
+};
+struct FakeGraphExec : FakeGraph {};
+
 struct FakeStream {
-  struct Launch {
-    const FakeFunction *function;
-    quern::ptx::LaunchShape shape;
-    std::vector<std::byte> parameters;
-  };
   bool nonBlocking = false;
-  std::deque<Launch> waiting;
+  std::deque<FakeOperation> waiting;
+  std::unique_ptr<FakeGraph> capture; ///< takes the operations, while the stream is captured
+};
+
+/// Time is the number of instructions that the device has executed, a nanosecond each.
+struct FakeEvent {
+  uint64_t time = 0;
+  bool recorded = false;
 };
 
 namespace quern::ptx {
 
-/// What the environment says about the device, read by cuInit: QUERN_FAKE_CUDA_SEED (order of blocks and threads, 1),
-/// QUERN_FAKE_CUDA_MEMORY (bytes, 1 GiB) and QUERN_FAKE_CUDA_CAPABILITY (80).
+inline constexpr int kSharedPerBlock = 48 << 10, kSharedOptIn = 163 << 10; ///< of an A100, in bytes
+
+/// What the environment says about the device, read by cuInit; the names are QUERN_FAKE_CUDA_ and what stands here.
 struct DeviceSettings {
-  uint32_t seed = 1;
-  size_t memoryBytes = size_t(1) << 30;
-  int capability = 80;
+  uint32_t seed = 1;                    ///< SEED: order of blocks and threads
+  size_t memoryBytes = size_t(1) << 30; ///< MEMORY
+  int capability = 80;                  ///< CAPABILITY
+  int version = 12000;                  ///< VERSION: of the driver, 1000 * major + 10 * minor
+  int devices = 1;                      ///< DEVICES: 0 or 1
+  int graphs = 1;                       ///< GRAPHS: 0: capturing a stream is not supported
+  uint64_t failLaunch = 0;              ///< FAIL_LAUNCH: number of the launch, from 1 on, that fails; 0: none
+  uint64_t failAllocation = 0;          ///< FAIL_ALLOCATION: the same of allocations
 
   static DeviceSettings fromEnvironment();
 };
@@ -66,10 +83,20 @@ public:
   CUresult free(CUdeviceptr pointer);
   CUresult copy(CUdeviceptr device, size_t bytes, const std::function<void(std::byte *)> &move);
   size_t freeBytes() const { return settings.memoryBytes - usedBytes; }
+  CUresult allocateHost(size_t bytes, void *&pointer);
+  CUresult freeHost(void *pointer);
+  /// As `copy`, in a stream. Of host memory that is not pinned, `host`, the copy has been made when this returns.
+  CUresult copyLater(CUstream stream, CUdeviceptr device, void *host, size_t bytes, bool toDevice);
+  CUresult setLater(CUstream stream, CUdeviceptr device, unsigned char value, size_t bytes);
 
   CUresult createStream(bool nonBlocking, CUstream &stream);
   CUresult destroyStream(CUstream stream);
   CUresult launch(CUfunction function, const LaunchShape &shape, CUstream stream, void **parameters);
+  CUresult beginCapture(CUstream stream);
+  CUresult endCapture(CUstream stream, CUgraph &graph);
+  CUresult instantiate(CUgraph graph, CUgraphExec &made);
+  CUresult launch(CUgraphExec graph, CUstream stream);
+  CUresult record(CUevent event, CUstream stream);
   /// Runs what waits in a stream; null is the default stream, which waits for all others that are not non-blocking.
   CUresult synchronize(CUstream stream);
 
@@ -80,8 +107,19 @@ public:
   uint32_t retained = 0;
   CUresult broken = kSuccess; ///< what a failed kernel left behind
   std::string fault;
+  size_t graphLaunches = 0;
+  std::map<CUevent, std::unique_ptr<FakeEvent>> events;
+  std::map<CUgraph, std::unique_ptr<FakeGraph>> graphs;
+  std::map<CUgraphExec, std::unique_ptr<FakeGraphExec>> executables;
+  size_t live(std::string_view kind) const;
+  /// As cuInit does it.
+  CUresult start();
 
 private:
+  /// Into the stream, or into the graph that is being captured there.
+  CUresult enqueue(CUstream stream, FakeOperation operation);
+  CUresult run(const FakeFunction &function, const LaunchShape &shape, std::span<const std::byte> parameters);
+  bool isPinned(const void *pointer, size_t bytes) const;
   CUresult drain(FakeStream &stream);
   /// Before anything that a waiting launch may use is gone.
   CUresult drainAll();
@@ -90,7 +128,9 @@ private:
 
   GlobalMemory memory;
   std::map<CUdeviceptr, size_t> sizes;
+  std::map<std::byte *, std::pair<size_t, std::unique_ptr<std::byte[]>>> pinned;
   size_t usedBytes = 0;
+  uint64_t launches = 0, allocations = 0, instructions = 0; ///< since cuInit
   std::map<CUmodule, std::unique_ptr<FakeModule>> modules;
   FakeStream defaultStream;
   std::map<CUstream, std::unique_ptr<FakeStream>> streams;
