@@ -33,7 +33,8 @@ typedef enum quern_status {
   QUERN_CONTEXT_FULL = 6,     /* the tokens do not fit into the session's context length; nothing was computed */
   QUERN_BUFFER_TOO_SMALL = 7, /* the needed count was stored; call again with room for it */
   QUERN_CANCELLED = 8,        /* a progress callback asked to stop */
-  QUERN_INTERNAL = 9
+  QUERN_INTERNAL = 9,
+  QUERN_DEVICE_FAILED = 10    /* an accelerator's driver failed, or a kernel did; the model cannot be used any more */
 } quern_status;
 
 typedef struct quern_model quern_model;
@@ -62,6 +63,9 @@ typedef struct quern_model_options {
   quern_progress progress;     /* called while weights are read or verified, in bytes; may be NULL */
   void *progress_user;
   const char *cache_type;      /* how keys and values are kept: NULL or "f16", "q8_0", "f32"; see docs/runtime.md */
+  const char *device;          /* NULL or "cpu"; "cuda" or "cuda:1" (see quern_devices_visit); "auto": a device that
+                                  there is code for, else the processor, and quern_model_info says why */
+  int32_t check_kernels;       /* nonzero: wait for each kernel of a device, so that a fault names its op; slow */
 } quern_model_options;
 
 QUERN_API void quern_model_options_init(quern_model_options *options);
@@ -85,11 +89,29 @@ typedef struct quern_model_info {
   int64_t vocabulary;        /* length of a row of logits */
   int64_t tokens;            /* number of real tokens; ids from here to vocabulary are padding, never sampled */
   int64_t context_length;    /* the longest the model was made for */
-  int32_t threads;
+  int32_t threads;           /* 0 on a device */
   int32_t chunk_tokens;
+  const char *device;        /* "cpu", "cuda:0" */
+  const char *device_name;   /* as its maker calls it; "" of the processor */
+  const char *device_note;   /* why the device "auto" is the processor; "" if another was asked for or found */
 } quern_model_info;
 
 QUERN_API quern_status quern_model_get_info(const quern_model *model, quern_model_info *info);
+
+/* A device that may run models, or a kind of devices without a driver that can be used. */
+typedef struct quern_device_info {
+  const char *id;     /* for quern_model_options: "cuda:0"; of a kind alone "cuda" */
+  const char *name;   /* as its maker calls it; "" of a kind alone */
+  const char *target; /* the code that fits it best, for `quern compile --target`: "nvptx:sm_86" */
+  uint64_t memory_bytes;
+  const char *problem; /* of a kind alone: why there is no device of it; else "" */
+} quern_device_info;
+
+/* Receives one of the devices; the strings are valid during the call. Returns 0 to go on, else it was the last one. */
+typedef int (*quern_device_callback)(void *user, const quern_device_info *info);
+
+/* Tells of all devices of this machine, and of each kind of which there is none. */
+QUERN_API quern_status quern_devices_visit(quern_device_callback callback, void *user);
 
 /* The package's manifest, JSON. Lives as long as the model. */
 QUERN_API const char *quern_model_manifest(const quern_model *model, size_t *size);

@@ -1,5 +1,6 @@
 // The C API: errors, models, sessions.
 #include "CApi.h"
+#include "DeviceList.h"
 
 #include <cstddef>
 #include <algorithm>
@@ -54,7 +55,7 @@ const char *quern_last_error(void) { return lastError.c_str(); }
 const char *quern_status_name(quern_status status) {
   static const char *const names[] = {"ok",          "invalid argument", "input/output error", "bad package",
                                       "unsupported", "out of memory",    "context full",       "buffer too small",
-                                      "cancelled",   "internal error"};
+                                      "cancelled",   "internal error",   "device failed"};
   return size_t(status) < std::size(names) ? names[status] : "unknown status";
 }
 
@@ -70,7 +71,9 @@ quern_status quern_model_open(const char *path, const quern_model_options *optio
     *model = nullptr;
     ModelOptions chosen;
     if (options) {
-      bool withCacheType = options->struct_size == sizeof *options;
+      // Of the versions before a field, the options end there.
+      bool withDevice = options->struct_size == sizeof *options;
+      bool withCacheType = withDevice || options->struct_size == offsetof(quern_model_options, device);
       if (!withCacheType && options->struct_size != offsetof(quern_model_options, cache_type))
         return fault(QUERN_INVALID_ARGUMENT, "the options were not set up by quern_model_options_init");
       chosen.threads = options->threads;
@@ -78,6 +81,8 @@ quern_status quern_model_open(const char *path, const quern_model_options *optio
       chosen.target = options->target ? options->target : "";
       chosen.masked = options->masked_features ? options->masked_features : "";
       chosen.cacheType = withCacheType && options->cache_type ? options->cache_type : "";
+      chosen.device = withDevice && options->device ? options->device : "";
+      chosen.checkKernels = withDevice && options->check_kernels != 0;
       chosen.populate = options->populate != 0;
       chosen.verify = options->verify_weights != 0;
       chosen.progress = progressOf(options->progress, options->progress_user);
@@ -98,7 +103,8 @@ void quern_model_close(quern_model *model) { delete model; }
 quern_status quern_model_get_info(const quern_model *model, quern_model_info *info) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && info, "model or info"));
-    if (info->struct_size != sizeof *info)
+    bool withDevice = info->struct_size == sizeof *info;
+    if (!withDevice && info->struct_size != offsetof(quern_model_info, device))
       return fault(QUERN_INVALID_ARGUMENT, "struct_size of the info is not sizeof(quern_model_info)");
     const Model &impl = *model->impl;
     const Manifest::Model &m = impl.manifest().model;
@@ -120,6 +126,31 @@ quern_status quern_model_get_info(const quern_model *model, quern_model_info *in
     info->context_length = m.contextLength;
     info->threads = impl.threads();
     info->chunk_tokens = int32_t(impl.chunkTokens());
+    if (withDevice) {
+      info->device = impl.device() ? impl.device()->device().info().id.c_str() : "cpu";
+      info->device_name = impl.device() ? impl.device()->device().info().name.c_str() : "";
+      info->device_note = impl.deviceNote().c_str();
+    }
+    return {};
+  });
+}
+
+quern_status quern_devices_visit(quern_device_callback callback, void *user) {
+  return guarded([&]() -> Outcome<void> {
+    QUERN_CHECK(need(callback, "callback"));
+    for (const DeviceKind &kind : deviceKinds()) {
+      auto devices = kind.list();
+      std::string problem = !devices ? std::move(devices).error().message : devices->empty() ? "there is none" : "";
+      quern_device_info none = {kind.api, "", "", 0, problem.c_str()};
+      if (!problem.empty() && callback(user, &none) != 0)
+        return {};
+      for (const DeviceInfo &device : devices ? *devices : std::vector<DeviceInfo>()) {
+        quern_device_info info = {device.id.c_str(), device.name.c_str(), device.target.c_str(), device.memoryBytes,
+                                  ""};
+        if (callback(user, &info) != 0)
+          return {};
+      }
+    }
     return {};
   });
 }

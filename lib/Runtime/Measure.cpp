@@ -13,6 +13,10 @@ Outcome<QuernEntry> Model::entry(const std::string &name) const {
 
 Outcome<void> Model::startProfile() {
   std::lock_guard<std::mutex> lock(turn);
+  if (parts.device) {
+    parts.device->startProfile();
+    return {};
+  }
   auto profiled = entry(parts.stepName + "_profiled");
   if (!profiled)
     return tl::unexpected(std::move(profiled).error());
@@ -24,6 +28,8 @@ Outcome<void> Model::startProfile() {
 
 std::vector<uint64_t> Model::stopProfile() {
   std::lock_guard<std::mutex> lock(turn);
+  if (parts.device)
+    return parts.device->stopProfile();
   stepEntry = parts.step;
   profiling = false;
   return profile.nanoseconds();

@@ -16,8 +16,9 @@ Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> ou
   int64_t sizes[2];
   sizes[tokensSize] = int64_t(rows.size());
   sizes[outputsSize] = int64_t(outputRows.size());
-  if (auto reserved = program->reserve(sizes); !reserved)
-    return reserved;
+  if (program)
+    if (auto reserved = program->reserve(sizes); !reserved)
+      return reserved;
   tokenIds.clear();
   positions.clear();
   caches.clear();
@@ -48,6 +49,8 @@ Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> ou
   std::vector<void *> buffers;
   for (Role role : roles)
     buffers.push_back(bufferOf(role));
+  if (parts.device)
+    return parts.device->run(buffers, sizes);
   program->run(stepEntry, buffers, sizes, profiling ? &profile : nullptr);
   return {};
 }

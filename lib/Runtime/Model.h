@@ -2,6 +2,7 @@
 #ifndef QUERN_LIB_RUNTIME_MODEL_H
 #define QUERN_LIB_RUNTIME_MODEL_H
 
+#include "DeviceRun.h"
 #include "Fault.h"
 #include "Profile.h"
 #include "Program.h"
@@ -21,12 +22,18 @@
 
 namespace quern::runtime {
 
+/// Rows of logits that one step makes at most: 64 rows of 152,000 are 39 MB, and 64 tokens are enough to use the
+/// weights well.
+constexpr size_t kLogitRows = 64;
+
 struct ModelOptions {
-  int threads = 0;        ///< 0: one for each available processor
-  int chunkTokens = 0;    ///< 0: 256
-  std::string target;     ///< "", "auto" or a name
-  std::string masked;     ///< see CpuFeatures::mask
-  std::string cacheType;  ///< "" for "f16", or a name of the manifest's cache types
+  int threads = 0;           ///< 0: one for each available processor
+  int chunkTokens = 0;       ///< 0: 256; on a device as many as its code takes, at most 512
+  std::string target;        ///< "", "auto" or a name
+  std::string device;        ///< "" or "cpu", "auto", or as findDevices takes it
+  bool checkKernels = false; ///< on a device, see DeviceParts
+  std::string masked;        ///< see CpuFeatures::mask
+  std::string cacheType;     ///< "" for "f16", or a name of the manifest's cache types
   bool populate = false;
   bool verify = false;
   package::Progress progress;
@@ -42,6 +49,8 @@ struct ModelParts {
   std::string stepName = "step"; ///< of `step` among the entries
   std::map<std::string, QuernEntry> entries; ///< all by name, for measuring; may be empty
   std::string target;
+  std::unique_ptr<DeviceRun> device; ///< null: the processor
+  std::string deviceNote;            ///< why "auto" took the processor; empty if it did not
 };
 
 /// One row of a step: a token at a position of a sequence whose cache begins at `cache`.
@@ -65,7 +74,11 @@ public:
   const Tokenizer &tokenizer() const { return *tokens; }
   const ChatTemplate &chatTemplate() const { return chat; }
   std::span<const uint8_t> weights() const { return parts.weights; }
-  int threads() const { return program->threads(); }
+  /// 0 on a device.
+  int threads() const { return program ? program->threads() : 0; }
+  /// Null where the model runs on the processor.
+  DeviceRun *device() const { return parts.device.get(); }
+  const std::string &deviceNote() const { return parts.deviceNote; }
   int64_t chunkTokens() const { return chunk; }
   int64_t vocabulary() const { return parts.manifest.model.vocabulary; }
   Outcome<void> verifyWeights(const package::Progress &progress) const;
@@ -73,6 +86,9 @@ public:
   /// Computes the rows (at most `chunkTokens`) and the logits [outputRows.size(), vocabulary] of those whose indices
   /// are in `outputRows`, ascending. Takes turns with other callers.
   Outcome<void> step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits);
+
+  /// A cache of `capacity` positions in the device's memory, for a context of `contextLength` tokens; zero.
+  Outcome<DeviceMemory> deviceCache(int64_t capacity, int64_t contextLength);
 
   /// Runs a graph on this thread, and `then` while its results are still there. Takes turns with other callers.
   Outcome<void> compute(std::span<void *const> buffers, std::span<const int64_t> sizes, std::span<QuernResult> results,
@@ -88,6 +104,10 @@ public:
 private:
   Model() = default;
   Outcome<QuernEntry> entry(const std::string &name) const;
+  static Outcome<void> chooseDevice(const package::PackageReader &reader, const ModelOptions &options,
+                                    ModelParts &parts);
+  static Outcome<CodeImage> chooseProcessorCode(const package::PackageReader &reader, const ModelOptions &options,
+                                                ModelParts &parts);
   /// Takes the step for a cache of type `type`, "" for the usual one.
   Outcome<void> bindCache(const std::string &type);
   Outcome<void> bindTensors();

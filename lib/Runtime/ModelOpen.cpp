@@ -1,5 +1,6 @@
 // Opening: everything that can be wrong with a package is found here, before any of its code runs.
 #include "Model.h"
+#include "ModelFaults.h"
 #include "quern/Runtime/ElementBytes.h"
 
 #include <algorithm>
@@ -17,18 +18,6 @@ constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kMostChunk = 65536;
 constexpr size_t kCacheTypes = 3; ///< that a package of this version has code for
 
-/// Returns the error of `expr` as a Fault.
-#define TRY_OR_FAULT(expr)                                                                                             \
-  do {                                                                                                                 \
-    if (auto &&result = (expr); !result)                                                                               \
-      return tl::unexpected<Fault>(Fault(std::move(result).error()));                                                  \
-  } while (false)
-
-static std::string_view textOf(const package::Section *section) {
-  return section ? std::string_view(reinterpret_cast<const char *>(section->bytes.data()), section->bytes.size())
-                 : std::string_view();
-}
-
 tl::unexpected<Fault> Model::broken(const std::string &what) const {
   return fault(QUERN_BAD_PACKAGE, parts.source + ": " + what);
 }
@@ -37,11 +26,9 @@ tl::unexpected<Fault> Model::broken(const std::string &what) const {
 static Outcome<ModelParts> readParts(const package::PackageReader &reader, const std::string &path) {
   ModelParts parts;
   parts.source = path;
-  for (const char *name : {package::kManifest, package::kWeights})
-    TRY_OR_FAULT(reader.require(name));
+  TRY_OR_FAULT(reader.require(package::kManifest));
   parts.manifestText = textOf(reader.find(package::kManifest));
   parts.templateText = textOf(reader.find(package::kTemplate));
-  parts.weights = reader.find(package::kWeights)->bytes;
   auto manifest = parseManifest(parts.manifestText, path);
   TRY_OR_FAULT(manifest);
   parts.manifest = *std::move(manifest);
@@ -63,17 +50,13 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
   TRY_OR_FAULT(read);
   ModelParts parts = *std::move(read);
 
-  CpuFeatures cpu = CpuFeatures::detect();
-  cpu.mask(options.masked);
-  auto version = chooseCode(parts.manifest, cpu, options.target, path);
-  TRY_OR_FAULT(version);
-  auto code = CodeImage::map(*opened, **version);
-  TRY_OR_FAULT(code);
-  for (const auto &[name, offset] : (*version)->entries)
-    parts.entries[name] = code->entry(offset);
-  parts.target = (*version)->target;
   if (options.verify)
     TRY_OR_FAULT(opened->verifyWeights(options.progress));
+  TRY_OR_FAULT(chooseDevice(*opened, options, parts));
+  Outcome<CodeImage> code;
+  if (!parts.device)
+    code = chooseProcessorCode(*opened, options, parts);
+  TRY_OR_FAULT(code);
 
   auto model = assemble(std::move(parts), options);
   if (!model)
@@ -81,6 +64,26 @@ Outcome<std::unique_ptr<Model>> Model::open(const std::string &path, const Model
   (*model)->reader.emplace(*std::move(opened));
   (*model)->code = *std::move(code);
   return model;
+}
+
+Outcome<CodeImage> Model::chooseProcessorCode(const package::PackageReader &reader, const ModelOptions &options,
+                                              ModelParts &parts) {
+  if (parts.manifest.code.empty() && !parts.manifest.devices.empty())
+    return fault(QUERN_UNSUPPORTED, parts.source + ": has code for devices alone (" + parts.manifest.devices[0].target +
+                                        "); run it with --device auto, or compile the model with --target cpu too");
+  CpuFeatures cpu = CpuFeatures::detect();
+  cpu.mask(options.masked);
+  auto version = chooseCode(parts.manifest, cpu, options.target, parts.source);
+  TRY_OR_FAULT(version);
+  auto code = CodeImage::map(reader, **version);
+  TRY_OR_FAULT(code);
+  auto weights = reader.require(package::kWeights);
+  TRY_OR_FAULT(weights);
+  parts.weights = (*weights)->bytes;
+  for (const auto &[name, offset] : (*version)->entries)
+    parts.entries[name] = code->entry(offset);
+  parts.target = (*version)->target;
+  return code;
 }
 
 Outcome<std::unique_ptr<Model>> Model::assemble(ModelParts parts, const ModelOptions &options) {
@@ -111,7 +114,7 @@ Outcome<void> Model::bindCache(const std::string &type) {
     parts.stepName = "step_" + type;
     parts.step = nullptr;
   }
-  if (parts.step) // put together by a test
+  if (parts.step || parts.device) // put together by a test, or no entry at all
     return {};
   auto found = parts.entries.find(parts.stepName);
   if (found == parts.entries.end())
@@ -200,6 +203,10 @@ Outcome<void> Model::start(const ModelOptions &options) {
   if (chunk < 1 || chunk > kMostChunk)
     return fault(QUERN_INVALID_ARGUMENT, "the prompt chunk is " + std::to_string(chunk) +
                                              " tokens; it should be from 1 to " + std::to_string(kMostChunk));
+  if (parts.device) {
+    chunk = parts.device->capacities()[0];
+    return {};
+  }
   try {
     program = std::make_unique<Program>(parts.manifest, parts.weights.data(), int(threads));
   } catch (const std::system_error &) {

@@ -6,10 +6,6 @@
 
 namespace quern::runtime {
 
-// Rows of logits that one step of prefillAllLogits makes: 64 rows of 152,000 are 39 MB, and 64 tokens are enough to use
-// the weights well.
-constexpr size_t kLogitRows = 64;
-
 Outcome<std::unique_ptr<Session>> Session::create(Model &model, int64_t contextLength) {
   const Manifest &manifest = model.manifest();
   int64_t most = manifest.model.contextLength;
@@ -24,18 +20,31 @@ Outcome<std::unique_ptr<Session>> Session::create(Model &model, int64_t contextL
   session->context = contextLength;
   int64_t granule = manifest.cache.granule;
   session->capacity = (contextLength + granule - 1) / granule * granule;
-  uint64_t bytes;
-  if (__builtin_mul_overflow(uint64_t(session->capacity), uint64_t(manifest.cache.bytesPerPosition), &bytes))
-    bytes = UINT64_MAX;
-  auto memory = Memory::allocate(
-      bytes, "the key-value cache of a context of " + std::to_string(contextLength) + " tokens",
-      "use a smaller context (-c)");
+  if (auto taken = model.device() ? session->takeDeviceCache() : session->takeCache(); !taken)
+    return tl::unexpected(std::move(taken).error());
+  return session;
+}
+
+Outcome<void> Session::takeDeviceCache() {
+  auto memory = owner->deviceCache(capacity, context);
   if (!memory)
     return tl::unexpected(std::move(memory).error());
-  session->cache = *std::move(memory);
+  deviceCache = *std::move(memory);
+  return {};
+}
+
+Outcome<void> Session::takeCache() {
+  uint64_t bytes;
+  if (__builtin_mul_overflow(uint64_t(capacity), uint64_t(owner->manifest().cache.bytesPerPosition), &bytes))
+    bytes = UINT64_MAX;
+  auto memory = Memory::allocate(bytes, "the key-value cache of a context of " + std::to_string(context) + " tokens",
+                                 "use a smaller context (-c)");
+  if (!memory)
+    return tl::unexpected(std::move(memory).error());
+  cache = *std::move(memory);
   // A long context is read through in each step; large pages keep address translation out of its way. A hint only.
-  ::madvise(session->cache.data(), session->cache.size(), MADV_HUGEPAGE);
-  return session;
+  ::madvise(cache.data(), cache.size(), MADV_HUGEPAGE);
+  return {};
 }
 
 Outcome<void> Session::truncate(int64_t length) {
@@ -63,7 +72,8 @@ Outcome<void> Session::check(std::span<const int32_t> tokens) const {
 }
 
 Row Session::row(int32_t token, int64_t position) const {
-  return {token, int32_t(position), cache.data(), capacity};
+  void *place = deviceCache.address() ? reinterpret_cast<void *>(deviceCache.address()) : cache.data();
+  return {token, int32_t(position), place, capacity};
 }
 
 Outcome<void> Session::advance(std::span<const int32_t> tokens, size_t outputs, float *out) {

@@ -34,6 +34,8 @@ public:
 
 private:
   Session() = default;
+  Outcome<void> takeCache();
+  Outcome<void> takeDeviceCache();
   Outcome<void> check(std::span<const int32_t> tokens) const;
   Row row(int32_t token, int64_t position) const;
   /// Computes the next tokens in one step; logits of the last `outputs` of them go to `out`.
@@ -44,7 +46,8 @@ private:
   Model *owner = nullptr;
   int64_t context = 0;
   int64_t capacity = 0; ///< context in whole granules
-  Memory cache;
+  Memory cache;             ///< of a model on the processor
+  DeviceMemory deviceCache; ///< of one on a device
   std::vector<int32_t> history;
   std::vector<float> lastLogits; ///< [vocabulary], of the last token; empty: none
   package::Progress progress;

@@ -13,7 +13,8 @@ class ModelOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("threads", ctypes.c_int32), ("chunk_tokens", ctypes.c_int32),
                 ("target", ctypes.c_char_p), ("masked_features", ctypes.c_char_p), ("populate", ctypes.c_int32),
                 ("verify_weights", ctypes.c_int32), ("progress", ctypes.c_void_p), ("progress_user", ctypes.c_void_p),
-                ("cache_type", ctypes.c_char_p)]
+                ("cache_type", ctypes.c_char_p),
+                ("device", ctypes.c_char_p), ("check_kernels", ctypes.c_int32)]
 
 
 def int32s(tokens):

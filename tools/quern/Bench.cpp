@@ -106,9 +106,16 @@ static Status profile(api::Model &model, std::span<api::Session> sessions, const
   return {};
 }
 
+/// "" of the processor.
+static std::string deviceOf(const api::Model &model) {
+  quern_model_info info = model.info();
+  return std::string_view(info.device) == "cpu" ? "" : std::string(info.device) + " (" + info.device_name + ")";
+}
+
 static Result<Measured> measure(api::Model &model, const BenchOptions &options, const std::vector<OpRecord> &ops,
                                 MachineLimits &machine, const BenchTest &test) {
-  Measured out{test, model.info(), options.model.path, options.model.keyType, now(), {}, {}, {}, ops, {}};
+  Measured out{test, model.info(),    options.model.path, options.model.keyType, now(), {}, {}, {},
+               ops,  deviceOf(model), {}};
   std::vector<int32_t> tokens = randomTokens(model, std::max(test.depth, test.tokens()));
   std::vector<api::Session> sessions;
   for (int i = 0; i < test.sequences; ++i) {
@@ -127,9 +134,11 @@ static Result<Measured> measure(api::Model &model, const BenchOptions &options, 
   return out;
 }
 
-/// The op table of the code in use; none in a package of an earlier compiler.
+/// The op table of the code in use, or a device's launches; none in a package of an earlier compiler.
 static Result<std::vector<OpRecord>> opTable(const BenchOptions &options, const api::Model &model) {
   QUERN_ASSIGN(package::PackageReader reader, package::PackageReader::open(options.model.path));
+  if (!deviceOf(model).empty())
+    return readLaunches(reader, model.info().target);
   QUERN_ASSIGN(nlohmann::ordered_json plan, readPlan(reader));
   const std::string &cache = options.model.keyType;
   return readOpTable(plan, model.info().target + (cache == "f16" ? "" : "_" + cache), options.model.path);
@@ -157,7 +166,7 @@ static Status bench(const BenchOptions &options) {
     QUERN_ASSIGN(api::Model model, openModel(flags, options.batch));
     QUERN_ASSIGN(std::vector<OpRecord> ops, opTable(options, model));
     MachineLimits machine;
-    if (!ops.empty())
+    if (!ops.empty() && deviceOf(model).empty())
       QUERN_TRY(machine.prepare(model));
     for (const BenchTest &test : allTests(options)) {
       QUERN_ASSIGN(Measured measured, measure(model, options, ops, machine, test));
@@ -210,6 +219,7 @@ Command cli::addBench(CLI::App &root) {
               "  quern bench -m model.quern\n"
               "  quern bench -m model.quern -p 128,512 -n 64 -t 1,2 -r 3 -o json\n"
               "  quern bench -m model.quern -p 0 -n 32 --parallel 1,4,8\n"
-              "  quern bench -m model.quern -p 512 -n 32 -t 1 --per-op");
+              "  quern bench -m model.quern -p 512 -n 32 -t 1 --per-op\n"
+              "  quern bench -m model.quern --device cuda --per-op");
   return {app, [options] { return bench(*options); }};
 }

@@ -30,6 +30,7 @@ struct Measured {
   std::vector<uint64_t> alone;       ///< of one sequence by itself after each repetition, where several are measured
   std::vector<Limits> limits;        ///< of the machine, around each repetition; zeros where there are no probes
   std::vector<OpRecord> ops;         ///< empty: the package has no table
+  std::string device;                ///< "" of the processor, else "cuda:0 (NAME)"; kernels then have no costs
   std::vector<double> opNanoseconds; ///< of each kernel call in the whole test, where that was profiled
 
   std::vector<double> speeds() const; ///< tokens a second, of all sequences

@@ -27,6 +27,7 @@ Command addQuantize(CLI::App &root, char **argv);
 Command addRun(CLI::App &root);
 Command addInspect(CLI::App &root, char **argv);
 Command addBench(CLI::App &root);
+Command addDevices(CLI::App &root);
 Command addPerplexity(CLI::App &root);
 Command addLogits(CLI::App &root, char **argv);
 

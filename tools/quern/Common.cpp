@@ -1,5 +1,7 @@
 #include "Common.h"
 
+#include "quern/Support/Json.h"
+
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -30,9 +32,22 @@ void cli::bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads) {
   if (withThreads)
     app.add_option("-t,--threads", flags.threads, "Threads; 0: one for each processor")->check(CLI::NonNegativeNumber);
   bindCacheFlags(app, flags.keyType, flags.valueType);
+  app.add_option("--device", flags.device,
+                 "What runs the model: cpu; cuda or cuda:N (see `quern devices`); or auto, a device that the package "
+                 "has code for, else the processor (auto)");
+  app.add_flag("--check-kernels", flags.checkKernels,
+               "Wait for each kernel of a device, so that a fault names its op; slow");
   app.add_option("--target", flags.target, "Code version of the package to run, e.g. x86-64-v2")->capture_default_str();
   app.add_option("--mask-features", flags.maskedFeatures,
                  "Processor features to pretend absent, e.g. avx512vnni,gfni; or all");
+}
+
+/// Says why the processor was chosen, where somebody may have expected a device.
+static void noteDevice(const cli::ModelFlags &flags, const api::Model &model) {
+  std::string note = model.info().device_note;
+  bool expected = !flags.device.empty() || parseJson(model.manifest()).contains("devices");
+  if (!note.empty() && expected)
+    std::fprintf(stderr, "quern: runs on the processor: %s\n", note.c_str());
 }
 
 bool cli::isGguf(const std::string &path) {
@@ -55,9 +70,13 @@ Result<api::Model> cli::openModel(const ModelFlags &flags, int chunkTokens) {
   options.cache_type = cache.c_str();
   options.threads = flags.threads;
   options.chunk_tokens = chunkTokens;
+  options.device = flags.device.empty() ? "auto" : flags.device.c_str();
+  options.check_kernels = flags.checkKernels;
   options.target = flags.target.c_str();
   options.masked_features = flags.maskedFeatures.empty() ? nullptr : flags.maskedFeatures.c_str();
-  return lift(api::Model::open(flags.path, options));
+  QUERN_ASSIGN(api::Model model, lift(api::Model::open(flags.path, options)));
+  noteDevice(flags, model);
+  return model;
 }
 
 Result<std::string> cli::readFile(const std::string &path) {

@@ -29,6 +29,8 @@ struct ModelFlags {
   std::string target = "auto";
   std::string maskedFeatures;
   std::string keyType = "f16", valueType; ///< of the cache; no value type: the keys' one
+  std::string device; ///< "" is "auto", without a word about it where the package has no code for devices
+  bool checkKernels = false;
   int threads = 0;
 };
 
@@ -38,10 +40,11 @@ void bindCacheFlags(CLI::App &app, std::string &keyType, std::string &valueType)
 /// Fails where keys and values are to have different types.
 Result<std::string> cacheType(const std::string &keyType, const std::string &valueType);
 
-/// Binds the cache's type, `--target`, `--mask-features` and, if wanted, `-t`.
+/// Binds the cache's type, `--device`, `--check-kernels`, `--target`, `--mask-features` and, if wanted, `-t`.
 void bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads = true);
 
-/// Opens a package. A GGUF file is refused with the command that compiles it.
+/// Opens a package. A GGUF file is refused with the command that compiles it. Where a device was to be chosen and the
+/// processor is, a line on standard error says why.
 Result<api::Model> openModel(const ModelFlags &flags, int chunkTokens = 0);
 
 bool isGguf(const std::string &path);

@@ -94,6 +94,16 @@ static void printCode(const Manifest &manifest, const package::PackageReader &re
     table.add({code.target, std::to_string(section ? section->bytes.size() : 0), features});
   }
   table.print();
+  if (manifest.devices.empty())
+    return;
+  std::printf("\ncode for devices\n");
+  Table devices({"target", "api", ">bytes", ">bytes of the program"});
+  for (const Manifest::Device &device : manifest.devices) {
+    const package::Section *section = reader.find(device.section), *program = reader.find(device.program);
+    devices.add({device.target, device.api, std::to_string(section ? section->bytes.size() : 0),
+                 std::to_string(program ? program->bytes.size() : 0)});
+  }
+  devices.print();
 }
 
 /// Lists of records as tables, members of objects as one line each.

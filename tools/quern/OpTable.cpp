@@ -1,5 +1,8 @@
 #include "OpTable.h"
 
+#include "quern/Runtime/DeviceProgram.h"
+#include "quern/Runtime/Manifest.h"
+
 #include "quern/Package/PackageFormat.h"
 #include "quern/Support/Json.h"
 
@@ -69,5 +72,27 @@ Result<std::vector<OpRecord>> cli::readOpTable(const ordered_json &plan, const s
   }
   if (!whole)
     return fail("the op table in the section 'plan' of '" + path + "' is incomplete: compile the model again");
+  return out;
+}
+
+Result<std::vector<OpRecord>> cli::readLaunches(const package::PackageReader &reader, const std::string &target) {
+  auto text = [](const package::Section *section) {
+    return std::string_view(reinterpret_cast<const char *>(section->bytes.data()), section->bytes.size());
+  };
+  QUERN_ASSIGN(const package::Section *manifestSection, reader.require(package::kManifest));
+  QUERN_ASSIGN(Manifest manifest, parseManifest(text(manifestSection), reader.path()));
+  QUERN_ASSIGN(const package::Section *weights, reader.require(package::kDeviceWeights));
+  std::vector<OpRecord> out;
+  for (const Manifest::Device &device : manifest.devices) {
+    if (device.target != target)
+      continue;
+    QUERN_ASSIGN(const package::Section *section, reader.require(device.program));
+    QUERN_ASSIGN(DeviceProgram program,
+                 parseDeviceProgram(text(section), manifest, weights->bytes.size(), reader.path()));
+    for (const LaunchPlan &plan : program.plans)
+      for (const Launch &launch : plan.launches)
+        out.push_back({launch.kernel, launch.op, launch.name, "tokens", "", 0, 0, 0, 0, 0, 0});
+    break;
+  }
   return out;
 }

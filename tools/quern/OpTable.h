@@ -70,6 +70,9 @@ Result<nlohmann::ordered_json> readPlan(const package::PackageReader &reader);
 Result<std::vector<OpRecord>> readOpTable(const nlohmann::ordered_json &plan, const std::string &target,
                                           const std::string &path);
 
+/// The launches of the program for one device target, all plans one after the other, by name and without costs.
+Result<std::vector<OpRecord>> readLaunches(const package::PackageReader &reader, const std::string &target);
+
 } // namespace quern::cli
 
 #endif // QUERN_TOOLS_OPTABLE_H

@@ -150,9 +150,11 @@ static Status run(const RunOptions &options) {
   QUERN_ASSIGN(api::Sampler sampler, lift(model.sampler(sampling)));
   if (options.verbose) {
     quern_model_info info = model.info();
-    std::fprintf(stderr, "%s: %s, code for %s, %d threads, context %lld, temperature %g, seed %llu\n", info.name,
-                 info.architecture, info.target, info.threads, (long long)session.contextLength(), sampling.temperature,
-                 (unsigned long long)sampling.seed);
+    std::string where = info.threads > 0 ? std::to_string(info.threads) + " threads"
+                                         : std::string(info.device) + " (" + info.device_name + ")";
+    std::fprintf(stderr, "%s: %s, code for %s, %s, context %lld, temperature %g, seed %llu\n", info.name,
+                 info.architecture, info.target, where.c_str(), (long long)session.contextLength(),
+                 sampling.temperature, (unsigned long long)sampling.seed);
   }
 
   Chat chat{options, model, {}};
@@ -200,7 +202,8 @@ Command cli::addRun(CLI::App &root) {
   app->add_option("--sys,--system-prompt", options->system, "System prompt");
   app->add_flag("--raw", options->raw, "Give the prompt to the model as it is, without chat template");
   app->add_option("--template", options->chatTemplate, "Chat template instead of the package's: deepseek-r1 or chatml");
-  app->add_flag("--verbose", options->verbose, "Print code version, threads, seed and speeds to standard error");
+  app->add_flag("--verbose", options->verbose,
+                "Print code version, threads or device, seed and speeds to standard error");
   app->add_option("--inputs", options->files.inputs, "Of a graph: NAME=FILE.npy for each input")->expected(1, -1);
   app->add_option("--outputs", options->files.outputs, "Of a graph: NAME=FILE.npy for outputs to be written")
       ->expected(1, -1);
@@ -210,6 +213,7 @@ Command cli::addRun(CLI::App &root) {
               "  quern run model.quern -p \"Why is the sky blue?\" -n 128\n"
               "  quern run model.quern --temp 0 --raw -p \"Once upon a time\" -n 64\n"
               "  quern run model.quern -c 8192                  # chat\n"
+              "  quern run model.quern --device cuda            # on a GPU; compile with --target nvptx:sm_80\n"
               "  quern run graph.quern --inputs x=x.npy --outputs y=y.npy");
   return {app, [options] { return run(*options); }};
 }

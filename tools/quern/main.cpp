@@ -29,6 +29,6 @@ int main(int argc, char **argv) {
   return cli::runCommands(root,
                           {cli::addCompile(root, argv), cli::addConvert(root, argv), cli::addQuantize(root, argv),
                            cli::addRun(root), cli::addInspect(root, argv), cli::addBench(root),
-                           cli::addPerplexity(root), cli::addLogits(root, argv)},
+                           cli::addPerplexity(root), cli::addLogits(root, argv), cli::addDevices(root)},
                           argc, argv);
 }

@@ -137,6 +137,102 @@ TEST_F(PtxDriver, FaultBreaksTheContext) {
   EXPECT_EQ(free, total);
 }
 
+TEST_F(PtxDriver, AsynchronousCopiesOfPinnedMemoryWait) {
+  CUdeviceptr pointer = upload({1, 2});
+  CUstream stream = nullptr;
+  ASSERT_EQ(CALL(cuStreamCreate)(&stream, kStreamNonBlocking), kSuccess);
+  void *memory = nullptr;
+  ASSERT_EQ(CALL(cuMemAllocHost_v2)(&memory, 16), kSuccess);
+  auto *pinned = static_cast<float *>(memory);
+  pinned[0] = 5;
+  EXPECT_EQ(CALL(cuMemcpyHtoDAsync_v2)(pointer, pinned, 4, stream), kSuccess);
+  EXPECT_EQ(CALL(cuMemcpyDtoHAsync_v2)(pinned + 2, pointer, 8, stream), kSuccess);
+  pinned[0] = 6; // too early: this is what goes to the device
+  EXPECT_NE(pinned[2], 6.0f);
+  EXPECT_EQ(CALL(cuStreamSynchronize)(stream), kSuccess);
+  EXPECT_EQ(pinned[2], 6.0f);
+  EXPECT_EQ(pinned[3], 2.0f);
+  float usual = 7; // of other memory the copy is made at once
+  EXPECT_EQ(CALL(cuMemcpyHtoDAsync_v2)(pointer, &usual, 4, stream), kSuccess);
+  usual = 8;
+  EXPECT_EQ(CALL(cuMemcpyDtoHAsync_v2)(&usual, pointer, 4, stream), kSuccess);
+  EXPECT_EQ(usual, 7.0f);
+  EXPECT_EQ(CALL(cuMemsetD8Async)(pointer, 0, 8, stream), kSuccess);
+  EXPECT_EQ(CALL(cuMemcpyDtoHAsync_v2)(&usual, pointer, 4, stream), kSuccess);
+  EXPECT_EQ(usual, 0.0f);
+  EXPECT_EQ(CALL(cuMemcpyHtoDAsync_v2)(pointer, pinned, 9, stream), kInvalidValue) << "reaches over the end";
+  EXPECT_EQ(CALL(cuMemFreeHost)(memory), kSuccess);
+  EXPECT_EQ(CALL(cuMemFreeHost)(memory), kInvalidValue);
+}
+
+TEST_F(PtxDriver, CapturedLaunchesBecomeAGraph) {
+  CUdeviceptr pointer = upload({1});
+  CUfunction twice = load(scaleKernel());
+  CUstream stream = nullptr;
+  ASSERT_EQ(CALL(cuStreamCreate)(&stream, kStreamNonBlocking), kSuccess);
+  EXPECT_EQ(CALL(cuStreamBeginCapture_v2)(stream, 1), kSuccess);
+  EXPECT_EQ(launch(twice, 1, pointer, stream), kSuccess);
+  EXPECT_EQ(CALL(cuStreamSynchronize)(stream), kUnsupportedInCapture);
+  EXPECT_EQ(launch(twice, 1, pointer, stream), kSuccess);
+  CUgraph graph = nullptr;
+  CUgraphExec made = nullptr;
+  EXPECT_EQ(CALL(cuStreamEndCapture)(stream, &graph), kSuccess);
+  EXPECT_EQ(CALL(cuGraphInstantiateWithFlags)(&made, graph, 0), kSuccess);
+  EXPECT_EQ(CALL(quernFakeCudaLive)("graphs"), 2u);
+  EXPECT_EQ(CALL(cuGraphDestroy)(graph), kSuccess);
+  EXPECT_EQ(CALL(cuGraphDestroy)(graph), kInvalidHandle);
+  auto value = [&] {
+    float out = 0;
+    EXPECT_EQ(CALL(cuStreamSynchronize)(stream), kSuccess);
+    EXPECT_EQ(CALL(cuMemcpyDtoH_v2)(&out, pointer, 4), kSuccess);
+    return out;
+  };
+  EXPECT_EQ(value(), 1.0f) << "recorded, not run";
+  for (float expected : {4.0f, 16.0f}) {
+    EXPECT_EQ(CALL(cuGraphLaunch)(made, stream), kSuccess);
+    EXPECT_EQ(value(), expected);
+  }
+  EXPECT_EQ(CALL(cuGraphExecDestroy)(made), kSuccess);
+  EXPECT_EQ(CALL(cuGraphLaunch)(made, stream), kInvalidHandle);
+  EXPECT_EQ(CALL(quernFakeCudaLive)("graphs"), 0u);
+}
+
+TEST_F(PtxDriver, EventsTellTheInstructionsBetweenThem) {
+  CUdeviceptr pointer = upload({1, 2, 3, 4});
+  CUfunction twice = load(scaleKernel());
+  CUevent events[3];
+  for (CUevent &event : events)
+    ASSERT_EQ(CALL(cuEventCreate)(&event, 0), kSuccess);
+  float one = -1, four = -1;
+  EXPECT_EQ(CALL(cuEventElapsedTime)(&one, events[0], events[1]), kNotReady);
+  EXPECT_EQ(CALL(cuEventRecord)(events[0], nullptr), kSuccess);
+  EXPECT_EQ(launch(twice, 1, pointer, nullptr), kSuccess);
+  EXPECT_EQ(CALL(cuEventRecord)(events[1], nullptr), kSuccess);
+  EXPECT_EQ(launch(twice, 4, pointer, nullptr), kSuccess);
+  EXPECT_EQ(CALL(cuEventRecord)(events[2], nullptr), kSuccess);
+  EXPECT_EQ(CALL(cuStreamSynchronize)(nullptr), kSuccess);
+  EXPECT_EQ(CALL(cuEventElapsedTime)(&one, events[0], events[1]), kSuccess);
+  EXPECT_EQ(CALL(cuEventElapsedTime)(&four, events[1], events[2]), kSuccess);
+  EXPECT_GT(one, 0.0f);
+  EXPECT_FLOAT_EQ(four, 4 * one);
+  for (CUevent event : events)
+    EXPECT_EQ(CALL(cuEventDestroy_v2)(event), kSuccess);
+  EXPECT_EQ(CALL(cuEventDestroy_v2)(events[0]), kInvalidHandle);
+}
+
+TEST_F(PtxDriver, ContextsAreAStack) {
+  CUcontext context = nullptr;
+  EXPECT_EQ(CALL(cuCtxPushCurrent_v2)(nullptr), kInvalidContext);
+  EXPECT_EQ(CALL(cuCtxPopCurrent_v2)(&context), kSuccess);
+  EXPECT_NE(context, nullptr);
+  CUdeviceptr pointer = 0;
+  EXPECT_EQ(CALL(cuMemAlloc_v2)(&pointer, 4), kInvalidContext);
+  EXPECT_EQ(CALL(cuCtxPushCurrent_v2)(context), kSuccess);
+  EXPECT_EQ(CALL(cuMemAlloc_v2)(&pointer, 4), kSuccess);
+  EXPECT_EQ(CALL(quernFakeCudaLive)("allocations"), 1u);
+  EXPECT_EQ(CALL(quernFakeCudaLive)("elephants"), ~size_t(0));
+}
+
 TEST_F(PtxDriver, RejectsModules) {
   char log[256] = {};
   int options[] = {kJitErrorLog, kJitErrorLogBytes};

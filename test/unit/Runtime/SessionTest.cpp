@@ -181,7 +181,7 @@ TEST(Model, ChecksItsTensors) {
     parts.step = [](const QuernCall *) {};
     ModelOptions options;
     change(parts, options);
-    auto model = Model::assemble(parts, options);
+    auto model = Model::assemble(std::move(parts), options);
     return model ? "" : model.error().message;
   };
   auto expect = [&](const char *part, auto change) {

@@ -1,0 +1,53 @@
+#include "CudaDriver.h"
+
+#include <dlfcn.h>
+
+namespace quern::runtime::cuda {
+
+static std::string versionText(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+static std::string tooOld(const std::string &why) {
+  return "NVIDIA's driver is too old: " + why + "; CUDA " + versionText(kLeastVersion) +
+         " (driver 525) or later is needed";
+}
+
+std::string Driver::load() {
+  constexpr const char *kLibrary = "libcuda.so.1";
+  void *library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    const char *why = ::dlerror();
+    return "there is no NVIDIA driver (" + std::string(why ? why : kLibrary) + ")";
+  }
+#define QUERN_CUDA_LOOK_UP(name, ...)                                                                                  \
+  name = reinterpret_cast<Result (*)(__VA_ARGS__)>(::dlsym(library, #name));                                           \
+  if (!name)                                                                                                           \
+    return tooOld("it has no function " #name);
+  QUERN_CUDA_FUNCTIONS(QUERN_CUDA_LOOK_UP)
+#undef QUERN_CUDA_LOOK_UP
+  return "";
+}
+
+Outcome<const Driver *> Driver::open() {
+  // Never closed: the library keeps threads and state of its own.
+  static Driver driver;
+  static const std::string broken = driver.load();
+  if (!broken.empty())
+    return fault(QUERN_UNSUPPORTED, broken);
+  int version = 0;
+  if (driver.cuDriverGetVersion(&version) != kSuccess || version < kLeastVersion)
+    return fault(QUERN_UNSUPPORTED, tooOld("it is for CUDA " + versionText(version)));
+  if (Result result = driver.cuInit(0))
+    return fault(QUERN_UNSUPPORTED, result == kNoDevice ? "NVIDIA's driver finds no device"
+                                                        : "NVIDIA's driver does not start: " + driver.describe(result));
+  return &driver;
+}
+
+std::string Driver::describe(Result result) const {
+  const char *text = nullptr;
+  bool known = cuGetErrorString(result, &text) == kSuccess && text;
+  return std::string(known ? text : "unknown error") + " (error " + std::to_string(result) + ")";
+}
+
+} // namespace quern::runtime::cuda

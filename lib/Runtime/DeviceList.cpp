@@ -1,0 +1,67 @@
+#include "DeviceList.h"
+
+#include "CudaDevice.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace quern::runtime {
+
+static constexpr DeviceKind kKinds[] = {{"cuda", listCudaDevices, cudaRuns, openCudaDevice}};
+
+std::span<const DeviceKind> deviceKinds() { return kKinds; }
+
+static std::string join(const std::vector<std::string> &parts, const char *between) {
+  std::string out;
+  for (const std::string &part : parts)
+    out += (out.empty() ? "" : between) + part;
+  return out;
+}
+
+/// "cuda:1" as "cuda" and 1, "cuda" as "cuda" and -1; false for other forms.
+static bool splitName(const std::string &name, std::string &api, int &index) {
+  size_t colon = name.find(':');
+  api = name.substr(0, colon);
+  index = -1;
+  if (colon == std::string::npos)
+    return true;
+  const char *begin = name.data() + colon + 1, *end = name.data() + name.size();
+  auto [stop, error] = std::from_chars(begin, end, index);
+  return error == std::errc() && stop == end && index >= 0;
+}
+
+Outcome<std::vector<DeviceChoice>> findDevices(const std::string &name) {
+  std::string api;
+  int index = -1;
+  auto isOf = [&](const DeviceKind &kind) { return api == kind.api; };
+  bool any = name == "auto";
+  if (!any && (!splitName(name, api, index) || std::none_of(std::begin(kKinds), std::end(kKinds), isOf))) {
+    std::string known;
+    for (const DeviceKind &kind : kKinds)
+      known += std::string(", ") + kind.api + ", " + kind.api + ":N";
+    return fault(QUERN_INVALID_ARGUMENT, "'" + name + "' names no device; it should be one of cpu, auto" + known);
+  }
+  std::vector<DeviceChoice> found;
+  std::vector<std::string> there, problems;
+  for (const DeviceKind &kind : kKinds) {
+    if (!any && !isOf(kind))
+      continue;
+    auto devices = kind.list();
+    if (!devices) {
+      problems.push_back(std::move(devices).error().message);
+      continue;
+    }
+    for (size_t i = 0; i < devices->size(); ++i) {
+      there.push_back((*devices)[i].id + " (" + (*devices)[i].name + ")");
+      if (index < 0 || int(i) == index)
+        found.push_back({&kind, int(i), (*devices)[i]});
+    }
+  }
+  if (!found.empty())
+    return found;
+  if (!there.empty())
+    return fault(QUERN_UNSUPPORTED, "there is no device " + name + "; there are " + join(there, ", "));
+  return fault(QUERN_UNSUPPORTED, problems.empty() ? "there is no device " + name : join(problems, "; "));
+}
+
+} // namespace quern::runtime

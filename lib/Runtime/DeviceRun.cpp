@@ -1,0 +1,189 @@
+#include "DeviceRun.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace quern::runtime {
+
+// Recorded are the steps that generate: a token for each of so many sequences.
+constexpr int64_t kMostRecorded = 8;
+
+size_t DeviceRun::planFor(int64_t tokens) const {
+  const std::vector<LaunchPlan> &plans = parts.program.plans;
+  size_t plan = 0;
+  while (plan + 1 < plans.size() && plans[plan].most < tokens)
+    ++plan;
+  return plan;
+}
+
+KernelArgument DeviceRun::argument(const LaunchArgument &from, std::span<const int64_t> sizes) const {
+  switch (from.kind) {
+  case LaunchArgument::Kind::Weights:
+    return {weights.address() + uint64_t(from.offset), true};
+  case LaunchArgument::Kind::Arena:
+    return {arena.address() + uint64_t(from.place.at(parts.capacities)), true};
+  case LaunchArgument::Kind::Input:
+    return {tensors.address() + inputs[size_t(from.index)].offset, true};
+  case LaunchArgument::Kind::Output:
+    return {tensors.address() + outputs[size_t(from.index)].offset, true};
+  case LaunchArgument::Kind::Size:
+    return {uint64_t(sizes[size_t(from.index)]), false};
+  case LaunchArgument::Kind::Constant:
+    break;
+  }
+  return {uint64_t(from.offset), false};
+}
+
+DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> sizes) const {
+  const std::vector<Launch> &launches = parts.program.plans[plan].launches;
+  Prepared out;
+  for (size_t i = 0; i < launches.size(); ++i) {
+    const Launch &launch = launches[i];
+    KernelLaunch made;
+    made.kernel = kernels[plan][i];
+    for (size_t d = 0; d < 3; ++d)
+      made.grid[d] = uint32_t(launch.grid[d].at(sizes));
+    if (std::find(std::begin(made.grid), std::end(made.grid), 0u) != std::end(made.grid) ||
+        (launch.when && !launch.when->holds(sizes)))
+      continue;
+    made.threads = uint32_t(launch.threads);
+    made.sharedBytes = uint32_t(launch.sharedBytes);
+    for (const LaunchArgument &from : launch.arguments)
+      made.arguments.push_back(argument(from, sizes));
+    out.launches.push_back(std::move(made));
+    out.numbers.push_back(i);
+  }
+  return out;
+}
+
+/// Null for steps that are not recorded.
+Outcome<DeviceRecording *> DeviceRun::recording(size_t plan, std::span<const int64_t> sizes) {
+  bool generates = std::all_of(sizes.begin(), sizes.end(), [&](int64_t size) { return size == sizes[0]; });
+  if (!canRecord || !generates || sizes.empty() || sizes[0] > kMostRecorded)
+    return nullptr;
+  std::vector<int64_t> key(sizes.begin(), sizes.end());
+  if (auto known = recordings.find(key); known != recordings.end())
+    return known->second.get();
+  auto made = owner->record(prepare(plan, sizes).launches);
+  if (!made)
+    return tl::unexpected(std::move(made).error());
+  canRecord = *made != nullptr;
+  if (!canRecord)
+    return nullptr;
+  return (recordings[key] = *std::move(made)).get();
+}
+
+tl::unexpected<Fault> DeviceRun::breakDown(Fault fault, const std::string &where) {
+  broken = fault.message + where;
+  fault.message = broken + "; the device cannot be used by this process any more, the processor can (--device cpu)";
+  return tl::unexpected<Fault>(std::move(fault));
+}
+
+static std::string describe(const Launch &launch) {
+  return launch.op + (launch.name.empty() ? "" : " '" + launch.name + "'") + " (kernel " + launch.kernel + ")";
+}
+
+Outcome<void> DeviceRun::launchChecked(size_t plan, const Prepared &prepared) {
+  for (size_t i = 0; i < prepared.launches.size(); ++i) {
+    auto done = owner->launch(prepared.launches[i]);
+    if (done)
+      done = owner->synchronize();
+    if (!done)
+      return breakDown(std::move(done).error(),
+                       " in " + describe(parts.program.plans[plan].launches[prepared.numbers[i]]));
+  }
+  return {};
+}
+
+Outcome<void> DeviceRun::launchTimed(size_t plan, const Prepared &prepared) {
+  std::vector<uint64_t> taken(prepared.launches.size());
+  if (auto done = owner->launchTimed(prepared.launches, taken); !done)
+    return done;
+  size_t first = 0;
+  for (size_t before = 0; before < plan; ++before)
+    first += parts.program.plans[before].launches.size();
+  for (size_t i = 0; i < taken.size(); ++i)
+    times[first + prepared.numbers[i]] += taken[i];
+  return {};
+}
+
+Outcome<void> DeviceRun::launchPlan(size_t plan, std::span<const int64_t> sizes) {
+  if (profiling)
+    return launchTimed(plan, prepare(plan, sizes));
+  // What is wrong with a kernel mostly shows the first time, and then it costs little to know which one it is.
+  if (parts.checkKernels || !hasRun[plan])
+    return launchChecked(plan, prepare(plan, sizes));
+  auto recorded = recording(plan, sizes);
+  if (!recorded)
+    return tl::unexpected(std::move(recorded).error());
+  if (*recorded)
+    return (*recorded)->launch();
+  for (const KernelLaunch &launch : prepare(plan, sizes).launches)
+    if (auto started = owner->launch(launch); !started)
+      return started;
+  return {};
+}
+
+Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const int64_t> sizes) {
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (uint64_t bytes = bytesOf(*inputs[i].tensor, sizes))
+      std::memcpy(staging.data() + inputs[i].offset, buffers[i], bytes);
+  // One copy of all of them: it is the number of copies that costs.
+  if (auto sent = owner->write(tensors.address(), staging.data(), inputBytes); !sent)
+    return sent;
+  size_t plan = planFor(sizes[0]);
+  if (auto launched = launchPlan(plan, sizes); !launched)
+    return launched;
+  for (const Place &output : outputs)
+    if (uint64_t bytes = bytesOf(*output.tensor, sizes))
+      if (auto asked = owner->read(staging.data() + output.offset, tensors.address() + output.offset, bytes); !asked)
+        return asked;
+  if (auto done = owner->synchronize(); !done)
+    return done;
+  hasRun[plan] = true;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (uint64_t bytes = bytesOf(*outputs[i].tensor, sizes))
+      std::memcpy(buffers[inputs.size() + i], staging.data() + outputs[i].offset, bytes);
+  return {};
+}
+
+Outcome<void> DeviceRun::run(std::span<void *const> buffers, std::span<const int64_t> sizes) {
+  if (!broken.empty())
+    return fault(QUERN_DEVICE_FAILED, "the device stopped working earlier: " + broken);
+  for (size_t i = 0; i < sizes.size(); ++i)
+    if (sizes[i] > parts.capacities[i] || sizes[i] < (i == 0 ? 1 : 0))
+      return fault(QUERN_INVALID_ARGUMENT, "a step of " + std::to_string(sizes[i]) + " " + manifest.sizes[i] +
+                                               " was asked for; the most is " + std::to_string(parts.capacities[i]));
+  auto done = step(buffers, sizes);
+  if (!done && broken.empty())
+    return breakDown(std::move(done).error(), " in a step of " + std::to_string(sizes[0]) + " " + manifest.sizes[0] +
+                                                  " (--check-kernels tells in which op)");
+  return done;
+}
+
+Outcome<DeviceMemory> DeviceRun::allocateCleared(uint64_t bytes) {
+  auto memory = DeviceMemory::allocate(*owner, bytes);
+  if (!memory || bytes == 0)
+    return memory;
+  auto cleared = owner->clear(memory->address(), bytes);
+  if (cleared)
+    cleared = owner->synchronize();
+  if (!cleared)
+    return tl::unexpected(std::move(cleared).error());
+  return memory;
+}
+
+void DeviceRun::startProfile() {
+  size_t launches = 0;
+  for (const LaunchPlan &plan : parts.program.plans)
+    launches += plan.launches.size();
+  times.assign(launches, 0);
+  profiling = true;
+}
+
+std::vector<uint64_t> DeviceRun::stopProfile() {
+  profiling = false;
+  return std::move(times);
+}
+
+} // namespace quern::runtime

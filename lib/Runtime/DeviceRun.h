@@ -1,0 +1,95 @@
+// Runs a device's program: all memory taken and the weights copied when it is made, then step after step. Knows named
+// tensors and dynamic sizes, and nothing of language models.
+#ifndef QUERN_LIB_RUNTIME_DEVICERUN_H
+#define QUERN_LIB_RUNTIME_DEVICERUN_H
+
+#include "Device.h"
+#include "quern/Runtime/DeviceProgram.h"
+#include "quern/Runtime/Manifest.h"
+#include "quern/Runtime/PackageReader.h"
+
+#include <map>
+
+namespace quern::runtime {
+
+/// What a DeviceRun is made of, besides the device.
+struct DeviceParts {
+  DeviceProgram program;
+  DeviceCode code;
+  std::span<const uint8_t> weights;
+  std::vector<int64_t> capacities; ///< the largest value of each dynamic size
+  bool checkKernels = false;       ///< wait for each kernel, so that a failure is told of the one that made it
+  package::Progress progress;      ///< of copying the weights, in bytes; when it stops that, opening fails
+};
+
+class DeviceRun {
+public:
+  static Outcome<std::unique_ptr<DeviceRun>> create(std::unique_ptr<Device> device, Manifest manifest,
+                                                    DeviceParts parts);
+
+  Device &device() { return *owner; }
+  const std::string &target() const { return parts.code.target; }
+  std::span<const int64_t> capacities() const { return parts.capacities; }
+
+  /// Copies the inputs, runs the plan for sizes[0] and copies the outputs: buffers and sizes as Program::run takes
+  /// them, the sizes at least 0 and at most the capacities. Fails naming the op, where that can be told, if a kernel
+  /// fails; from then on all calls fail.
+  Outcome<void> run(std::span<void *const> buffers, std::span<const int64_t> sizes);
+
+  /// Memory that is zero, for what lives longer than a step.
+  Outcome<DeviceMemory> allocateCleared(uint64_t bytes);
+
+  /// From now on each kernel is timed.
+  void startProfile();
+  /// Nanoseconds since then of each launch of the program, all plans one after the other.
+  std::vector<uint64_t> stopProfile();
+
+private:
+  /// A named tensor: its place in device memory, and the same in the staging memory.
+  struct Place {
+    const Manifest::Tensor *tensor;
+    uint64_t offset;
+  };
+  /// The launches of a plan for some sizes, and where each stands in the plan.
+  struct Prepared {
+    std::vector<KernelLaunch> launches;
+    std::vector<size_t> numbers;
+  };
+
+  DeviceRun(std::unique_ptr<Device> device, Manifest manifest, DeviceParts parts)
+      : owner(std::move(device)), manifest(std::move(manifest)), parts(std::move(parts)) {}
+  Outcome<void> placeTensors();
+  Outcome<void> takeMemory();
+  Outcome<void> findKernels();
+  Outcome<void> copyWeights();
+  uint64_t bytesOf(const Manifest::Tensor &tensor, std::span<const int64_t> sizes) const;
+  size_t planFor(int64_t tokens) const;
+  Prepared prepare(size_t plan, std::span<const int64_t> sizes) const;
+  KernelArgument argument(const LaunchArgument &from, std::span<const int64_t> sizes) const;
+  Outcome<void> launchPlan(size_t plan, std::span<const int64_t> sizes);
+  Outcome<void> launchChecked(size_t plan, const Prepared &prepared);
+  Outcome<void> launchTimed(size_t plan, const Prepared &prepared);
+  Outcome<DeviceRecording *> recording(size_t plan, std::span<const int64_t> sizes);
+  Outcome<void> step(std::span<void *const> buffers, std::span<const int64_t> sizes);
+  /// Remembers a failure that leaves the device unusable.
+  tl::unexpected<Fault> breakDown(Fault fault, const std::string &where);
+
+  std::unique_ptr<Device> owner; ///< the last to go
+  const Manifest manifest;
+  DeviceParts parts;
+  std::unique_ptr<DeviceModule> module;
+  DeviceMemory weights, arena, tensors;
+  StagingMemory staging; ///< as `tensors`
+  std::vector<Place> inputs, outputs;
+  uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of all inputs, and of all tensors
+  std::vector<std::vector<DeviceKernel>> kernels;                              ///< of each plan's launches
+  std::vector<bool> hasRun;                                                    ///< each plan
+  std::map<std::vector<int64_t>, std::unique_ptr<DeviceRecording>> recordings; ///< by sizes
+  bool canRecord = true, profiling = false;
+  std::vector<uint64_t> times;
+  std::string broken; ///< why nothing can be run any more; empty: it can
+};
+
+} // namespace quern::runtime
+
+#endif // QUERN_LIB_RUNTIME_DEVICERUN_H

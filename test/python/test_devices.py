@@ -1,0 +1,66 @@
+"""`quern` and its choice of a device, over the fake driver of CUDA and without any driver."""
+import ctypes
+import json
+import os
+
+import pytest
+
+from conftest import BUILD
+
+FAKE = BUILD / "test" / "ptx" / "libcuda.so.1"
+
+needs_fake = pytest.mark.skipif(not FAKE.exists(), reason="the fake driver is not built")
+
+
+def environment(fake, **settings):
+    env = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    if fake:
+        env["LD_LIBRARY_PATH"] = str(FAKE.parent)
+    return env | {f"QUERN_FAKE_CUDA_{name}": str(value) for name, value in settings.items()}
+
+
+def has_driver():
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+without_driver = pytest.mark.skipif(has_driver(), reason="there is a driver")
+
+
+@needs_fake
+def test_lists_devices(quern):
+    found = json.loads(quern.run("devices", "--json", env=environment(True, CAPABILITY=86, MEMORY=3000)))
+    assert found == [{"id": "cuda:0", "name": "PTX executor", "target": "nvptx:sm_86", "memory_bytes": 3000}]
+    lines = quern.run("devices", env=environment(True)).splitlines()
+    assert lines[-1].split() == ["cuda:0", "PTX", "executor", "nvptx:sm_80", "1.00", "GiB"]
+    found = json.loads(quern.run("devices", "--json", env=environment(True, DEVICES=0)))
+    assert found == [{"id": "cuda", "problem": "NVIDIA's driver finds no device"}]
+
+
+@without_driver
+def test_says_that_there_is_no_driver(quern, tiny_package, prompts):
+    assert "cuda: none, there is no NVIDIA driver (libcuda.so.1: " in quern.run("devices", env=environment(False))
+    error = quern.fails("logits", tiny_package, "--prompts", prompts, "--device", "cuda", env=environment(False))
+    assert error.startswith("error: there is no NVIDIA driver (libcuda.so.1: ")
+
+
+@needs_fake
+def test_says_what_the_package_has_code_for(quern, tiny_package, prompts):
+    error = quern.fails("logits", tiny_package, "--prompts", prompts, "--device", "cuda:0", env=environment(True))
+    assert "has no code for cuda:0 (PTX executor, nvptx:sm_80); it has x86-64" in error
+    assert error.endswith("compile the model with --target nvptx:sm_80")
+    error = quern.fails("logits", tiny_package, "--prompts", prompts, "--device", "gpu", env=environment(True))
+    assert "'gpu' names no device; it should be one of cpu, auto, cuda, cuda:N" in error
+
+
+def test_auto_falls_back_and_says_so_where_it_was_asked_for(quern, tiny_package, prompts):
+    arguments = ("logits", tiny_package, "--prompts", prompts, "-n", 1)
+    quiet, asked, cpu = (quern.start(*arguments, *flags) for flags in ([], ["--device", "auto"], ["--device", "cpu"]))
+    assert quiet.stdout == asked.stdout == cpu.stdout != ""
+    assert quiet.stderr == cpu.stderr == ""
+    lines = asked.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("quern: runs on the processor: ")
+    assert "has no code for devices; compile the model for one too, e.g. with --target nvptx:sm_80" in lines[0]

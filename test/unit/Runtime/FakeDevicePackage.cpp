@@ -1,0 +1,130 @@
+#include "FakeDevicePackage.h"
+
+#include "quern/Package/PackageFormat.h"
+#include "quern/Package/PackageWriter.h"
+
+#include <cstring>
+#include <gtest/gtest.h>
+
+namespace quern::test {
+
+using Kind = LaunchArgument::Kind;
+
+// mov rax, [rdi + 40]; mov rax, [rax + 40]; mov dword [rax + 4 * 97], 1.0f; ret: every token is followed by 'a'.
+static constexpr uint8_t kCode[] = {0x48, 0x8B, 0x47, 0x28, 0x48, 0x8B, 0x40, 0x28, 0xC7, 0x80,
+                                    0x84, 0x01, 0x00, 0x00, 0x00, 0x00, 0x80, 0x3F, 0xC3};
+
+/// A kernel of arguments a0, a1, ..., which are in %rd0, %rd1, ...; %rd9 is the thread's number in the grid's x.
+static std::string kernel(const std::string &name, int arguments, const std::string &body) {
+  std::string parameters, loads;
+  for (int i = 0; i < arguments; ++i) {
+    std::string number = std::to_string(i);
+    parameters += (i ? ", .param .u64 a" : ".param .u64 a") + number;
+    loads += "ld.param.b64 %rd" + number + ", [a" + number + "];\n";
+  }
+  return ".visible .entry " + name + "(" + parameters +
+         ") {\n.reg .pred %p<4>; .reg .b32 %r<20>; .reg .b64 %rd<40>; .reg .b32 %f<4>;\n" + loads +
+         "mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ntid.x; mov.u32 %r3, %tid.x; mad.lo.s32 %r4, %r1, %r2, %r3;\n"
+         "cvt.u64.u32 %rd9, %r4;\n" +
+         body + "\nEND: ret;\n}\n";
+}
+
+/// %rd20 = the address of 4 bytes or 8 bytes number %rd9 in the array at `base`.
+static std::string at(const std::string &base, const std::string &index, int bytes) {
+  return "mul.lo.u64 %rd20, " + index + ", " + std::to_string(bytes) + "; add.u64 %rd20, %rd20, " + base + ";\n";
+}
+
+/// token_ids, positions, caches: the token goes to its place in the cache.
+static std::string storeBody() {
+  return at("%rd0", "%rd9", 4) + "ld.global.b32 %r10, [%rd20];\n" + at("%rd1", "%rd9", 4) +
+         "ld.global.b32 %r11, [%rd20]; cvt.u64.u32 %rd11, %r11;\n" + at("%rd2", "%rd9", 8) +
+         "ld.global.b64 %rd12, [%rd20];\n" + at("%rd12", "%rd11", 4) + "st.global.b32 [%rd20], %r10;\n";
+}
+
+static std::string ptx() {
+  std::string beyond = "setp.ge.u64 %p1, %rd9, %rd3; @%p1 bra END;\n";
+  // positions, caches, sums, rows: the sum of the row's cache up to its position.
+  std::string sum = beyond + at("%rd0", "%rd9", 4) + "ld.global.b32 %r11, [%rd20]; cvt.u64.u32 %rd11, %r11;\n" +
+                    at("%rd1", "%rd9", 8) + "ld.global.b64 %rd12, [%rd20];\n mov.u64 %rd13, 0; mov.u32 %r12, 0;\n" +
+                    "LOOP: " + at("%rd12", "%rd13", 4) +
+                    "ld.global.b32 %r13, [%rd20]; add.u32 %r12, %r12, %r13; add.u64 %rd13, %rd13, 1;\n"
+                    "setp.le.u64 %p2, %rd13, %rd11; @%p2 bra LOOP;\n" +
+                    at("%rd2", "%rd9", 4) + "st.global.b32 [%rd20], %r12;\n";
+  // sums, output_rows, logits, vocabulary, weights; a block of y for each output.
+  std::string logits = beyond + "mov.u32 %r5, %ctaid.y; cvt.u64.u32 %rd10, %r5;\n" + at("%rd1", "%rd10", 4) +
+                       "ld.global.b32 %r11, [%rd20]; cvt.u64.u32 %rd11, %r11;\n" + at("%rd0", "%rd11", 4) +
+                       "ld.global.b32 %r12, [%rd20]; and.b32 %r12, %r12, 255;\n" + at("%rd4", "%rd9", 4) +
+                       "ld.global.b32 %f1, [%rd20]; mul.lo.u64 %rd14, %rd10, %rd3; add.u64 %rd14, %rd14, %rd9;\n" +
+                       at("%rd2", "%rd14", 4) +
+                       "setp.eq.u32 %p2, %r4, %r12; selp.b32 %f1, 0f41200000, %f1, %p2; st.global.b32 [%rd20], %f1;\n";
+  return ".version 8.0\n.target sm_80\n.address_size 64\n" + kernel("store_one", 3, storeBody()) +
+         kernel("store", 4, beyond + storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits);
+}
+
+static Launch launch(const char *kernel, const char *name, std::vector<LaunchArgument> arguments, GridDimension x,
+                     GridDimension y = {{1, {}}, 1}) {
+  Launch out;
+  out.kernel = kernel;
+  out.op = std::string("test.") + kernel;
+  out.name = name;
+  out.arguments = std::move(arguments);
+  out.grid[0] = std::move(x);
+  out.grid[1] = std::move(y);
+  out.grid[2] = {{1, {}}, 1};
+  out.threads = 4;
+  return out;
+}
+
+static DeviceProgram program(int64_t vocabulary, int64_t weightsOffset) {
+  auto input = [](int64_t index) { return LaunchArgument{Kind::Input, 0, index, {}}; };
+  LaunchArgument tokens{Kind::Size, 0, 0, {}}, sums{Kind::Arena, 0, 0, {256, {}}};
+  GridDimension rows = {{0, {1, 0}}, 4}, one = {{1, {}}, 1};
+  Launch store = launch("store", "all", {input(0), input(1), input(2), tokens}, rows);
+  Launch storeOne = launch("store_one", "", {input(0), input(1), input(2)}, one);
+  storeOne.threads = 1;
+  Launch sum = launch("sum", "rows", {input(1), input(2), sums, tokens}, rows);
+  sum.sharedBytes = 64 << 10; // more than a kernel has without asking for it
+  Launch logits =
+      launch("logits", "output",
+             {sums, input(4), LaunchArgument{Kind::Output, 0, 0, {}}, LaunchArgument{Kind::Constant, vocabulary, 0, {}},
+              LaunchArgument{Kind::Weights, weightsOffset, 0, {}}},
+             {{vocabulary, {}}, 4}, {{0, {0, 1}}, 1});
+  DeviceProgram out;
+  out.arena = {256, {64, 0}};
+  out.plans = {{1, 1, {storeOne, sum, logits}}, {2, kFakeMostTokens, {store, sum, logits}}};
+  return out;
+}
+
+FakeDevicePackage::FakeDevicePackage() {
+  manifest = fakeManifest(int64_t(toySource().tokens.size()));
+  manifest.devices = {{"nvptx:sm_80", "cuda", "device/nvptx:sm_80", "program/nvptx:sm_80", {}}};
+  ptx = test::ptx();
+  constexpr int64_t kTable = 512; // not at the start
+  program = test::program(vocabulary(), kTable);
+  weights.resize(size_t(kTable + 4 * vocabulary()));
+  for (int64_t v = 0; v < vocabulary(); ++v) {
+    float logit = 0.001f * float(v);
+    std::memcpy(&weights[size_t(kTable + 4 * v)], &logit, sizeof logit);
+  }
+}
+
+void FakeDevicePackage::write(const std::string &path) const {
+  auto writer = package::PackageWriter::create(path);
+  ASSERT_TRUE(writer);
+  Manifest written = manifest;
+  if (withProcessorCode) {
+    written.code = {{"x86-64", "code.x86-64", {"sse2"}, {{"step", 0}}}};
+    ASSERT_TRUE(writer->addSection("code.x86-64", std::span(kCode)));
+    ASSERT_TRUE(writer->addSection(package::kWeights, std::vector<uint8_t>(64, 1)));
+  }
+  ASSERT_TRUE(writer->addSection(package::kManifest, printManifest(written)));
+  ASSERT_TRUE(writer->addSection(package::kTokenizer, buildTokenizer(toySource())->bytes));
+  ASSERT_TRUE(writer->addSection("device/nvptx:sm_80", ptx));
+  ASSERT_TRUE(writer->addSection("program/nvptx:sm_80", printDeviceProgram(program)));
+  ASSERT_TRUE(writer->addSection(package::kDeviceWeights, weights));
+  for (const auto &[name, bytes] : sections)
+    ASSERT_TRUE(writer->addSection(name, bytes));
+  ASSERT_TRUE(writer->finish());
+}
+
+} // namespace quern::test
