@@ -24,10 +24,12 @@ namespace quern::codegen {
 
 /// What a pass may ask about the GPU it emits code for. A warp has 32 lanes on all of them.
 struct GpuTarget {
-  std::string chip;     ///< as LLVM and ptxas name it: "sm_80"
-  std::string features; ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
-  bool warpReductions;  ///< `redux.sync` of 32-bit integers
-  unsigned matvecWarps; ///< of a block of a matmul with few columns; each takes a row of the weight
+  std::string chip;              ///< as LLVM and ptxas name it: "sm_80"
+  std::string features;          ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
+  bool warpReductions;           ///< `redux.sync` of 32-bit integers
+  unsigned matvecWarps;          ///< of a block of a matmul with few columns; each takes a row of the weight
+  bool asyncCopies = false;      ///< `cp.async`
+  unsigned halfProductDepth = 0; ///< k of the tensor cores' products of f16, of 16 by 8 by k; 0: there are none
 };
 
 /// In ascending order of compute capability. Code for one runs on all later ones.

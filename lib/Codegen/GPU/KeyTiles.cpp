@@ -43,10 +43,17 @@ Value KeyTiles::rowAt(Value base, Value first, Value end, int64_t step) {
 }
 
 /// For each head the sums of 2^level steps from `step` on, of which lane i of a key has that of step i mod 2^level.
-Emitter::Values KeyTiles::scores(ArrayRef<Emitter::Values> queries, int64_t level, int64_t step, ArrayRef<Value> keys) {
+Emitter::Values KeyTiles::scores(ArrayRef<Emitter::Values> queries, int64_t level, int64_t step, Value first,
+                                 Value end) {
+  int64_t top = int64_t(llvm::Log2_64(uint64_t(lanes.lanes())));
+  if (level == std::min(kLoadLevel, top)) {
+    keys.clear();
+    for (int64_t i = 0; i < int64_t(1) << level; ++i)
+      keys.push_back(lanes.loadHalves(rowAt(cache.keys, first, end, step + i)));
+  }
   Emitter::Values sums;
   if (level == 0) {
-    Emitter::Values key = lanes.widen(keys[step]);
+    Emitter::Values key = lanes.widen(keys[step % keys.size()]);
     for (const Emitter::Values &query : queries) {
       Value sum = e.mulf(query[0], key[0]);
       for (int64_t i = 1; i < 8; ++i)
@@ -56,7 +63,8 @@ Emitter::Values KeyTiles::scores(ArrayRef<Emitter::Values> queries, int64_t leve
     return sums;
   }
   int64_t mask = int64_t(1) << (level - 1);
-  Emitter::Values even = scores(queries, level - 1, step, keys), odd = scores(queries, level - 1, step + mask, keys);
+  Emitter::Values even = scores(queries, level - 1, step, first, end);
+  Emitter::Values odd = scores(queries, level - 1, step + mask, first, end);
   Value isOdd = arith::CmpIOp::create(e, arith::CmpIPredicate::ne, e.bitAnd(lanes.inKey, mask), e.i64(0));
   for (int64_t head = 0; head < heads; ++head) {
     Value given = arith::SelectOp::create(e, isOdd, even[head], odd[head]);
@@ -68,10 +76,7 @@ Emitter::Values KeyTiles::scores(ArrayRef<Emitter::Values> queries, int64_t leve
 
 Emitter::Values KeyTiles::tile(ArrayRef<Emitter::Values> queries, Value first, Value end, ValueRange carried) {
   std::vector<State> states = unpack(carried);
-  Emitter::Values keys, weights;
-  for (int64_t step = 0; step < lanes.lanes(); ++step)
-    keys.push_back(lanes.loadHalves(rowAt(cache.keys, first, end, step)));
-  Emitter::Values sums = scores(queries, llvm::Log2_64(uint64_t(lanes.lanes())), 0, keys);
+  Emitter::Values weights, sums = scores(queries, llvm::Log2_64(uint64_t(lanes.lanes())), 0, first, end);
 
   Value own = e.add(e.add(first, lanes.group), e.mul(lanes.inKey, lanes.keys())), isKey = e.less(own, end);
   Value none = e.real(e.getF32Type(), -std::numeric_limits<double>::infinity());

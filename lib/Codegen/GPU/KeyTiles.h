@@ -9,7 +9,8 @@ namespace quern::codegen {
 
 class KeyTiles {
 public:
-  static constexpr int64_t kTile = 32; ///< keys, a lane's own score for each head
+  static constexpr int64_t kTile = 32;     ///< keys, a lane's own score for each head
+  static constexpr int64_t kLoadLevel = 3; ///< keys of 8 steps are on their way at once
 
   KeyTiles(Emitter &e, HeadLanes &lanes, const HeadCache &cache, int64_t heads, int64_t headDim)
       : e(e), lanes(lanes), cache(cache), heads(heads), headDim(headDim) {}
@@ -31,8 +32,8 @@ public:
 private:
   Emitter::Values tile(llvm::ArrayRef<Emitter::Values> queries, mlir::Value first, mlir::Value end,
                        mlir::ValueRange carried);
-  Emitter::Values scores(llvm::ArrayRef<Emitter::Values> queries, int64_t level, int64_t step,
-                         llvm::ArrayRef<mlir::Value> keys);
+  Emitter::Values scores(llvm::ArrayRef<Emitter::Values> queries, int64_t level, int64_t step, mlir::Value first,
+                         mlir::Value end);
   mlir::Value rowAt(mlir::Value base, mlir::Value first, mlir::Value end, int64_t step);
   std::vector<State> unpack(mlir::ValueRange carried);
   static Emitter::Values pack(llvm::ArrayRef<State> states);
@@ -41,6 +42,7 @@ private:
   HeadLanes &lanes;
   HeadCache cache;
   int64_t heads, headDim;
+  Emitter::Values keys; ///< of the steps that were loaded last
 };
 
 } // namespace quern::codegen

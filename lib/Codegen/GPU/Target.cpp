@@ -7,9 +7,19 @@ using namespace quern::codegen;
 // PTX 8.0 is what drivers from 525 on (CUDA 12) take.
 const std::vector<GpuTarget> &codegen::gpuTargets() {
   static const std::vector<GpuTarget> targets = {
-      {.chip = "sm_75", .features = "+ptx80", .warpReductions = false, .matvecWarps = 4},
-      {.chip = "sm_80", .features = "+ptx80", .warpReductions = true, .matvecWarps = 4},
-      {.chip = "sm_90", .features = "+ptx80", .warpReductions = true, .matvecWarps = 4},
+      {.chip = "sm_75", .features = "+ptx80", .warpReductions = false, .matvecWarps = 4, .halfProductDepth = 8},
+      {.chip = "sm_80",
+       .features = "+ptx80",
+       .warpReductions = true,
+       .matvecWarps = 4,
+       .asyncCopies = true,
+       .halfProductDepth = 16},
+      {.chip = "sm_90",
+       .features = "+ptx80",
+       .warpReductions = true,
+       .matvecWarps = 4,
+       .asyncCopies = true,
+       .halfProductDepth = 16},
   };
   return targets;
 }
