@@ -1,0 +1,93 @@
+"""Says how long the GPU code of a package would take, on GPUs that need not be there.
+
+It follows the control flow and the addresses of the package's PTX, counts instructions and bytes, and puts them into
+the formulas of docs/gpu-performance.md. Nothing runs on a GPU, and nothing printed here was measured on one. Kernels
+stand in the order of the time that they lose to the limit of the memory. Registers come from ptxas, if it is on the
+path.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from . import ModelError
+from .assembler import assemble
+from .devices import DEVICES
+from .predict import Works, predict
+from .program import Program, Step
+from .report import Row, StepReport, print_reports
+from .source import from_files, from_package
+
+EXAMPLES = """examples:
+  tools/bench/gpu-model model.quern                                  a token after 512 others, on all devices
+  tools/bench/gpu-model model.quern --device h100 --depth 4096       the same after 4096
+  tools/bench/gpu-model model.quern --tokens 512 --depth 0           a prompt
+  tools/bench/gpu-model model.quern --device a100-80 --counts        also what each kernel issues, loop by loop
+  tools/bench/gpu-model --ptx kernels.ptx --program program.json     without a package
+  tools/bench/gpu-model model.quern --format json --boundary-us 2    for scripts; another time between kernels"""
+
+
+def parse_arguments(words):
+    p = argparse.ArgumentParser(prog="gpu-model", description=__doc__, epilog=EXAMPLES,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("package", nargs="?", type=Path, metavar="MODEL.quern", help="a package with code for NVIDIA GPUs")
+    p.add_argument("--target", metavar="NAME", help="which code of the package, as nvptx:sm_80; its first PTX else")
+    p.add_argument("--ptx", type=Path, help="PTX text, instead of a package's")
+    p.add_argument("--program", type=Path, help="with --ptx: a program of launches, JSON as in docs/package-format.md")
+    p.add_argument("--manifest", type=Path, help="with --ptx: names of sizes and inputs; else a language model's")
+    p.add_argument("--device", default=",".join(DEVICES), help="which of them (%(default)s)")
+    p.add_argument("--tokens", type=int, default=1, help="rows of the step: of a prompt, or 1 (%(default)s)")
+    p.add_argument("--depth", type=int, default=512, help="tokens in the cache before them (%(default)s)")
+    p.add_argument("--outputs", type=int, default=1, help="rows whose logits are wanted (%(default)s)")
+    p.add_argument("--format", choices=["text", "markdown", "json"], default="text", help="(%(default)s)")
+    p.add_argument("--top", type=int, default=1000, metavar="N", help="at most so many kernels of each device")
+    p.add_argument("--counts", action="store_true", help="also what a warp issues, in all and in each loop")
+    p.add_argument("--boundary-us", type=float, metavar="US", help="between dependent kernels, instead of the device's")
+    p.add_argument("--ptxas", default="ptxas", metavar="FILE", help="the assembler; '' for none (%(default)s)")
+    a = p.parse_args(words)
+    if (a.package is None) == (a.ptx is None) or (a.ptx is None) != (a.program is None):
+        p.error("give a package, or --ptx and --program")
+    a.devices = [d for d in a.device.split(",") if d]
+    for name in a.devices:
+        if name not in DEVICES:
+            p.error(f"no device '{name}'; there are {', '.join(DEVICES)}")
+    if not 1 <= a.tokens <= 1 << 20 or not 0 <= a.depth <= 1 << 24 or not 0 <= a.outputs <= a.tokens or a.top < 1:
+        p.error("expected --tokens of 1 to 1048576, --depth of 0 to 16777216, --outputs up to --tokens, --top from 1")
+    return a
+
+
+def report_of(device, step, launches, source, works, arguments):
+    assembled = assemble(source.ptx_text, device.arch, arguments.ptxas) if arguments.ptxas else {}
+    rows = {}
+    for launch in launches:
+        key, work = works.of(launch)
+        if key not in rows:
+            made = assembled.get(launch.kernel)
+            shared = work.kernel.shared_bytes + launch.shared_bytes
+            prediction = predict(work, device, launch.geometry.threads, made and made.registers, shared)
+            rows[key] = Row(launch.kernel, launch.name, 0, work, prediction, made)
+        rows[key].count += 1
+    boundary = None if arguments.boundary_us is None else arguments.boundary_us * 1e-6
+    return StepReport(device, step, list(rows.values()), boundary)
+
+
+def run(arguments):
+    if arguments.package:
+        source = from_package(arguments.package, arguments.target)
+    else:
+        source = from_files(arguments.ptx, arguments.program, arguments.manifest)
+    step = Step(arguments.tokens, arguments.depth, arguments.outputs)
+    launches = Program(source).launches(step)
+    if not launches:
+        raise ModelError(f"{source.name} launches nothing in this step")
+    works = Works(source)
+    reports = [report_of(DEVICES[d], step, launches, source, works, arguments) for d in arguments.devices]
+    print_reports(reports, arguments.format, arguments.counts, arguments.top)
+
+
+def main(words=None):
+    """The command: `words` are its arguments. Wrong input ends it with one sentence."""
+    arguments = parse_arguments(words)
+    try:
+        run(arguments)
+    except ModelError as error:
+        sys.exit(f"gpu-model: {error}")

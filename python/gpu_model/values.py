@@ -1,0 +1,133 @@
+"""Integer arithmetic of PTX over all lanes at once, as far as it is known: numbers that come from memory are not.
+
+A value is an int64 array with one element for each lane, or None where nothing is known. Numbers of up to 32 bits are
+kept as unsigned, those of 64 bits as signed.
+"""
+import numpy as np
+
+from .ptx import TYPE_BYTES
+
+
+def bits_of(kind):
+    return 8 * TYPE_BYTES[kind]
+
+
+def wrap(value, bits):
+    return value if bits >= 64 else value & ((1 << bits) - 1)
+
+
+def signed(value, bits):
+    if bits >= 64:
+        return value
+    half = 1 << (bits - 1)
+    return ((value & ((1 << bits) - 1)) ^ half) - half
+
+
+def as_type(value, kind):
+    """The number that bits mean in a type. Unsigned ones of 64 bits are taken as signed: addresses and sizes are."""
+    return signed(value, bits_of(kind)) if kind.startswith("s") else wrap(value, bits_of(kind))
+
+
+def shift_right(value, by, kind):
+    bits = bits_of(kind)
+    by = np.minimum(by, 63 if bits == 64 else bits)
+    if kind.startswith("s"):
+        return signed(value, bits) >> by
+    if bits < 64:
+        return value >> by
+    return np.where(by == 0, value, (value >> by) & ~(np.int64(-1) << np.maximum(64 - by, 1)))
+
+
+def divide(a, b, remainder=False):
+    """As PTX does: towards zero. By zero: all zeros, where PTX leaves it open."""
+    safe = np.where(b == 0, 1, b)
+    quotient = np.abs(a) // np.abs(safe) * np.sign(a) * np.sign(safe)
+    return np.where(b == 0, 0, a - quotient * safe if remainder else quotient)
+
+
+COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+           "ge": np.greater_equal, "lo": np.less, "ls": np.less_equal, "hi": np.greater, "hs": np.greater_equal}
+
+
+def compare(name, kind, a, b):
+    if kind == "u64" or name in ("lo", "ls", "hi", "hs") and kind.endswith("64"):
+        flip = np.int64(-1 << 63)
+        return COMPARE[name](a ^ flip, b ^ flip).astype(np.int64)
+    return COMPARE[name](as_type(a, kind), as_type(b, kind)).astype(np.int64)
+
+
+def multiply(parts, kind, a, b, more=None):
+    """mul and mad: lo, wide or hi."""
+    product = as_type(a, kind) * as_type(b, kind)
+    bits = bits_of(kind)
+    if "hi" in parts:
+        if bits == 64:
+            return None
+        product = product >> bits
+    elif "wide" in parts:
+        bits *= 2
+    return wrap(product if more is None else product + more, bits)
+
+
+SIMPLE = {"add": lambda a, b: a + b, "sub": lambda a, b: a - b, "and": lambda a, b: a & b, "or": lambda a, b: a | b,
+          "xor": lambda a, b: a ^ b}
+TYPED = {"min": np.minimum, "max": np.maximum}
+
+
+def convert(parts, a):
+    """cvt between integers; others give nothing."""
+    types = [p for p in parts[1:] if p in TYPE_BYTES]
+    if len(types) != 2 or any(t[0] not in "us" for t in types):
+        return None
+    return wrap(as_type(a, types[1]), bits_of(types[0]))
+
+
+def evaluate(instruction, operands):
+    """The result of an instruction whose operands are known, or None where it is none of these."""
+    opcode, parts, kind = instruction.opcode, instruction.parts, instruction.type
+    if kind is None or kind.startswith(("f", "bf")) and opcode != "mov":
+        return None
+    if opcode == "mov" or opcode == "cvta":
+        return operands[0] if len(operands) == 1 else None
+    bits = bits_of(kind)
+    if kind == "pred":
+        bits = 1
+    if opcode in SIMPLE and len(operands) == 2:
+        return wrap(SIMPLE[opcode](*operands), bits)
+    if opcode in TYPED and len(operands) == 2:
+        return wrap(TYPED[opcode](*(as_type(o, kind) for o in operands)), bits)
+    return other(instruction, operands, opcode, parts, kind, bits)
+
+
+def other(instruction, operands, opcode, parts, kind, bits):
+    if opcode == "not":
+        return wrap(~operands[0], bits)
+    if opcode == "neg":
+        return wrap(-operands[0], bits)
+    if opcode == "shl":
+        return np.where(operands[1] >= bits, 0, wrap(operands[0] << np.minimum(operands[1], 63), bits))
+    if opcode == "shr":
+        return wrap(shift_right(operands[0], operands[1], kind), bits)
+    if opcode in ("mul", "mad"):
+        return multiply(parts, kind, *operands)
+    if opcode in ("div", "rem"):
+        return wrap(divide(*(as_type(o, kind) for o in operands), remainder=opcode == "rem"), bits)
+    if opcode == "setp" and len(operands) == 2:
+        return compare(parts[1], kind, *operands)
+    if opcode == "selp":
+        return np.where(operands[2] != 0, operands[0], operands[1])
+    if opcode == "cvt":
+        return convert(parts, operands[0])
+    if opcode == "bfe":
+        return extract(kind, *operands)
+    return None
+
+
+def extract(kind, a, first, length):
+    """bfe: `length` bits from bit `first` on."""
+    field = shift_right(wrap(a, bits_of(kind)), first, kind.replace("s", "u"))
+    field = np.where(length >= bits_of(kind), field, field & ((np.int64(1) << np.minimum(length, 62)) - 1))
+    if kind.startswith("u"):
+        return field
+    top = np.int64(1) << np.clip(length - 1, 0, 62)
+    return wrap(np.where(length == 0, 0, (field ^ top) - top), bits_of(kind))
