@@ -2,8 +2,8 @@
 
 The data's way: `source` reads a package or files, `ptx` parses kernels, `program` gives the launches of a step,
 `execute` follows the control flow and the addresses of some of their blocks (with `values` and `memory`), `costs` says
-what an instruction takes of a multiprocessor, `work` sums it up, `latency` says how long one warp takes alone, `predict`
-puts all together for a device of `devices`, and `report` prints. docs/gpu-performance.md has the formulas and their
+what an instruction takes of a multiprocessor, `work` sums it up, `latency` says how long one warp takes alone, and
+`predict` puts all together for a device of `devices`. docs/gpu-performance.md has the formulas and their
 sources. Nothing here runs on a GPU.
 """
 
