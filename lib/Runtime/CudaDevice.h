@@ -2,6 +2,7 @@
 #ifndef QUERN_LIB_RUNTIME_CUDADEVICE_H
 #define QUERN_LIB_RUNTIME_CUDADEVICE_H
 
+#include "CudaDriver.h"
 #include "Device.h"
 
 namespace quern::runtime {
@@ -14,6 +15,59 @@ bool cudaRuns(const DeviceInfo &device, const std::string &target);
 
 /// Device `index` of the list.
 Outcome<std::unique_ptr<Device>> openCudaDevice(int index);
+
+class CudaDevice final : public Device {
+public:
+  CudaDevice(const cuda::Driver &driver, int index);
+  ~CudaDevice() override;
+  Outcome<void> start();
+
+  Outcome<std::unique_ptr<DeviceModule>> load(const DeviceCode &code) override;
+  Outcome<uint64_t> freeBytes() override;
+  Outcome<DeviceAddress> allocate(uint64_t bytes) override;
+  void release(DeviceAddress address) override;
+  Outcome<void *> allocateHost(uint64_t bytes) override;
+  void releaseHost(void *memory) override;
+  Outcome<void> write(DeviceAddress to, const void *from, uint64_t bytes) override;
+  Outcome<void> read(void *to, DeviceAddress from, uint64_t bytes) override;
+  Outcome<void> clear(DeviceAddress to, uint64_t bytes) override;
+  Outcome<void> launch(const KernelLaunch &launch) override;
+  Outcome<std::unique_ptr<DeviceRecording>> record(std::span<const KernelLaunch> launches) override;
+  Outcome<void> synchronize() override;
+  Outcome<void> launchTimed(std::span<const KernelLaunch> launches, std::span<uint64_t> nanoseconds) override;
+
+  /// `what` the host wanted, for the message; nothing if `result` is a success.
+  Outcome<void> check(cuda::Result result, const std::string &what) const {
+    if (result == cuda::kSuccess)
+      return {};
+    return fault(result == cuda::kOutOfMemory ? QUERN_OUT_OF_MEMORY : QUERN_DEVICE_FAILED,
+                 about.id + ": " + what + ": " + driver.describe(result));
+  }
+
+  /// Makes the device's context the thread's, and the one before again when it ends.
+  class Current {
+  public:
+    explicit Current(const CudaDevice &device) : driver(device.driver) { driver.cuCtxPushCurrent_v2(device.context); }
+    ~Current() {
+      cuda::Context ignored;
+      driver.cuCtxPopCurrent_v2(&ignored);
+    }
+
+  private:
+    const cuda::Driver &driver;
+  };
+
+  const cuda::Driver &driver;
+  cuda::Stream stream = nullptr;
+
+private:
+  cuda::Result loadImage(const void *image, cuda::Module &module, std::string &log) const;
+  Outcome<void> recordEvents(std::span<const KernelLaunch> launches, std::span<cuda::Event> events);
+
+  int index;
+  int capability = 0; ///< 80 of an sm_80
+  cuda::Context context = nullptr;
+};
 
 } // namespace quern::runtime
 

@@ -56,7 +56,8 @@ DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> siz
   return out;
 }
 
-/// Null for steps that are not recorded.
+/// Null for steps that are not recorded. Asked for only when the plan has run before: a driver may load a kernel at its
+/// first launch, which it cannot do while it records.
 Outcome<DeviceRecording *> DeviceRun::recording(size_t plan, std::span<const int64_t> sizes) {
   bool generates = std::all_of(sizes.begin(), sizes.end(), [&](int64_t size) { return size == sizes[0]; });
   if (!canRecord || !generates || sizes.empty() || sizes[0] > kMostRecorded)

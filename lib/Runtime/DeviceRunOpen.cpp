@@ -16,10 +16,6 @@ Outcome<std::unique_ptr<DeviceRun>> DeviceRun::create(std::unique_ptr<Device> de
   for (auto step : {&DeviceRun::placeTensors, &DeviceRun::takeMemory, &DeviceRun::findKernels, &DeviceRun::copyWeights})
     if (auto done = (run.get()->*step)(); !done)
       return tl::unexpected(std::move(done).error());
-  // The step of a token at a time is the one that is worth it, and taking memory for it belongs here.
-  std::vector<int64_t> single(run->parts.capacities.size(), 1);
-  if (auto recorded = run->recording(0, single); !recorded)
-    return tl::unexpected(std::move(recorded).error());
   return run;
 }
 

@@ -2,6 +2,8 @@
 // path, and the environment says what kind of device it is.
 #include "DeviceFixture.h"
 
+#include <thread>
+
 using namespace quern;
 using namespace quern::test;
 using testing::HasSubstr;
@@ -105,7 +107,7 @@ TEST_F(DeviceTest, ReplaysARecordedStepWhereTheDriverCan) {
     expectGenerates(*model, 3, 1);
     return graphLaunches();
   };
-  EXPECT_EQ(replays(), 3u); // four tokens one by one, of which the first finds out whether the kernels work
+  EXPECT_EQ(replays(), 3u); // of four tokens one by one, the first finds out whether the kernels work
   set("GRAPHS", "0");
   EXPECT_EQ(replays(), 0u);
 }
@@ -114,15 +116,14 @@ TEST_F(DeviceTest, LeavesNothingBehind) {
   {
     auto model = open("cuda");
     ASSERT_TRUE(model) << model.error().message;
-    std::string before = living();
-    EXPECT_EQ(before, "3 allocations, 1 pinned, 1 streams, 1 modules, 0 events, 1 graphs, 1 contexts");
+    EXPECT_EQ(living(), "3 allocations, 1 pinned, 1 streams, 1 modules, 0 events, 0 graphs, 1 contexts");
     for (int i = 0; i < 1000; ++i) {
       auto session = model->session(64);
       ASSERT_TRUE(session) << session.error().message;
       ASSERT_TRUE(session->decode(i % 200));
       ASSERT_EQ(next(*session), i % 200);
     }
-    EXPECT_EQ(living(), before);
+    EXPECT_EQ(living(), "3 allocations, 1 pinned, 1 streams, 1 modules, 0 events, 1 graphs, 1 contexts");
   }
   EXPECT_EQ(living(), kNothing);
   for (int i = 0; i < 20; ++i) {
@@ -133,6 +134,37 @@ TEST_F(DeviceTest, LeavesNothingBehind) {
   EXPECT_EQ(living(), kNothing);
 }
 
+TEST_F(DeviceTest, TakesNoMemoryWhileRunning) {
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = model->session();
+  std::string before;
+  for (int round = 0; round < 3; ++round) { // from the second time on all is recorded that ever is
+    ASSERT_TRUE(session->prefill(someTokens(40, 2)));
+    ASSERT_TRUE(session->prefillAllLogits(someTokens(40, 2), 0, [](auto, auto, auto) { return true; }));
+    ASSERT_TRUE(session->decode(1));
+    ASSERT_TRUE(model->startProfile());
+    ASSERT_TRUE(session->decode(1));
+    ASSERT_TRUE(model->stopProfile());
+    before = round == 1 ? living() : before;
+  }
+  EXPECT_EQ(living(), before);
+  EXPECT_THAT(before, HasSubstr("4 allocations, 1 pinned, 1 streams, 1 modules, 0 events, "));
+}
+
+TEST_F(DeviceTest, SessionsOfSeveralThreadsTakeTurns) {
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&model, t] {
+      for (int round = 0; round < 5; ++round)
+        expectGenerates(*model, size_t(3 + 9 * t), t + round);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
 TEST_F(DeviceTest, LeavesNothingBehindWhereMemoryIsRefused) {
   for (int i = 1; i <= 3; ++i) {
     set("FAIL_ALLOCATION", std::to_string(i));
@@ -141,6 +173,28 @@ TEST_F(DeviceTest, LeavesNothingBehindWhereMemoryIsRefused) {
     EXPECT_EQ(model.error().status, QUERN_OUT_OF_MEMORY);
     EXPECT_EQ(living(), kNothing) << i;
   }
+}
+
+TEST_F(DeviceTest, ACacheThatIsRefusedLeavesTheModelUsable) {
+  set("FAIL_ALLOCATION", "4"); // the first after the model's three
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  auto refused = model->session(64);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, QUERN_OUT_OF_MEMORY);
+  expectGenerates(*model, 3, 1);
+}
+
+TEST_F(DeviceTest, TakesStructsOfEarlierVersions) {
+  auto model = open("cuda", [](auto &options) { options.struct_size = offsetof(quern_model_options, device); });
+  ASSERT_TRUE(model) << model.error().message;
+  quern_model_info info{};
+  info.struct_size = offsetof(quern_model_info, device);
+  ASSERT_EQ(quern_model_get_info(model->get(), &info), QUERN_OK);
+  EXPECT_STREQ(info.target, "x86-64") << "there was no device then";
+  EXPECT_EQ(info.device, nullptr) << "nothing is written behind the end";
+  info.struct_size = 8;
+  EXPECT_EQ(quern_model_get_info(model->get(), &info), QUERN_INVALID_ARGUMENT);
 }
 
 TEST_F(DeviceTest, TellsOfCopyingTheWeightsAndStopsIt) {

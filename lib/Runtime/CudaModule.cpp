@@ -1,0 +1,137 @@
+// Code on an NVIDIA GPU: modules, and launches that are recorded or timed.
+#include "CudaDevice.h"
+
+#include <array>
+#include <cmath>
+
+namespace quern::runtime {
+namespace {
+
+class CudaModule final : public DeviceModule {
+public:
+  CudaModule(CudaDevice &device, cuda::Module module) : device(device), module(module) {}
+  ~CudaModule() override {
+    CudaDevice::Current current(device);
+    device.driver.cuModuleUnload(module);
+  }
+  Outcome<DeviceKernel> kernel(const std::string &name, uint32_t sharedBytes) override {
+    CudaDevice::Current current(device);
+    cuda::Function function = nullptr;
+    auto found = device.check(device.driver.cuModuleGetFunction(&function, module, name.c_str()),
+                              "the package's code has no kernel '" + name + "'");
+    if (found && sharedBytes > 0)
+      found =
+          device.check(device.driver.cuFuncSetAttribute(function, cuda::kDynamicSharedBytes, int(sharedBytes)),
+                       "kernel '" + name + "' cannot have " + std::to_string(sharedBytes) + " bytes of shared memory");
+    if (!found)
+      return tl::unexpected(std::move(found).error());
+    return function;
+  }
+
+private:
+  CudaDevice &device;
+  cuda::Module module;
+};
+
+class CudaGraph final : public DeviceRecording {
+public:
+  CudaGraph(CudaDevice &device, cuda::GraphExec graph) : device(device), graph(graph) {}
+  ~CudaGraph() override {
+    CudaDevice::Current current(device);
+    device.driver.cuGraphExecDestroy(graph);
+  }
+  Outcome<void> launch() override {
+    CudaDevice::Current current(device);
+    return device.check(device.driver.cuGraphLaunch(graph, device.stream), "a step cannot be started");
+  }
+
+private:
+  CudaDevice &device;
+  cuda::GraphExec graph;
+};
+
+} // namespace
+
+cuda::Result CudaDevice::loadImage(const void *image, cuda::Module &module, std::string &log) const {
+  std::array<char, 8192> text{};
+  int options[] = {cuda::kErrorLog, cuda::kErrorLogBytes};
+  void *values[] = {text.data(), reinterpret_cast<void *>(text.size())};
+  cuda::Result result = driver.cuModuleLoadDataEx(&module, image, 2, options, values);
+  log = text.data();
+  while (!log.empty() && (log.back() == '\n' || log.back() == ' '))
+    log.pop_back();
+  return result;
+}
+
+Outcome<std::unique_ptr<DeviceModule>> CudaDevice::load(const DeviceCode &code) {
+  Current current(*this);
+  cuda::Module module = nullptr;
+  std::string log;
+  // Machine code runs on its own capability and on later ones of the same major number.
+  std::string_view machineCode;
+  for (int minor = capability % 10; minor >= 0 && machineCode.empty(); --minor)
+    if (auto found = code.machineCode.find(std::to_string(capability / 10 * 10 + minor));
+        found != code.machineCode.end())
+      machineCode = found->second;
+  if (!machineCode.empty() && loadImage(machineCode.data(), module, log) == cuda::kSuccess)
+    return std::make_unique<CudaModule>(*this, module);
+  std::string text(code.module); // the driver wants a zero at its end
+  if (cuda::Result result = loadImage(text.c_str(), module, log))
+    return fault(QUERN_UNSUPPORTED, about.id + ": the driver rejects the code for '" + code.target +
+                                        "': " + driver.describe(result) + (log.empty() ? "" : "; it says: " + log));
+  return std::make_unique<CudaModule>(*this, module);
+}
+
+Outcome<std::unique_ptr<DeviceRecording>> CudaDevice::record(std::span<const KernelLaunch> launches) {
+  Current current(*this);
+  cuda::Result begun = driver.cuStreamBeginCapture_v2(stream, cuda::kCaptureThreadLocal);
+  if (begun == cuda::kNotSupported)
+    return nullptr;
+  Outcome<void> outcome = check(begun, "a step cannot be recorded");
+  for (size_t i = 0; outcome && i < launches.size(); ++i)
+    outcome = launch(launches[i]);
+  cuda::Graph graph = nullptr;
+  cuda::GraphExec made = nullptr;
+  if (begun == cuda::kSuccess) { // also after a failure, or the stream stays captured
+    auto ended = check(driver.cuStreamEndCapture(stream, &graph), "a step cannot be recorded");
+    outcome = outcome ? ended : outcome;
+  }
+  if (outcome)
+    outcome = check(driver.cuGraphInstantiateWithFlags(&made, graph, 0), "a step cannot be recorded");
+  if (graph)
+    driver.cuGraphDestroy(graph);
+  if (!outcome)
+    return tl::unexpected(std::move(outcome).error());
+  return std::make_unique<CudaGraph>(*this, made);
+}
+
+/// Event 0 before the first launch, event i + 1 after launch i.
+Outcome<void> CudaDevice::recordEvents(std::span<const KernelLaunch> launches, std::span<cuda::Event> events) {
+  for (cuda::Event &event : events)
+    if (auto made = check(driver.cuEventCreate(&event, 0), "times cannot be taken"); !made)
+      return made;
+  for (size_t i = 0; i < events.size(); ++i) {
+    if (auto started = i == 0 ? Outcome<void>() : launch(launches[i - 1]); !started)
+      return started;
+    if (auto recorded = check(driver.cuEventRecord(events[i], stream), "times cannot be taken"); !recorded)
+      return recorded;
+  }
+  return synchronize();
+}
+
+Outcome<void> CudaDevice::launchTimed(std::span<const KernelLaunch> launches, std::span<uint64_t> nanoseconds) {
+  Current current(*this);
+  std::vector<cuda::Event> events(launches.size() + 1, nullptr);
+  Outcome<void> outcome = recordEvents(launches, events);
+  for (size_t i = 0; outcome && i < launches.size(); ++i) {
+    float milliseconds = 0;
+    outcome = check(driver.cuEventElapsedTime(&milliseconds, events[i], events[i + 1]), "times cannot be taken");
+    nanoseconds[i] += uint64_t(std::lround(double(milliseconds) * 1e6));
+  }
+  for (cuda::Event event : events)
+    if (event)
+      driver.cuEventDestroy_v2(event);
+  return outcome;
+}
+
+} // namespace quern::runtime
