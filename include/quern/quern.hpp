@@ -79,6 +79,26 @@ inline SamplerOptions samplerOptions() {
   return options;
 }
 
+/// A device, or a kind of devices of which there is none: then `problem` says why.
+struct Device {
+  std::string id, name, target;
+  uint64_t memoryBytes;
+  std::string problem;
+};
+
+/// All devices of this machine, see quern_devices_visit.
+inline Expected<std::vector<Device>> devices() {
+  std::vector<Device> out;
+  auto add = [](void *user, const quern_device_info *info) {
+    static_cast<std::vector<Device> *>(user)->push_back(
+        {info->id, info->name, info->target, info->memory_bytes, info->problem});
+    return 0;
+  };
+  if (auto status = quern_devices_visit(add, &out); status != QUERN_OK)
+    return detail::failure(status);
+  return out;
+}
+
 /// Turns tokens into text as they come, never splitting a character. The text lives until the decoder's next call.
 class Decoder {
 public:

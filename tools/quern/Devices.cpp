@@ -11,34 +11,31 @@ using namespace quern;
 using namespace quern::cli;
 using nlohmann::ordered_json;
 
-static Status listDevices(bool asJson) {
-  ordered_json devices = ordered_json::array();
-  auto add = [](void *user, const quern_device_info *info) {
-    ordered_json record = {{"id", info->id}};
-    if (*info->problem)
-      record["problem"] = info->problem;
+static ordered_json toJson(const std::vector<api::Device> &devices) {
+  ordered_json out = ordered_json::array();
+  for (const api::Device &device : devices)
+    if (!device.problem.empty())
+      out.push_back({{"id", device.id}, {"problem", device.problem}});
     else
-      record.update({{"name", info->name}, {"target", info->target}, {"memory_bytes", info->memory_bytes}});
-    static_cast<ordered_json *>(user)->push_back(std::move(record));
-    return 0;
-  };
-  if (quern_devices_visit(add, &devices) != QUERN_OK)
-    return fail(quern_last_error());
+      out.push_back(
+          {{"id", device.id}, {"name", device.name}, {"target", device.target}, {"memory_bytes", device.memoryBytes}});
+  return out;
+}
+
+static Status listDevices(bool asJson) {
+  QUERN_ASSIGN(std::vector<api::Device> devices, lift(api::devices()));
   if (asJson) {
-    std::printf("%s\n", devices.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    std::printf("%s\n", toJson(devices).dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
     return {};
   }
-  auto isDevice = [](const ordered_json &device) { return !device.contains("problem"); };
   Table table({"device", "name", "target", ">memory"});
-  for (const ordered_json &device : devices)
-    if (isDevice(device))
-      table.add({device["id"], device["name"], device["target"], formatBytes(device["memory_bytes"])});
-  if (std::any_of(devices.begin(), devices.end(), isDevice))
+  auto end = std::stable_partition(devices.begin(), devices.end(), [](const auto &it) { return it.problem.empty(); });
+  for (auto device = devices.begin(); device != end; ++device)
+    table.add({device->id, device->name, device->target, formatBytes(double(device->memoryBytes))});
+  if (end != devices.begin())
     table.print();
-  for (const ordered_json &device : devices)
-    if (!isDevice(device))
-      std::printf("%s: none, %s\n", device["id"].get<std::string>().c_str(),
-                  device["problem"].get<std::string>().c_str());
+  for (auto kind = end; kind != devices.end(); ++kind)
+    std::printf("%s: none, %s\n", kind->id.c_str(), kind->problem.c_str());
   return {};
 }
 

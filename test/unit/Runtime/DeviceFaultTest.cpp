@@ -44,14 +44,10 @@ TEST_F(DeviceTest, NoDeviceAndTooOldADriver) {
 TEST_F(DeviceTest, ListsDevices) {
   auto visit = [] {
     std::string all;
-    EXPECT_EQ(quern_devices_visit(
-                  [](void *user, const quern_device_info *info) {
-                    *static_cast<std::string *>(user) += std::string(info->id) + "|" + info->name + "|" + info->target +
-                                                         "|" + std::to_string(info->memory_bytes) + "|" + info->problem;
-                    return 1;
-                  },
-                  &all),
-              QUERN_OK);
+    auto devices = api::devices();
+    for (const api::Device &device : *devices)
+      all += device.id + "|" + device.name + "|" + device.target + "|" + std::to_string(device.memoryBytes) + "|" +
+             device.problem;
     return all;
   };
   EXPECT_EQ(visit(), "cuda:0|PTX executor|nvptx:sm_80|1073741824|");
