@@ -12,7 +12,7 @@ using namespace quern;
 using namespace quern::codegen;
 
 int64_t DecodeAttention::headsTogether() const {
-  int64_t group = heads / kvHeads, count = std::min(group, kMostHeads);
+  int64_t group = heads / kvHeads, count = std::min<int64_t>(group, headDim <= 64 ? 8 : 7);
   while (group % count != 0)
     --count;
   return count;

@@ -24,9 +24,8 @@ struct DecodeAttention {
 
   static constexpr int64_t kWarps = 4;       ///< of a block; they take tiles of keys in turn
   static constexpr int64_t kLeastKeys = 128; ///< of a split that is not the last
-  static constexpr int64_t kMostHeads = 8;   ///< query heads that a thread has registers for
 
-  /// Query heads that share a pass over the keys of their head.
+  /// Query heads that share a pass over the keys of their head: as many as a thread has registers for, up to 8.
   int64_t headsTogether() const;
   int64_t passes() const { return heads / kvHeads / headsTogether(); }
   /// Splits of a row's keys: about 256 blocks a row.
