@@ -134,11 +134,11 @@ TEST_F(DeviceTest, ModulesThatTheDriverRejects) {
 }
 
 TEST_F(DeviceTest, KernelsThatTheModuleLacks) {
-  package.program.plans[1].launches[1].kernel = "missing";
+  package.program.plans[1].launches[2].kernel = "missing";
   package.write(path);
   EXPECT_EQ(refusal("cuda"), "cuda:0: the package's code has no kernel 'missing': named symbol not found (error 500)");
-  package.program.plans[1].launches[1].kernel = "sum";
-  package.program.plans[1].launches[1].sharedBytes = 1 << 20;
+  package.program.plans[1].launches[2].kernel = "sum";
+  package.program.plans[1].launches[2].sharedBytes = 1 << 20;
   package.write(path);
   EXPECT_THAT(refusal("cuda"), HasSubstr("kernel 'sum' cannot have 1048576 bytes of shared memory"));
 }

@@ -58,7 +58,7 @@ static std::string ptx() {
                        at("%rd2", "%rd14", 4) +
                        "setp.eq.u32 %p2, %r4, %r12; selp.b32 %f1, 0f41200000, %f1, %p2; st.global.b32 [%rd20], %f1;\n";
   return ".version 8.0\n.target sm_80\n.address_size 64\n" + kernel("store_one", 3, storeBody()) +
-         kernel("store", 4, beyond + storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits);
+         kernel("store", 3, storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits);
 }
 
 static Launch launch(const char *kernel, const char *name, std::vector<LaunchArgument> arguments, GridDimension x,
@@ -79,9 +79,14 @@ static DeviceProgram program(int64_t vocabulary, int64_t weightsOffset) {
   auto input = [](int64_t index) { return LaunchArgument{Kind::Input, 0, index, {}}; };
   LaunchArgument tokens{Kind::Size, 0, 0, {}}, sums{Kind::Arena, 0, 0, {256, {}}};
   GridDimension rows = {{0, {1, 0}}, 4}, one = {{1, {}}, 1};
-  Launch store = launch("store", "all", {input(0), input(1), input(2), tokens}, rows);
+  // A block for each token, none of which asks whether it is one.
+  Launch store = launch("store", "all", {input(0), input(1), input(2)}, {{0, {1, 0}}, 1});
   Launch storeOne = launch("store_one", "", {input(0), input(1), input(2)}, one);
-  storeOne.threads = 1;
+  store.threads = storeOne.threads = 1;
+  Launch never = store; // it would write to address 0
+  never.name = "never";
+  never.arguments.clear();
+  never.when = LaunchCondition{1, kFakeMostTokens + 1, INT64_MAX};
   Launch sum = launch("sum", "rows", {input(1), input(2), sums, tokens}, rows);
   sum.sharedBytes = 64 << 10; // more than a kernel has without asking for it
   Launch logits =
@@ -91,7 +96,7 @@ static DeviceProgram program(int64_t vocabulary, int64_t weightsOffset) {
              {{vocabulary, {}}, 4}, {{0, {0, 1}}, 1});
   DeviceProgram out;
   out.arena = {256, {64, 0}};
-  out.plans = {{1, 1, {storeOne, sum, logits}}, {2, kFakeMostTokens, {store, sum, logits}}};
+  out.plans = {{1, 1, {storeOne, sum, logits}}, {2, kFakeMostTokens, {store, never, sum, logits}}};
   return out;
 }
 
