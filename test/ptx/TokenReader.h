@@ -40,7 +40,8 @@ protected:
     return std::string(take().text);
   }
 
-  /// Decimal, `0x` hexadecimal, `0f` and `0d` bits of a float; a leading minus where `signs`.
+  /// Decimal, `0x` hexadecimal, `0f` and `0d` bits of a float; a leading minus where `signs`. A `U` behind an integer
+  /// changes nothing.
   Result<uint64_t> number(bool signs = false) {
     bool negative = signs && accept("-");
     if (peek().kind != Token::number)
@@ -51,7 +52,7 @@ protected:
       text.remove_prefix(2);
       base = 16;
     }
-    if (text.ends_with('U') && base == 10)
+    if (text.ends_with('U'))
       text.remove_suffix(1);
     uint64_t value = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);

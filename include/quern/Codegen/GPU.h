@@ -28,6 +28,8 @@ struct GpuTarget {
   std::string features;          ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
   bool warpReductions;           ///< `redux.sync` of 32-bit integers
   unsigned matvecWarps;          ///< of a block of a matmul with few columns; each takes a row of the weight
+  bool bytePermute = false;      ///< an instruction that picks four of eight bytes
+  int64_t residentBlocks = 160;  ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
   bool asyncCopies = false;      ///< `cp.async`
   unsigned halfProductDepth = 0; ///< k of the tensor cores' products of f16, of 16 by 8 by k; 0: there are none
 };

@@ -4,6 +4,7 @@
 // A weight of n rows is a sequence of regions, each starting at a multiple of 256 bytes, each holding row after row:
 //   codes, one region for each plane of bits (8; 4; 4 and 1; 4 and 2; 2 and 1 ...), the lowest bits first
 //   scales, as GpuScales says
+// Floats are one region of rows, filled up with zeros to whole units of 16 bytes.
 //
 // A row's k are cut into units of 128 / (bits of the narrowest plane), which a lane takes at a time. A unit has one or
 // more pieces of 16 bytes of each plane; piece j of all units lies before piece j + 1 of any. Four codes of
@@ -45,23 +46,37 @@ inline GpuActivationBytes gpuActivationBytes(int64_t k) {
 /// How scales and minimums are kept.
 enum class GpuScales {
   Half,           ///< f16 for each 32 k
-  HalfAndMinimum, ///< the same; then a region of minimums likewise
+  Power,          ///< a byte for each 32 k: the exponent e of a power of two, 2^(e - 127); 255 is not a number
+  Single,         ///< f32 for each 32 k
+  HalfAndMinimum, ///< f16 for each 32 k; then a region of minimums likewise
   SixBits, ///< 16 bytes for each 256 k: D and Dm of f16; the lower 4 bits of 8 scales, then of 8 minimums, in a word
            ///< each; a word whose nibble j is (scale j >> 4) | (minimum j >> 4) << 2
-  SignedBytes, ///< a signed byte for each 16 k; then a region with the f16 D of each 256 k
+  Nibbles, ///< a byte for each 16 k: scale | minimum << 4; then a region with D and Dm of f16 for each 256 k
+  SignedBytes,  ///< a signed byte for each 16 k; then a region with the f16 D of each 256 k
+  BytesAndHalf, ///< the same with a byte for each 32 k
 };
 
 struct GpuLayout {
-  std::vector<unsigned> planes; ///< bits of each plane of a code
+  std::vector<unsigned> planes; ///< bits of each plane of a code; none of floats
   unsigned zero = 0;            ///< code minus this is t(c)
   bool signedCodes = false;     ///< codes are signed bytes
-  unsigned group = 32;          ///< k of a scale
+  std::vector<int8_t> table;    ///< t(c), where codes are entries of a table: 16, 32 or 64
+  std::vector<int8_t> digits;   ///< t(c) = table[c] + digits[c] * 2^digitShift, where a signed byte does not do
+  unsigned digitShift = 0;
+  unsigned group = 32; ///< k of a scale
   GpuScales scales = GpuScales::Half;
+  float factor = 1;          ///< of every scale, exact
   bool minimumAdded = false; ///< minimums are added, not subtracted
+  unsigned floatBytes = 0;   ///< size of a float element; 0 for block formats
+  bool bfloat = false;       ///< the two-byte float is bf16
 
-  /// Fails for a format that GPU kernels do not read yet, naming it: tables, and scales of another kind.
+  /// Fails for a format that GPU kernels do not read, naming it.
   static Result<GpuLayout> get(const formats::FormatSpec &spec);
+  static GpuLayout getFloat(unsigned bytes, bool bfloat);
 
+  bool isFloat() const { return floatBytes != 0; }
+  /// Whether a scale is that of a super-block of 256 k times a small integer.
+  bool hasSuperBlocks() const { return scales >= GpuScales::SixBits; }
   /// k that a lane takes at a time.
   int64_t unit() const;
   int64_t units(int64_t k) const { return (k + unit() - 1) / unit(); }
@@ -78,13 +93,13 @@ struct GpuLayout {
 };
 
 /// Brings stored rows of k weights, one after the other in `stored`, into the layout: region i of them goes to
-/// `regions[i]`, `count * rowBytes(k)[i]` bytes of zeros.
-void packGpuRows(const GpuLayout &layout, const formats::FormatSpec &spec, int64_t count, int64_t k,
+/// `regions[i]`, `count * rowBytes(k)[i]` bytes of zeros. `spec` is null for floats.
+void packGpuRows(const GpuLayout &layout, const formats::FormatSpec *spec, int64_t count, int64_t k,
                  std::span<const uint8_t> stored, std::span<uint8_t *const> regions);
 
 /// Brings n stored rows of k weights, one after the other in `stored`, into the layout at `out` (bytes(n, k) bytes,
-/// overwritten). Only bits move.
-void packGpuWeight(const GpuLayout &layout, const formats::FormatSpec &spec, int64_t n, int64_t k,
+/// overwritten). Only bits move. `spec` is null for floats.
+void packGpuWeight(const GpuLayout &layout, const formats::FormatSpec *spec, int64_t n, int64_t k,
                    std::span<const uint8_t> stored, std::span<uint8_t> out);
 
 } // namespace quern::codegen

@@ -5,6 +5,7 @@
 #define QUERN_LIB_CODEGEN_CPU_KERNELS_H
 
 #include "lib/Codegen/Common/Emitter.h"
+#include "lib/Codegen/Common/RowKind.h"
 #include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/PanelLayout.h"
 #include "quern/Codegen/Target.h"
@@ -25,9 +26,6 @@ mlir::func::FuncOp emitMatmul(mlir::ModuleOp module, llvm::StringRef name, const
 /// (call, ids, w, panelBytes, y, yStride, T, K): y[t, :] = row ids[t] of w, as f32. K is the padded one: rows of y have
 /// room for it. Split by rows.
 mlir::func::FuncOp emitEmbedding(mlir::ModuleOp module, llvm::StringRef name, const PanelLayout &layout);
-
-/// What rows of activations hold.
-enum class RowKind { Float, Act8, BFloat };
 
 /// (call, x, xStride, gain, y, yStride, T, H): root-mean-square norm into rows of `kind`. Split by rows.
 mlir::func::FuncOp emitRmsNorm(mlir::ModuleOp module, llvm::StringRef name, double eps, RowKind kind);

@@ -76,7 +76,7 @@ Status packGpuRun(const Job &job, const PackStreams &streams) {
     regions.emplace_back(job.count * size);
     to.push_back(regions.back().data());
   }
-  packGpuRows(layout, *job.spec, job.count, job.k(), stored, to);
+  packGpuRows(layout, job.spec, job.count, job.k(), stored, to);
   for (size_t i = 0; i < regions.size(); ++i)
     QUERN_TRY(streams.write(job.offset + starts[i] + job.first * sizes[i], regions[i]));
   return {};

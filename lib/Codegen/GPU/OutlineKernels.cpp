@@ -78,36 +78,38 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
     auto x = cast<RankedTensorType>(matmul.getX().getType());
     if (failed(checkRows(matmul, x)))
       return failure();
-    SmallVector<Attribute> names;
-    std::vector<Matvec::Segment> segments;
+    Matvec matvec;
+    matvec.width = x.getDimSize(1);
+    matvec.columns = x.getDimSize(0);
     for (Value weight : matmul.getWeights()) {
-      auto type = cast<RankedTensorType>(weight.getType());
-      FailureOr<Matvec::Segment> segment = segmentOf(matmul, type);
-      if (failed(segment) || failed(checkCodes(matmul, x)))
+      FailureOr<Matvec::Segment> segment = segmentOf(matmul, cast<RankedTensorType>(weight.getType()));
+      if (failed(segment))
         return failure();
-      segments.push_back(*segment);
-      if (matmul.getActivation() == dq::Activation::Swiglu && segments.size() == 1)
-        continue; // the gate: its kernel is that of both
-      Matvec matvec{std::move(segments), type.getDimSize(0),          type.getDimSize(1),
-                    x.getDimSize(0),     !matmul.getBiases().empty(), bool(matmul.getResidual())};
-      if (!kernels.lookupSymbol(matvec.name()))
-        emitMatvec(kernels, matvec, target);
-      names.push_back(reference(kernels, matvec.name()));
-      segments.clear();
+      matvec.segments.push_back(*segment);
     }
-    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), names));
+    if (matvec.takes() == RowKind::Act8 && failed(checkCodes(matmul, x)))
+      return failure();
+    matvec.swiglu = matmul.getActivation() == dq::Activation::Swiglu;
+    matvec.bias = !matmul.getBiases().empty();
+    matvec.residual = bool(matmul.getResidual());
+    if (auto possible = matvec.check(); !possible)
+      return matmul.emitError("has no GPU kernel: ") << possible.error().message;
+    if (!kernels.lookupSymbol(matvec.name()))
+      emitMatvec(kernels, matvec, target);
+    auto names = ArrayAttr::get(matmul.getContext(), {reference(kernels, matvec.name())});
+    matmul->setAttr("gpu.kernels", names);
     return success();
   }
 
   static FailureOr<Matvec::Segment> segmentOf(dq::MatmulOp matmul, RankedTensorType type) {
-    auto block = dyn_cast<dq::BlockType>(type.getElementType());
+    Type element = type.getElementType();
+    auto block = dyn_cast<dq::BlockType>(element);
     if (!block)
-      return matmul.emitError("has no GPU kernel yet: expected weights of a block format, got ") << type;
-    const formats::FormatSpec &spec = block.getFormat().getSpec();
-    auto layout = GpuLayout::get(spec);
-    if (!layout)
-      return matmul.emitError("has no GPU kernel yet: ") << layout.error().message;
-    return Matvec::Segment{*layout, spec.name};
+      return matvecSegment(element.getIntOrFloatBitWidth() / 8, element.isBF16(), type.getDimSize(0));
+    auto segment = matvecSegment(block.getFormat().getSpec(), type.getDimSize(0));
+    if (!segment)
+      return matmul.emitError("has no GPU kernel: ") << segment.error().message;
+    return *segment;
   }
 };
 

@@ -1,8 +1,8 @@
-// Quantizes activations: a warp takes a group of 32, a lane a number. The results equal the CPU's to the bit, since
-// every step is rounded as there: d = max|x| / 127, q = x * (1 / d) to the nearest, ties to even.
+// Quantizes activations: a warp takes a group of 32, a lane a number.
 #include "Quantize.h"
 
 #include "EmitKernel.h"
+#include "QuantizeGroup.h"
 #include "quern/Codegen/GpuLayout.h"
 
 using namespace mlir;
@@ -22,20 +22,8 @@ struct QuantizeEmitter {
     Value group = e.add(e.mul(blockIndex(e), warps), e.div(thread, 32)); // of all rows together
     Value row = e.div(group, groups), k = e.add(e.mul(e.rem(group, e.i64(groups)), 32), lane);
     Value x = loadOrZero(row, k);
-    Value scale = divide(greatestMagnitude(x), 127);
-    Value code = quantize(x, scale);
-    Value sum = reduceLanes(e, code, gpu::AllReduceOperation::ADD, 16);
-
-    Value place = e.add(e.mul(group, 32), lane);
-    e.store(arith::TruncIOp::create(e, e.getI8Type(), code), e.at(arguments[1], place), 1);
-    e.ifThen(isZero(lane), [&] { e.store(scale, e.at(arguments[2], e.mul(group, 4)), 4); });
-    e.ifThen(isZero(e.rem(lane, e.i64(16))), [&] {
-      Value sixteenth = e.mul(e.div(place, 16), 2);
-      e.store(arith::TruncIOp::create(e, e.getI16Type(), sum), e.at(arguments[3], sixteenth), 2);
-    });
+    storeQuantizedGroup(e, x, lane, group, {arguments[1], arguments[2], arguments[3]});
   }
-
-  Value isZero(Value value) { return arith::CmpIOp::create(e, arith::CmpIPredicate::eq, value, e.i64(0)); }
 
   Value loadOrZero(Value row, Value k) {
     auto load = [&]() -> Value {
@@ -47,24 +35,6 @@ struct QuantizeEmitter {
     Value zero = e.real(e.getF32Type(), 0);
     return e.ifElse(
         e.less(k, e.i64(width)), [&] { return Emitter::Values{load()}; }, [&] { return Emitter::Values{zero}; })[0];
-  }
-
-  /// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU.
-  Value greatestMagnitude(Value x) {
-    Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), x), 0x7fffffff);
-    return arith::BitcastOp::create(e, e.getF32Type(), reduceLanes(e, bits, gpu::AllReduceOperation::MAXSI));
-  }
-
-  Value divide(Value a, double by) { return arith::DivFOp::create(e, a, e.real(e.getF32Type(), by)); }
-
-  /// x * (1 / scale) as i32; 0 where that is no number or infinite, as with a scale of 0 or below 2^-128.
-  Value quantize(Value x, Value scale) {
-    Value one = e.real(e.getF32Type(), 1), inverse = arith::DivFOp::create(e, one, scale);
-    Value code = math::RoundEvenOp::create(e, e.mulf(x, inverse));
-    Value finite =
-        arith::CmpFOp::create(e, arith::CmpFPredicate::OLT, math::AbsFOp::create(e, code), e.real(e.getF32Type(), 256));
-    Value kept = arith::SelectOp::create(e, finite, code, e.real(e.getF32Type(), 0));
-    return arith::FPToSIOp::create(e, e.getI32Type(), kept);
   }
 };
 

@@ -1,7 +1,9 @@
-// A row of a weight times the columns of quantized activations, as the lanes that share it do it.
+// A row of a weight times the columns of activations, as the lanes that share it do it. A lane's units are loaded some
+// at a time, and the next ones before the ones at hand are worked on, so that several loads are always on their way.
 #include "RowDot.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "ByteOps.h"
+#include "UnitLoop.h"
 
 using namespace mlir;
 using namespace quern;
@@ -9,177 +11,177 @@ using namespace quern::codegen;
 
 namespace {
 
-/// The scale of some k, and the minimum where the format has one.
-struct ScalePair {
-  Value scale, minimum;
-};
-
-class RowDot {
+/// Quantized activations times a block format.
+class BlockDot {
 public:
-  RowDot(Emitter &e, const GpuLayout &layout, const WeightRow &w, const ActivationPointers &x)
-      : e(e), layout(layout), width(w.width), regions(layout.regions(w.rows, w.width)),
-        rowBytes(layout.rowBytes(w.width)), weight(w.weight), row(w.row), x(x) {}
+  BlockDot(Emitter &e, const GpuTarget &target, const GpuLayout &layout, const WeightRow &w,
+           const ActivationPointers &x)
+      : e(e), layout(layout), width(w.width), x(x), reader(e, target, layout, w) {}
 
-  Emitter::Values addUp(Value lane, int64_t lanes) {
-    int64_t units = layout.units(width);
-    Emitter::Values zeros(x.columns, e.real(e.getF32Type(), 0));
-    return e.loop(lane, e.i64(units), e.i64(lanes), zeros,
-                  [&](Value unit, ValueRange carried) { return addUnit(unit, Emitter::Values(carried)); });
+  Emitter::Values load(Value unit) { return reader.load(unit); }
+
+  /// Adds up what unit `unit` gives to `totals`. Few columns load what they have for the whole unit at once; many take
+  /// 32 k after the other, for want of registers.
+  void add(Value unit, ValueRange loaded, Emitter::Values &totals) {
+    UnitReader::Unit weights(reader, unit, loaded);
+    int64_t span = x.columns <= 2 ? layout.unit() : std::min<int64_t>(layout.unit(), 32);
+    for (int64_t from = 0; from < layout.unit(); from += span) {
+      SmallVector<Quad> quads;
+      SmallVector<ScalePair> scales;
+      for (int64_t q = 0; q < span / 4; ++q)
+        quads.push_back(weights.quad(from / 4 + q));
+      for (int64_t at = 0; at < span; at += layout.piece())
+        scales.push_back(weights.scale((from + at) / layout.piece()));
+      for (int64_t t = 0; t < x.columns; ++t)
+        addSpan(unit, t, from, span, quads, scales, totals[t]);
+    }
   }
 
 private:
-  Emitter::Values addUnit(Value unit, Emitter::Values totals) {
-    std::vector<std::vector<Value>> words = loadCodes(unit);
-    Value k = e.mul(unit, layout.unit());
-    std::vector<ScalePair> pairs = loadScales(unit, k);
-    int64_t piece = layout.piece();
-    for (int64_t t = 0; t < x.columns; ++t)
-      for (int64_t at = 0; at < layout.unit(); at += piece)
-        totals[t] = addPiece(totals[t], words, pairs[at / piece], t, k, at);
-    return totals;
+  void addSpan(Value unit, int64_t t, int64_t from, int64_t span, ArrayRef<Quad> quads, ArrayRef<ScalePair> scales,
+               Value &total) {
+    Value sx = loadEach(x.quantized.scales, e.getF32Type(), unit, t, from, span, 32, 4), sums;
+    if (layout.zero || scales[0].minimum)
+      sums = loadEach(x.quantized.sums, e.getI16Type(), unit, t, from, span, 16, 2);
+    for (int64_t at = 0, p = 0; at < span; at += layout.piece(), ++p)
+      addPiece(unit, t, from + at, element(sx, at / 32), sumOf(sums, at), quads.slice(at / 4, layout.piece() / 4),
+               scales[p], total);
   }
-
-  /// All words of a unit, by plane, then in the order in which they lie in its pieces.
-  std::vector<std::vector<Value>> loadCodes(Value unit) {
-    std::vector<std::vector<Value>> words(layout.planes.size());
-    int64_t units = layout.units(width);
-    for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
-      Value start = e.at(region(plane), e.mul(unit, kGpuLoadBytes));
-      for (int64_t piece = 0; piece < layout.pieces(plane); ++piece)
-        loadWords(e.at(start, piece * units * kGpuLoadBytes), words[plane]);
-    }
-    return words;
-  }
-
-  /// Four words by one load.
-  void loadWords(Value pointer, std::vector<Value> &into) {
-    Value four = e.load(e.i32s(4), pointer, kGpuLoadBytes);
-    for (int64_t i = 0; i < 4; ++i)
-      into.push_back(vector::ExtractOp::create(e, four, ArrayRef<int64_t>{i}));
-  }
-
-  /// Where this row starts in a region.
-  Value region(size_t number) { return e.at(e.at(weight, regions[number]), e.mul(row, rowBytes[number])); }
-
-  /// Quad q of the unit as four bytes, of all planes together.
-  Value quad(const std::vector<std::vector<Value>> &words, int64_t q) {
-    Value whole;
-    unsigned below = 0;
-    for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
-      unsigned bits = layout.planes[plane];
-      int64_t quads = 32 / bits;
-      Value word = words[plane][q / quads * 4 + q % 4];
-      Value part = e.shiftRight(word, bits * (q % quads / 4));
-      if (bits < 8)
-        part = e.bitAnd(part, ((1 << bits) - 1) * 0x01010101);
-      part = e.shiftLeft(part, below);
-      whole = whole ? e.bitOr(whole, part) : part;
-      below += bits;
-    }
-    return whole;
-  }
-
-  Value bytes(Value word) { return LLVM::BitcastOp::create(e, e.i8s(4), word); }
 
   /// total + scale * sx * (dot - zero * sum) -/+ minimum * sx * sum, over the k of one scale.
-  Value addPiece(Value total, const std::vector<std::vector<Value>> &words, ScalePair pair, int64_t t, Value k,
-                 int64_t at) {
-    Value sx = e.load(e.getF32Type(), e.at(x.scales, offset(t, k, at, 32, 4)), 4), sum;
-    if (layout.zero || pair.minimum)
-      sum = loadSum(t, k, at);
-    Value dot = layout.zero ? e.mul(sum, e.number(e.getI32Type(), -int64_t(layout.zero))) : e.number(e.getI32Type(), 0);
-    auto codeType = layout.signedCodes ? NVVM::DotAccumulateType::SIGNED : NVVM::DotAccumulateType::UNSIGNED;
-    for (int64_t from = at; from < at + layout.piece(); from += 16) {
-      std::vector<Value> four;
-      loadWords(e.at(x.codes, offset(t, k, from, 1, 1)), four);
-      for (int64_t i = 0; i < 4; ++i)
-        dot = NVVM::DotAccumulate4WayOp::create(e, e.getI32Type(), bytes(quad(words, from / 4 + i)), codeType,
-                                                bytes(four[i]), NVVM::DotAccumulateType::SIGNED, dot);
+  void addPiece(Value unit, int64_t t, int64_t k, Value sx, Value sum, ArrayRef<Quad> quads, ScalePair pair,
+                Value &total) {
+    Value zero = e.number(e.getI32Type(), 0), digits = zero;
+    Value dot = layout.zero ? e.mul(sum, e.number(e.getI32Type(), -int64_t(layout.zero))) : zero;
+    bool isSigned = layout.signedCodes || !layout.table.empty();
+    for (int64_t from = 0; from < layout.piece(); from += 16) {
+      Value codes = e.load(e.i32s(4), e.at(x.quantized.codes, place(unit, t, k + from, 1, 1)), 16);
+      for (int64_t i = 0; i < 4; ++i) {
+        Quad quad = quads[from / 4 + i];
+        Value four = vector::ExtractOp::create(e, codes, ArrayRef<int64_t>{i});
+        dot = emitByteDot(e, quad.codes, isSigned, four, dot);
+        if (quad.digits)
+          digits = emitByteDot(e, quad.digits, true, four, digits);
+      }
     }
+    if (!layout.digits.empty())
+      dot = e.add(dot, e.shiftLeft(digits, layout.digitShift));
     total = e.fma(e.mulf(pair.scale, sx), e.toFloat(dot), total);
     if (!pair.minimum)
-      return total;
+      return;
     Value minimum = e.mulf(pair.minimum, sx);
-    return e.fma(layout.minimumAdded ? minimum : e.negf(minimum), e.toFloat(sum), total);
+    total = e.fma(layout.minimumAdded ? minimum : e.negf(minimum), e.toFloat(sum), total);
   }
 
-  /// Bytes to the number of `bytes` bytes that belongs to k + at of column t, one for each `share` k.
-  Value offset(int64_t t, Value k, int64_t at, int64_t share, int64_t bytes) {
-    Value base = e.mul(share == 1 ? k : e.div(k, share), bytes);
-    return e.add(base, (t * gpuRowWidth(width) + at) / share * bytes);
+  /// Bytes to the number of `bytes` bytes that belongs to k `k` of the unit in column t, one for each `share` k.
+  Value place(Value unit, int64_t t, int64_t k, int64_t share, int64_t bytes) {
+    Value ofUnit = share > layout.unit() ? e.mul(e.div(unit, share / layout.unit()), bytes)
+                                         : e.mul(unit, layout.unit() / share * bytes);
+    return e.add(ofUnit, (t * gpuRowWidth(width) + k) / share * bytes);
   }
 
-  /// The sum of the codes of a piece.
-  Value loadSum(int64_t t, Value k, int64_t at) {
-    Value sum;
-    for (int64_t from = at; from < at + layout.piece(); from += 16) {
-      Value part =
-          arith::ExtSIOp::create(e, e.getI32Type(), e.load(e.getI16Type(), e.at(x.sums, offset(t, k, from, 16, 2)), 2));
-      sum = sum ? e.add(sum, part) : part;
-    }
-    return sum;
+  /// The numbers of a span, by one load.
+  Value loadEach(Value array, Type type, Value unit, int64_t t, int64_t from, int64_t span, int64_t share,
+                 int64_t bytes) {
+    int64_t count = std::max<int64_t>(1, span / share);
+    Type all = count == 1 ? type : e.vec(count, type);
+    return e.load(all, e.at(array, place(unit, t, from, share, bytes)), unsigned(count * bytes));
   }
 
-  Value loadHalf(Value pointer) { return e.widen(e.load(e.getF16Type(), pointer, 2)); }
-
-  /// The scales of a unit, one for each of its pieces.
-  std::vector<ScalePair> loadScales(Value unit, Value k) {
-    std::vector<ScalePair> pairs;
-    Value at = region(layout.planes.size());
-    bool minimums = layout.scales == GpuScales::HalfAndMinimum;
-    if (layout.scales == GpuScales::Half || minimums)
-      for (int64_t from = 0; from < layout.unit(); from += layout.piece()) {
-        Value place = e.mul(e.div(e.add(k, from), 32), 2);
-        Value minimum = minimums ? loadHalf(e.at(region(layout.planes.size() + 1), place)) : Value();
-        pairs.push_back({loadHalf(e.at(at, place)), minimum});
-      }
-    if (layout.scales == GpuScales::SignedBytes)
-      loadByteScales(at, k, pairs);
-    if (layout.scales == GpuScales::SixBits)
-      loadSixBitScales(at, k, pairs);
-    return pairs;
+  Value element(Value of, int64_t index) {
+    return isa<VectorType>(of.getType()) ? vector::ExtractOp::create(e, of, ArrayRef<int64_t>{index}).getResult() : of;
   }
 
-  void loadByteScales(Value at, Value k, std::vector<ScalePair> &pairs) {
-    Value super = loadHalf(e.at(region(layout.planes.size() + 1), e.mul(e.div(k, 256), 2)));
-    for (int64_t from = 0; from < layout.unit(); from += 16) {
-      Value factor = e.load(e.getI8Type(), e.at(at, e.div(e.add(k, from), 16)), 1);
-      pairs.push_back({e.mulf(super, e.toFloat(factor)), {}});
-    }
-  }
-
-  /// GpuScales::SixBits: one load brings all that the super-block has.
-  void loadSixBitScales(Value at, Value k, std::vector<ScalePair> &pairs) {
-    std::vector<Value> words;
-    loadWords(e.at(at, e.mul(e.div(k, 256), 16)), words);
-    Value supers = LLVM::BitcastOp::create(e, e.vec(2, e.getF16Type()), words[0]);
-    Value widened = e.widen(supers);
-    Value d = vector::ExtractOp::create(e, widened, ArrayRef<int64_t>{0});
-    Value dMinimum = vector::ExtractOp::create(e, widened, ArrayRef<int64_t>{1});
-    for (int64_t from = 0; from < layout.unit(); from += 32) {
-      Value group = e.rem(e.div(e.add(k, from), 32), e.i64(8));
-      Value shift = arith::TruncIOp::create(e, e.getI32Type(), e.mul(group, 4));
-      auto nibble = [&](Value word) -> Value {
-        return e.bitAnd(arith::ShRUIOp::create(e, word, shift).getResult(), 15);
-      };
-      Value high = nibble(words[3]);
-      Value scale = e.bitOr(nibble(words[1]), e.shiftLeft(e.bitAnd(high, 3), 4));
-      Value minimum = e.bitOr(nibble(words[2]), e.shiftLeft(e.shiftRight(high, 2), 4));
-      pairs.push_back({e.mulf(d, e.toFloat(scale)), e.mulf(dMinimum, e.toFloat(minimum))});
-    }
+  /// The sum of the codes of the piece that starts at k `at` of a span; none where none are loaded.
+  Value sumOf(Value sums, int64_t at) {
+    if (!sums)
+      return {};
+    auto sixteen = [&](int64_t i) -> Value { return arith::ExtSIOp::create(e, e.getI32Type(), element(sums, i)); };
+    return layout.piece() == 16 ? sixteen(at / 16) : e.add(sixteen(at / 16), sixteen(at / 16 + 1));
   }
 
   Emitter &e;
   const GpuLayout &layout;
   int64_t width;
-  std::vector<int64_t> regions, rowBytes;
-  Value weight, row;
   const ActivationPointers &x;
+  UnitReader reader;
 };
+
+/// Float activations times float weights.
+class FloatDot {
+public:
+  FloatDot(Emitter &e, const GpuLayout &layout, const WeightRow &w, const ActivationPointers &x)
+      : e(e), layout(layout), width(w.width), x(x),
+        start(e.at(w.weight, e.mul(w.row, layout.rowBytes(w.width).front()))) {}
+
+  Emitter::Values load(Value unit) {
+    return {e.load(e.i32s(4), e.at(start, e.mul(unit, kGpuLoadBytes)), kGpuLoadBytes)};
+  }
+
+  void add(Value unit, ValueRange loaded, Emitter::Values &totals) {
+    Emitter::Values weights = numbers(loaded[0], layout.floatBytes, layout.bfloat);
+    int64_t size = layout.bfloat ? 2 : 4, bytes = layout.unit() * size;
+    for (int64_t t = 0; t < x.columns; ++t)
+      for (int64_t from = 0; from < bytes; from += 16) {
+        Value place = e.add(e.mul(unit, bytes), t * width * size + from);
+        Value loadedX = e.load(e.i32s(4), e.at(x.rows, place), 16);
+        for (auto [i, number] : llvm::enumerate(numbers(loadedX, size, layout.bfloat)))
+          totals[t] = e.fma(weights[from / size + i], number, totals[t]);
+      }
+  }
+
+private:
+  /// The 16 bytes as f32.
+  Emitter::Values numbers(Value words, unsigned bytes, bool bfloat) {
+    Emitter::Values all;
+    Value halves = bytes == 2 && !bfloat ? e.widen(e.bitcast(words, e.vec(8, e.getF16Type()))) : Value();
+    auto asFloat = [&](Value bits) -> Value { return arith::BitcastOp::create(e, e.getF32Type(), bits); };
+    for (int64_t i = 0; i < kGpuLoadBytes / bytes; ++i) {
+      Value whole = halves ? halves : words;
+      Value one = vector::ExtractOp::create(e, whole, ArrayRef<int64_t>{bfloat ? i / 2 : i});
+      if (bfloat) // the upper half of an f32
+        one = i % 2 ? e.bitAnd(one, int32_t(0xffff0000)) : e.shiftLeft(one, 16);
+      all.push_back(halves ? one : asFloat(one));
+    }
+    return all;
+  }
+
+  Emitter &e;
+  const GpuLayout &layout;
+  int64_t width;
+  const ActivationPointers &x;
+  Value start;
+};
+
+/// Loads of 16 bytes of codes that a lane has on their way, for so many columns: what registers allow.
+int64_t loadsAhead(int64_t columns) { return columns <= 2 ? 4 : columns <= 4 ? 2 : 1; }
+
+UnitLoop loopOf(const GpuLayout &layout, const WeightRow &w, int64_t columns, Value lane, int64_t lanes) {
+  int64_t loads = 0;
+  for (size_t plane = 0; plane < layout.planes.size(); ++plane)
+    loads += layout.pieces(plane);
+  return {layout.units(w.width), lane, lanes, loadsAhead(columns) / std::max<int64_t>(loads, 1)};
+}
 
 } // namespace
 
-Emitter::Values codegen::emitRowDot(Emitter &e, const GpuLayout &layout, const WeightRow &w,
-                                    const ActivationPointers &x, Value lane, int64_t lanes) {
-  return RowDot(e, layout, w, x).addUp(lane, lanes);
+Emitter::Values RowDot::begin() {
+  UnitLoop loop = loopOf(layout, w, x.columns, lane, lanes);
+  if (layout.isFloat()) {
+    FloatDot dot(e, layout, w, x);
+    return loop.begin(e, dot);
+  }
+  BlockDot dot(e, target, layout, w, x);
+  return loop.begin(e, dot);
+}
+
+Emitter::Values RowDot::finish(ValueRange begun, llvm::function_ref<void()> beforeLast) {
+  UnitLoop loop = loopOf(layout, w, x.columns, lane, lanes);
+  Emitter::Values totals(x.columns, e.real(e.getF32Type(), 0));
+  if (layout.isFloat()) {
+    FloatDot dot(e, layout, w, x);
+    return loop.finish(e, dot, begun, totals, beforeLast);
+  }
+  BlockDot dot(e, target, layout, w, x);
+  return loop.finish(e, dot, begun, totals, beforeLast);
 }

@@ -4,20 +4,30 @@
 using namespace quern;
 using namespace quern::codegen;
 
-// PTX 8.0 is what drivers from 525 on (CUDA 12) take.
+// PTX 8.0 is what drivers from 525 on (CUDA 12) take. Multiprocessors are those of a T4, an A100 and an H100.
 const std::vector<GpuTarget> &codegen::gpuTargets() {
   static const std::vector<GpuTarget> targets = {
-      {.chip = "sm_75", .features = "+ptx80", .warpReductions = false, .matvecWarps = 4, .halfProductDepth = 8},
+      {.chip = "sm_75",
+       .features = "+ptx80",
+       .warpReductions = false,
+       .matvecWarps = 4,
+       .bytePermute = true,
+       .residentBlocks = 4 * 40,
+       .halfProductDepth = 8},
       {.chip = "sm_80",
        .features = "+ptx80",
        .warpReductions = true,
        .matvecWarps = 4,
+       .bytePermute = true,
+       .residentBlocks = 4 * 108,
        .asyncCopies = true,
        .halfProductDepth = 16},
       {.chip = "sm_90",
        .features = "+ptx80",
        .warpReductions = true,
        .matvecWarps = 4,
+       .bytePermute = true,
+       .residentBlocks = 4 * 132,
        .asyncCopies = true,
        .halfProductDepth = 16},
   };

@@ -33,7 +33,7 @@ TEST(PtxArithmetic, Bits) {
   EXPECT_EQ(word("mov.b32 %r2, -8; shr.s32 %r1, %r2, 40;"), ~0u);
   EXPECT_EQ(word("mov.b32 %r2, -8; shr.u32 %r1, %r2, 28;"), 15u);
   EXPECT_EQ(word("mov.b32 %r2, 0x33221100; mov.b32 %r3, 0x77665544; prmt.b32 %r1, %r2, %r3, 0x7105;"), 0x77110055u);
-  EXPECT_EQ(word("mov.b32 %r2, 0x80; mov.b32 %r3, 0; prmt.b32 %r1, %r2, %r3, 0x8888;"), ~0u);
+  EXPECT_EQ(word("mov.b32 %r2, 0x80; mov.b32 %r3, 0; prmt.b32 %r1, %r2, %r3, 0x8888U;"), ~0u);
   EXPECT_EQ(word("mov.b32 %r2, 0xabcd1234; bfe.u32 %r1, %r2, 8, 12;"), 0xd12u);
   EXPECT_EQ(word("mov.b32 %r2, 0x00000f00; bfe.s32 %r1, %r2, 8, 4;"), ~0u);
   EXPECT_EQ(word("mov.b32 %r2, 0x5; mov.b32 %r3, 0xffffffff; bfi.b32 %r1, %r2, %r3, 4, 4;"), 0xffffff5fu);

@@ -1,0 +1,23 @@
+// Four bytes of a 32-bit word at a time: dot products, and codes replaced by entries of a table. The places where
+// kernels ask what instructions a target has for bytes.
+#ifndef QUERN_LIB_CODEGEN_GPU_BYTEOPS_H
+#define QUERN_LIB_CODEGEN_GPU_BYTEOPS_H
+
+#include "lib/Codegen/Common/Emitter.h"
+#include "quern/Codegen/GPU.h"
+
+namespace quern::codegen {
+
+/// sum + the products of the four bytes of `codes`, signed or not, and the four signed bytes of `x`; all are i32.
+mlir::Value emitByteDot(Emitter &e, mlir::Value codes, bool codesSigned, mlir::Value x, mlir::Value sum);
+
+/// The bytes table[low nibbles of `word`], and table[high nibbles]; the table has 16 entries.
+std::pair<mlir::Value, mlir::Value> emitNibbleLookup(Emitter &e, const GpuTarget &target, mlir::Value word,
+                                                     llvm::ArrayRef<int8_t> table);
+
+/// For each byte: a where bit `bit` of `bits` is 0, b where it is 1.
+mlir::Value emitByteSelect(Emitter &e, mlir::Value bits, unsigned bit, mlir::Value a, mlir::Value b);
+
+} // namespace quern::codegen
+
+#endif // QUERN_LIB_CODEGEN_GPU_BYTEOPS_H

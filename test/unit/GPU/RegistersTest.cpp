@@ -1,0 +1,78 @@
+// What NVIDIA's assembler makes of the kernels of a decode step that take over a norm or a quantization: nothing is
+// spilt. Prints the registers of each for docs/gpu.md. Skipped where there is no ptxas.
+#include "test/unit/GPU/EmitKernels.h"
+
+#include "dialects/DQ/DQ.h"
+#include "lib/Codegen/GPU/Matvec.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+namespace quern {
+namespace {
+
+using codegen::Matvec;
+using codegen::RowKind;
+
+Matvec::Segment segmentOf(const std::string &format, int64_t rows) {
+  if (format == "f32" || format == "f16" || format == "bf16")
+    return codegen::matvecSegment(format == "f32" ? 4 : 2, format == "bf16", rows);
+  mlir::MLIRContext context;
+  auto spec = context.getOrLoadDialect<dq::DQDialect>()->getFormats().lookup(format).getSpec();
+  return codegen::matvecSegment(spec, rows).value();
+}
+
+/// Queries, keys and values after a norm; gate and up after a norm, quantized; the same for eight tokens, without norm.
+std::vector<Matvec> kernelsOf(const std::string &format) {
+  RowKind output = format == "bf16" ? RowKind::BFloat : format[0] == 'f' ? RowKind::Float : RowKind::Act8;
+  auto segment = [&](int64_t rows) { return segmentOf(format, rows); };
+  Matvec heads{.segments = {segment(1536), segment(256), segment(256)}, .width = 1536, .columns = 1, .bias = true};
+  heads.prologue = Matvec::Prologue::Norm;
+  Matvec gated{.segments = {segment(8960), segment(8960)}, .width = 1536, .columns = 8, .swiglu = true};
+  gated.output = output;
+  Matvec one = gated;
+  one.columns = 1;
+  one.prologue = Matvec::Prologue::Norm;
+  return {heads, one, gated};
+}
+
+/// What `ptxas -v` says.
+std::string assemble(const std::string &ptx, const std::string &chip) {
+  auto folder = std::filesystem::path(testing::TempDir());
+  std::string base = (folder / ("quern_registers_" + chip)).string();
+  std::ofstream(base + ".ptx") << ptx;
+  std::string command = "ptxas -v -arch=" + chip + " " + base + ".ptx -o " + base + ".cubin 2>&1", text;
+  FILE *output = popen(command.c_str(), "r");
+  for (char line[512]; output && fgets(line, sizeof line, output);)
+    text += line;
+  EXPECT_EQ(output ? pclose(output) : -1, 0) << text;
+  std::filesystem::remove(base + ".ptx");
+  std::filesystem::remove(base + ".cubin");
+  return text;
+}
+
+TEST(GpuRegisters, SufficeForKernelsThatTakeOverOthers) {
+  if (std::system("ptxas --version > /dev/null 2>&1") != 0)
+    GTEST_SKIP() << "no ptxas";
+  for (std::string chip : {"sm_80", "sm_90"}) {
+    size_t count = 0;
+    std::string ptx = emitToPtx(chip, [&](mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
+      for (const char *format : {"q8_0", "q4_0", "q5_0", "q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_xs", "mxfp4",
+                                 "mxfp6_e3m2", "f16", "bf16"})
+        for (const Matvec &matvec : kernelsOf(format)) {
+          codegen::emitMatvec(module, matvec, target);
+          ++count;
+        }
+    });
+    std::string said = assemble(ptx, chip);
+    size_t clean = 0;
+    for (size_t at = 0; (at = said.find("0 bytes spill stores, 0 bytes spill loads", at)) != std::string::npos; ++at)
+      ++clean;
+    EXPECT_EQ(clean, count) << said;
+    std::printf("%s", said.c_str());
+  }
+}
+
+} // namespace
+} // namespace quern
