@@ -3,11 +3,15 @@
 #define QUERN_LIB_PIPELINES_COMPILATION_H
 
 #include "PhaseRunner.h"
+#include "Targets.h"
 #include "quern/Codegen/CacheLayout.h"
 #include "quern/Codegen/Image.h"
+#include "quern/Codegen/PackPlan.h"
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Import/Onnx/OnnxFile.h"
+#include "quern/Package/PackageWriter.h"
 #include "quern/Pipelines/Compile.h"
+#include "quern/Runtime/DeviceProgram.h"
 #include "quern/Runtime/Manifest.h"
 
 #include "mlir/IR/MLIRContext.h"
@@ -35,10 +39,14 @@ private:
   Result<bool> runPhases();
   Result<bool> emitTargets();
   Result<bool> emitTarget(const codegen::Target &target);
+  Result<bool> planDevices();
+  Result<bool> emitDevice(const codegen::GpuTarget &target);
   void report(std::string_view stage, double fraction) const {
     if (options.progress)
       options.progress(stage, fraction);
   }
+  Status writeWeights(package::PackageWriter &writer, const char *section, mlir::ModuleOp packed,
+                      codegen::PackedFor packedFor);
   Manifest describe() const;
   std::string describePlan() const;
 
@@ -50,13 +58,21 @@ private:
   import::ModelConfig config;
   TokenizerImage tokenizer;
   std::string chatTemplate;
+  TargetChoice targets;
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  mlir::OwningOpRef<mlir::ModuleOp> deviceModule; ///< packed and planned for GPUs; null: for none
   struct Emitted {
     const codegen::Target *target;
     codegen::CodeImage image;
     std::array<nlohmann::ordered_json, std::size(codegen::kCacheKinds)> ops; ///< of each kind, see codegen::kOpTable
   };
   std::vector<Emitted> emitted;
+  struct EmittedDevice {
+    const codegen::GpuTarget *target;
+    DeviceProgram program;
+    std::string code;
+  };
+  std::vector<EmittedDevice> devices;
   std::vector<int64_t> arenaSizes;
   int64_t arenaPerThread = 0;
 };

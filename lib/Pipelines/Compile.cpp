@@ -45,20 +45,31 @@ Result<bool> Compilation::runPhases() {
       pm.addPass(transforms::createAssignFormats(
           {choice.mix, choice.recipe, choice.importance, choice.allowRequantize}));
     }));
+  if (stop)
+    return false;
+  QUERN_TRY(phases.run(*module, buildQuantizePipeline));
+  QUERN_TRY(phases.run(*module, [&](mlir::OpPassManager &pm) {
+    pm.addPass(transforms::createLintMatmuls({.forbid = options.forbidSlowMatmul}));
+  }));
+  QUERN_ASSIGN(stop, phases.endPhase("quantize", *module));
+  if (stop)
+    return false;
+  if (!targets.devices.empty()) {
+    QUERN_ASSIGN(bool whole, planDevices());
+    if (!whole && targets.cpu.empty())
+      return false;
+  }
+  if (targets.cpu.empty())
+    return true;
   using Build = void (*)(mlir::OpPassManager &);
-  for (auto [name, build] : {std::pair<const char *, Build>("quantize", buildQuantizePipeline),
-                             std::pair<const char *, Build>("pack", buildPackPipeline),
+  for (auto [name, build] : {std::pair<const char *, Build>("pack", buildPackPipeline),
                              std::pair<const char *, Build>("plan", buildPlanPipeline)}) {
+    QUERN_TRY(phases.run(*module, build));
+    QUERN_ASSIGN(stop, phases.endPhase(name, *module));
     if (stop)
       return false;
-    QUERN_TRY(phases.run(*module, build));
-    if (build == buildQuantizePipeline)
-      QUERN_TRY(phases.run(*module, [&](mlir::OpPassManager &pm) {
-        pm.addPass(transforms::createLintMatmuls({.forbid = options.forbidSlowMatmul}));
-      }));
-    QUERN_ASSIGN(stop, phases.endPhase(name, *module));
   }
-  return !stop;
+  return true;
 }
 
 /// The op table as a list of records with the attribute's keys. `size` becomes the dynamic size's name.
@@ -119,15 +130,18 @@ static bool multipliesBfloats(mlir::ModuleOp module) {
 }
 
 Result<bool> Compilation::emitTargets() {
-  bool bfloats = multipliesBfloats(*module);
-  std::vector<const codegen::Target *> targets;
-  for (const codegen::Target &target : codegen::cpuTargets())
-    if (options.targets.empty() ? !target.bfloatDot || bfloats
-                                : std::ranges::find(options.targets, target.name) != options.targets.end())
-      targets.push_back(&target);
-  for (size_t i = 0; i < targets.size(); ++i) {
-    report("generating code", double(i) / double(targets.size()));
-    QUERN_ASSIGN(bool whole, emitTarget(*targets[i]));
+  if (targets.allCpu && !multipliesBfloats(*module))
+    std::erase_if(targets.cpu, [](const codegen::Target *target) { return target->bfloatDot; });
+  double made = 0, all = double(targets.cpu.size() + targets.devices.size());
+  for (const codegen::Target *target : targets.cpu) {
+    report("generating code", made++ / all);
+    QUERN_ASSIGN(bool whole, emitTarget(*target));
+    if (!whole)
+      return false;
+  }
+  for (const codegen::GpuTarget *target : targets.devices) {
+    report("generating code", made++ / all);
+    QUERN_ASSIGN(bool whole, emitDevice(*target));
     if (!whole)
       return false;
   }
@@ -136,8 +150,7 @@ Result<bool> Compilation::emitTargets() {
 }
 
 Result<bool> Compilation::compile() {
-  for (const std::string &name : options.targets)
-    QUERN_TRY(codegen::findTarget(name));
+  QUERN_ASSIGN(targets, chooseTargets(options.targets));
   if (!options.stopAfter.empty() && std::ranges::find(phaseNames(), options.stopAfter) == phaseNames().end()) {
     std::string names;
     for (const std::string &name : phaseNames())

@@ -104,8 +104,10 @@ Result<bool> GraphCompilation::compile() {
     return fail("--quant and --recipe are for language models, which '" + file.path() + "' is not");
   if (!options.formatFiles.empty() || options.forbidSlowMatmul)
     return fail("'" + file.path() + "': --format and --forbid-slow-matmul are for quantized language models");
-  for (const std::string &name : options.targets)
-    QUERN_TRY(codegen::findTarget(name));
+  QUERN_ASSIGN(TargetChoice targets, chooseTargets(options.targets));
+  if (!targets.devices.empty())
+    return fail("'" + file.path() + "': there is code for GPUs of language models only; leave out --target " +
+                deviceName(*targets.devices.front()));
   static const std::vector<std::string> phases = {"import", "buffers", "loops", "llvm"};
   if (!options.stopAfter.empty() && std::ranges::find(phases, options.stopAfter) == phases.end())
     return fail("an ONNX graph has no phase '" + options.stopAfter + "'; its phases are import, buffers, loops, llvm");
@@ -123,12 +125,11 @@ Result<bool> GraphCompilation::compile() {
   }
   if (stop)
     return false;
-  for (const codegen::Target &target : codegen::cpuTargets()) {
+  for (const codegen::Target *target : targets.cpu) {
     // Graphs have no dot products of bf16 pairs: code for them would be that of another target again.
-    bool named = std::ranges::find(options.targets, target.name) != options.targets.end();
-    if (options.targets.empty() ? target.bfloatDot : !named)
+    if (targets.allCpu && target->bfloatDot)
       continue;
-    QUERN_ASSIGN(bool whole, emitTarget(target));
+    QUERN_ASSIGN(bool whole, emitTarget(*target));
     if (!whole)
       return false;
   }

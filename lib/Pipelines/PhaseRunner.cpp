@@ -5,6 +5,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <algorithm>
 #include <cstdio>
 
 using namespace quern;
@@ -40,18 +41,35 @@ Status PhaseRunner::verify(mlir::ModuleOp module) {
   return collect([&] { return mlir::verify(module); }, "the imported graph is not valid IR");
 }
 
+Status PhaseRunner::dump(const std::string &name, llvm::function_ref<void(llvm::raw_ostream &)> print) {
+  if (options.dumpPhases.empty())
+    return {};
+  if (std::error_code error = llvm::sys::fs::create_directories(options.dumpPhases))
+    return fail("cannot create the folder '" + options.dumpPhases + "': " + error.message());
+  char number[8];
+  std::snprintf(number, sizeof number, "%02d", ++dumps);
+  std::string path = options.dumpPhases + "/" + number + "-" + name;
+  std::error_code error;
+  llvm::raw_fd_ostream out(path, error);
+  if (error)
+    return fail("cannot write '" + path + "': " + error.message());
+  print(out);
+  return {};
+}
+
+/// The dump's name, less its number and ending; a target's colon is no part of it.
+static std::string dumpName(const std::string &phase, std::string target) {
+  std::ranges::replace(target, ':', '-');
+  return phase + (target.empty() ? "" : "-" + target);
+}
+
 Result<bool> PhaseRunner::endPhase(const std::string &phase, mlir::ModuleOp module, const std::string &target) {
-  if (!options.dumpPhases.empty()) {
-    if (std::error_code error = llvm::sys::fs::create_directories(options.dumpPhases))
-      return fail("cannot create the folder '" + options.dumpPhases + "': " + error.message());
-    char number[8];
-    std::snprintf(number, sizeof number, "%02d", ++dumps);
-    std::string path = options.dumpPhases + "/" + number + "-" + phase + (target.empty() ? "" : "-" + target) + ".mlir";
-    std::error_code error;
-    llvm::raw_fd_ostream out(path, error);
-    if (error)
-      return fail("cannot write '" + path + "': " + error.message());
-    module.print(out);
-  }
+  QUERN_TRY(dump(dumpName(phase, target) + ".mlir", [&](llvm::raw_ostream &out) { module.print(out); }));
+  return options.stopAfter == phase;
+}
+
+Result<bool> PhaseRunner::endPhase(const std::string &phase, std::string_view bytes, const std::string &target,
+                                   const std::string &ending) {
+  QUERN_TRY(dump(dumpName(phase, target) + ending, [&](llvm::raw_ostream &out) { out << bytes; }));
   return options.stopAfter == phase;
 }

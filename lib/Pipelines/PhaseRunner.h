@@ -21,9 +21,14 @@ public:
   /// Dumps the IR if asked to; true if the phase is the last one wanted.
   Result<bool> endPhase(const std::string &phase, mlir::ModuleOp module, const std::string &target = "");
 
-private:
+  /// The same for a phase whose product is no IR: the bytes of a file with that ending.
+  Result<bool> endPhase(const std::string &phase, std::string_view bytes, const std::string &target,
+                        const std::string &ending);
   /// Does `work`; if it fails, gives the first error that it told of.
   Status collect(llvm::function_ref<mlir::LogicalResult()> work, const char *otherwise);
+
+private:
+  Status dump(const std::string &name, llvm::function_ref<void(llvm::raw_ostream &)> print);
 
   const CompileOptions &options;
   mlir::MLIRContext &context;

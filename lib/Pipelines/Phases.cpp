@@ -36,3 +36,16 @@ void pipelines::buildKernelsPipeline(mlir::OpPassManager &pm, const codegen::Tar
 void pipelines::buildLLVMPipeline(mlir::OpPassManager &pm, const codegen::Target &target) {
   codegen::buildLowerToLLVMPipeline(pm, target);
 }
+
+void pipelines::buildDevicePackPipeline(mlir::OpPassManager &pm) {
+  pm.addPass(codegen::createPackWeights({.gpu = true}));
+}
+
+void pipelines::buildDevicePlanPipeline(mlir::OpPassManager &pm) {
+  pm.addPass(codegen::createGroupOps());
+  pm.addPass(codegen::createPlanMemory({.gpu = true}));
+}
+
+void pipelines::buildLaunchesPipeline(mlir::OpPassManager &pm, const codegen::GpuTarget &target) {
+  pm.addPass(codegen::createLowerToLaunches({.targetName = target.chip}));
+}

@@ -39,7 +39,7 @@ Manifest Compilation::describe() const {
                      describeTensor("caches", "ptr", {tokens}), describeTensor("cache_capacities", "i64", {tokens}),
                      describeTensor("output_rows", "i32", {outputs})};
   manifest.outputs = {describeTensor("logits", "f32", {outputs, vocabulary})};
-  manifest.arena = {0, arenaPerThread, arenaSizes};
+  manifest.arena = {0, arenaPerThread, arenaSizes.empty() ? std::vector<int64_t>(2) : arenaSizes};
   for (codegen::CacheKind kind : codegen::kCacheKinds) {
     codegen::CacheLayout layout{kind, config.kvHeads, config.headDim};
     int64_t keysAndValues = 2 * config.layers * config.kvHeads * layout.positionBytes();
@@ -50,6 +50,10 @@ Manifest Compilation::describe() const {
   for (const Emitted &code : emitted)
     manifest.code.push_back({code.target->name, package::kCodePrefix + code.target->name, code.target->required,
                              code.image.entries});
+  for (const EmittedDevice &device : devices) {
+    std::string name = deviceName(*device.target);
+    manifest.devices.push_back({name, "cuda", package::kDevicePrefix + name, package::kProgramPrefix + name, {}});
+  }
   manifest.tokenizer.bos = tokenizer.bos;
   manifest.tokenizer.eos.assign(tokenizer.endOfGeneration.begin(), tokenizer.endOfGeneration.end());
   manifest.tokenizer.addBos = tokenizer.addBos;
@@ -67,19 +71,32 @@ static std::string nameOf(mlir::Type element) {
   return name;
 }
 
-std::string Compilation::describePlan() const {
-  nlohmann::ordered_json plan;
-  for (auto source : const_cast<mlir::OwningOpRef<mlir::ModuleOp> &>(module)->getOps<dq::SourceOp>()) {
+/// Each weight of a packed module: what it is, and where it lies.
+static nlohmann::ordered_json describeTensors(mlir::ModuleOp module, const char *matrixLayout) {
+  nlohmann::ordered_json tensors;
+  for (auto source : module.getOps<dq::SourceOp>()) {
     auto type = mlir::cast<mlir::RankedTensorType>(source.getType());
     auto attribute = [&](const char *name) { return source->getAttrOfType<mlir::IntegerAttr>(name).getInt(); };
-    plan["tensors"].push_back({{"name", source.getSymName().str()},
-                               {"format", nameOf(type.getElementType())},
-                               {"shape", std::vector<int64_t>(type.getShape())},
-                               {"stored_bytes", source.getTypeBytes()},
-                               {"offset", attribute(codegen::kPackedOffset)},
-                               {"bytes", attribute(codegen::kPackedBytes)},
-                               {"layout", type.getRank() == 2 ? "panels of 16 rows" : "vector"}});
+    tensors.push_back({{"name", source.getSymName().str()},
+                       {"format", nameOf(type.getElementType())},
+                       {"shape", std::vector<int64_t>(type.getShape())},
+                       {"stored_bytes", source.getTypeBytes()},
+                       {"offset", attribute(codegen::kPackedOffset)},
+                       {"bytes", attribute(codegen::kPackedBytes)},
+                       {"layout", type.getRank() == 2 ? matrixLayout : "vector"}});
   }
+  return tensors;
+}
+
+std::string Compilation::describePlan() const {
+  nlohmann::ordered_json plan;
+  auto moduleOf = [](const mlir::OwningOpRef<mlir::ModuleOp> &module) { // whose accessors are not const
+    return const_cast<mlir::OwningOpRef<mlir::ModuleOp> &>(module).get();
+  };
+  if (!emitted.empty())
+    plan["tensors"] = describeTensors(moduleOf(module), "panels of 16 rows");
+  if (!devices.empty())
+    plan["device_tensors"] = describeTensors(moduleOf(deviceModule), "planes of 16 bytes");
   for (const Emitted &code : emitted)
     for (codegen::CacheKind kind : codegen::kCacheKinds)
       plan["ops"][code.target->name + codegen::cacheKindSuffix(kind)] = code.ops.at(size_t(kind));
@@ -87,9 +104,22 @@ std::string Compilation::describePlan() const {
     for (const codegen::CodeImage::Kernel &kernel : code.image.kernels)
       plan["kernels"][code.target->name].push_back(
           {{"name", kernel.name}, {"offset", kernel.offset}, {"bytes", kernel.bytes}});
-  plan["arena"] = {{"bytes_per_token", arenaSizes[0]}, {"bytes_per_output", arenaSizes[1]},
-                   {"bytes_per_thread", arenaPerThread}};
+  if (!emitted.empty())
+    plan["arena"] = {{"bytes_per_token", arenaSizes[0]}, {"bytes_per_output", arenaSizes[1]},
+                     {"bytes_per_thread", arenaPerThread}};
   return plan.dump(1) + "\n";
+}
+
+Status Compilation::writeWeights(package::PackageWriter &writer, const char *section, mlir::ModuleOp packed,
+                                 codegen::PackedFor packedFor) {
+  uint64_t bytes = uint64_t(codegen::packedSectionBytes(packed));
+  return writer.addRegion(section, bytes, [&](package::PackageWriter::Region &region) {
+    codegen::PackStreams streams;
+    streams.source = import::sourceReader(*file);
+    streams.write = [&](int64_t offset, std::span<const uint8_t> part) { return region.writeAt(offset, part); };
+    streams.progress = [&](double fraction) { report("packing weights", fraction); };
+    return codegen::packWeights(packed, packedFor, options.threads, streams);
+  });
 }
 
 Status Compilation::write() {
@@ -101,13 +131,14 @@ Status Compilation::write() {
     QUERN_TRY(writer.addSection(package::kTemplate, chatTemplate));
   for (const Emitted &code : emitted)
     QUERN_TRY(writer.addSection(package::kCodePrefix + code.target->name, code.image.bytes));
-  int64_t bytes = codegen::packedSectionBytes(*module);
-  QUERN_TRY(writer.addRegion(package::kWeights, bytes, [&](package::PackageWriter::Region &region) {
-    codegen::PackStreams streams;
-    streams.source = import::sourceReader(*file);
-    streams.write = [&](int64_t offset, std::span<const uint8_t> packed) { return region.writeAt(offset, packed); };
-    streams.progress = [&](double fraction) { report("packing weights", fraction); };
-    return codegen::packWeights(*module, codegen::PackedFor::Cpu, options.threads, streams);
-  }));
+  for (const EmittedDevice &device : devices) {
+    std::string name = deviceName(*device.target);
+    QUERN_TRY(writer.addSection(package::kDevicePrefix + name, device.code));
+    QUERN_TRY(writer.addSection(package::kProgramPrefix + name, printDeviceProgram(device.program)));
+  }
+  if (!emitted.empty())
+    QUERN_TRY(writeWeights(writer, package::kWeights, *module, codegen::PackedFor::Cpu));
+  if (!devices.empty())
+    QUERN_TRY(writeWeights(writer, package::kDeviceWeights, *deviceModule, codegen::PackedFor::Gpu));
   return writer.finish();
 }

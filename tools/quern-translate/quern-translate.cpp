@@ -1,5 +1,5 @@
 // quern-translate: mlir-translate with our importers and exporters.
-#include "quern/Codegen/GPU.h"
+#include "quern/Codegen/DeviceCode.h"
 #include "quern/Import/ImportGGUF.h"
 #include "tools/FormatFiles.h"
 
@@ -8,5 +8,6 @@
 int main(int argc, char **argv) {
   quern::import::registerGGUFTranslation(quern::tools::addFormatFiles);
   quern::codegen::registerPtxTranslation();
+  quern::codegen::registerProgramTranslation();
   return mlir::failed(mlir::mlirTranslateMain(argc, argv, "Quern's importers and exporters"));
 }

@@ -45,7 +45,9 @@ Command cli::addCompileModel(CLI::App &root) {
       ->required();
   app->add_option("-o,--output", options->output, "The package to write");
   bindQuantizeFlags(*app, options->assignment);
-  app->add_option("--target", options->targets, "Make code for this processor only; may be given several times")
+  app->add_option("--target", options->targets,
+                  "Make code for these processors and GPUs only, as cpu,nvptx:sm_80; may be given several times")
+      ->delimiter(',')
       ->allow_extra_args(false);
   app->add_option("--format", options->formatFiles,
                   "File that describes further block formats; may be given several times")
@@ -63,6 +65,7 @@ Command cli::addCompileModel(CLI::App &root) {
               "  quern compile ./hf-folder --quant Q5_K_M -o model.quern\n"
               "  quern compile model.onnx -o model.quern\n"
               "  quern compile model.gguf -o model.quern --target x86-64-v2\n"
+              "  quern compile model.gguf -o model.quern --target cpu,nvptx:sm_80\n"
               "  quern compile model.gguf --dump-phases=ir --stop-after=quantize");
   return {app, [options] { return compile(*options); }};
 }

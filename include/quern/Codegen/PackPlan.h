@@ -3,6 +3,7 @@
 #define QUERN_CODEGEN_PACKPLAN_H
 
 #include "dialects/DQ/DQ.h"
+#include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/PanelLayout.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -16,11 +17,13 @@ namespace quern::codegen {
 /// The panel layout of weights of that element type; fails for types that kernels cannot read.
 Result<PanelLayout> layoutFor(mlir::Type element);
 
+/// The same for the layout of GPU kernels.
+Result<GpuLayout> gpuLayoutFor(mlir::Type element);
+
 /// Bytes that a packed weight takes: panels for a matrix, f32 filled up to 16 elements for a vector.
 Result<int64_t> packedBytes(mlir::RankedTensorType type);
 
-/// The same in the section of GPU kernels: the layout of GpuLayout.h for a matrix of a block format, rows as they are for
-/// others, f32 or i32 for a vector.
+/// The same in the section of GPU kernels: the layout of GpuLayout.h for a matrix, f32 or i32 for a vector.
 Result<int64_t> gpuPackedBytes(mlir::RankedTensorType type);
 
 /// Bytes of the weights section that the module's plan describes.

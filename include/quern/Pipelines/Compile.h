@@ -16,7 +16,7 @@ struct CompileOptions {
   std::string input;                    ///< a GGUF file, the first part of a split one, a Hugging Face folder, or ONNX
   std::string output;                   ///< the package, written by atomic rename
   quantize::AssignmentChoice assignment; ///< what weights become on their way; empty: they stay what they are
-  std::vector<std::string> targets;     ///< names of CPU targets; empty: all
+  std::vector<std::string> targets;     ///< names of targets, "cpu" for all of the CPU; empty: those
   std::vector<std::string> formatFiles; ///< further block formats
   std::string dumpPhases;               ///< folder for the IR after each phase; empty: none
   std::string stopAfter;                ///< name of a phase; nothing is written after it

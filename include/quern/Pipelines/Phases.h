@@ -2,13 +2,15 @@
 #ifndef QUERN_PIPELINES_PHASES_H
 #define QUERN_PIPELINES_PHASES_H
 
+#include "quern/Codegen/GPU.h"
 #include "quern/Codegen/Target.h"
 
 #include "mlir/Pass/PassManager.h"
 
 namespace quern::pipelines {
 
-/// Names of the phases, in order: import, quantize, pack, plan, then for each target kernels and llvm.
+/// Names of the phases, in order: import, quantize, pack, plan, then for each target kernels and llvm. GPUs have a pack
+/// and a plan of their own, one for all of them.
 const std::vector<std::string> &phaseNames();
 
 /// Fused quantized ops. Afterwards no `lm.linear`, and no `dq.dequantize` of a weight.
@@ -21,6 +23,13 @@ void buildPlanPipeline(mlir::OpPassManager &pm);
 void buildKernelsPipeline(mlir::OpPassManager &pm, const codegen::Target &target);
 /// Afterwards only ops of the `llvm` dialect.
 void buildLLVMPipeline(mlir::OpPassManager &pm, const codegen::Target &target);
+
+/// The packer's plan for GPUs.
+void buildDevicePackPipeline(mlir::OpPassManager &pm);
+/// Memory, where the ops of a group may share a kernel. Afterwards every intermediate has its place in the arena.
+void buildDevicePlanPipeline(mlir::OpPassManager &pm);
+/// Kernels and launches of one GPU target. Afterwards no tensor, no `lm` op and no graph op of `dq`.
+void buildLaunchesPipeline(mlir::OpPassManager &pm, const codegen::GpuTarget &target);
 
 } // namespace quern::pipelines
 

@@ -1,5 +1,4 @@
 // The packer's plan: which weight lies where in the package, and in which layout.
-#include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/PanelLayout.h"
 #include "quern/Codegen/Passes.h"
@@ -13,15 +12,20 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
-Result<PanelLayout> codegen::layoutFor(Type element) {
+/// The layout of that kind for an element type: of a block format, or of plain numbers.
+template <typename Layout> static Result<Layout> getLayout(Type element) {
   if (auto block = dyn_cast<dq::BlockType>(element))
-    return PanelLayout::get(block.getFormat().getSpec());
+    return Layout::get(block.getFormat().getSpec());
   if (element.isF32() || element.isF16() || element.isBF16())
-    return PanelLayout::getFloat(element.getIntOrFloatBitWidth() / 8, element.isBF16());
+    return Layout::getFloat(element.getIntOrFloatBitWidth() / 8, element.isBF16());
   std::string name;
   llvm::raw_string_ostream(name) << element;
-  return fail("weights of element type " + name + " have no panel layout");
+  return fail("weights of element type " + name + " have no layout that kernels read");
 }
+
+Result<PanelLayout> codegen::layoutFor(Type element) { return getLayout<PanelLayout>(element); }
+
+Result<GpuLayout> codegen::gpuLayoutFor(Type element) { return getLayout<GpuLayout>(element); }
 
 Result<int64_t> codegen::packedBytes(RankedTensorType type) {
   if (type.getRank() == 1)
@@ -31,11 +35,10 @@ Result<int64_t> codegen::packedBytes(RankedTensorType type) {
 }
 
 Result<int64_t> codegen::gpuPackedBytes(RankedTensorType type) {
-  if (auto block = dyn_cast<dq::BlockType>(type.getElementType())) {
-    QUERN_ASSIGN(GpuLayout layout, GpuLayout::get(block.getFormat().getSpec()));
-    return layout.bytes(type.getDimSize(0), type.getDimSize(1));
-  }
-  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  if (type.getRank() == 1)
+    return type.getDimSize(0) * type.getElementTypeBitWidth() / 8;
+  QUERN_ASSIGN(GpuLayout layout, gpuLayoutFor(type.getElementType()));
+  return layout.bytes(type.getDimSize(0), type.getDimSize(1));
 }
 
 namespace {

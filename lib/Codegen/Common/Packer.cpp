@@ -1,7 +1,6 @@
 // Executes the packer's plan: threads take runs of rows, bring them into their layout, and write them where the plan says.
 #include "PanelPacker.h"
 
-#include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Support/Threads.h"
@@ -66,9 +65,7 @@ Status packPanels(const Job &job, const PackStreams &streams) {
 Status packGpuRun(const Job &job, const PackStreams &streams) {
   transforms::StoredRows::Room room;
   QUERN_ASSIGN(std::span<const uint8_t> stored, job.rows.read(job.first, job.count, room));
-  if (!job.spec)
-    return streams.write(job.offset + job.first * job.rows.rowBytes(), stored);
-  QUERN_ASSIGN(GpuLayout layout, GpuLayout::get(*job.spec));
+  QUERN_ASSIGN(GpuLayout layout, gpuLayoutFor(job.type.getElementType()));
   std::vector<int64_t> starts = layout.regions(job.type.getDimSize(0), job.k()), sizes = layout.rowBytes(job.k());
   std::vector<std::vector<uint8_t>> regions;
   std::vector<uint8_t *> to;

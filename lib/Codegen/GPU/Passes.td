@@ -41,6 +41,66 @@ def AddDeviceFunctions : Pass<"gpu-add-device-functions", "::mlir::gpu::GPUModul
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def MakeRotaryTables : Pass<"gpu-make-rotary-tables", "::mlir::ModuleOp"> {
+  let summary = "make the tables of cosines and sines that GPU kernels read";
+  let description = [{
+    Each `lm.rotary_angles` gets a table for all positions below `positions` (Rotary.h), made in double precision, as a
+    `dq.source` that `gpu.rotary_table` names. Frequency factors have to lie in a resource: those in a file are read by
+    the compiler, not by this pass.
+
+    ```mlir
+    %a = lm.rotary_angles %p {theta = 1.0e6 : f64} : tensor<?xi32> -> tensor<?x64xf32>
+    // becomes
+    dq.source @rotary_table : tensor<16448xf32> data dense_resource<rotary_table> : tensor<65792xi8>
+    %a = lm.rotary_angles %p {gpu.rotary_table = @rotary_table, theta = 1.0e6 : f64} : tensor<?xi32> -> tensor<?x64xf32>
+    ```
+  }];
+  let options = [Option<"positions", "positions", "int64_t", "256", "positions that a sequence may have">];
+  let dependentDialects = ["::quern::dq::DQDialect"];
+}
+
+def GroupOps : Pass<"gpu-group-ops", "::mlir::ModuleOp"> {
+  let summary = "say which ops may become one GPU kernel";
+  let description = [{
+    Numbers the ops of each function by `lm.group`, so that `lm-plan-memory` keeps apart what one kernel may touch. In one
+    group are: a norm or a quantization and the matmul that reads it; a matmul with `swiglu` and the quantization of its
+    result; the norms of heads, the rotations, the attention that they prepare, and the quantization of its result.
+    Whether the ops of a group do share kernels is decided for each number of tokens, by `gpu-lower-to-launches`.
+
+    ```mlir
+    %x8 = lm.rms_norm %x, %gain {eps = 1.0e-6 : f32, lm.group = 7 : i64} : ... -> tensor<?x896x!dq.act8<32>>
+    %h = dq.matmul swiglu %x8, [%wg, %wu] {lm.group = 7 : i64} : ...
+    %h8 = dq.quantize %h {lm.group = 7 : i64} : tensor<?x4864xf32> -> tensor<?x4864x!dq.act8<32>>
+    ```
+  }];
+}
+
+def LowerToLaunches : Pass<"gpu-lower-to-launches", "::mlir::ModuleOp"> {
+  let summary = "turn the entry function into host functions that launch GPU kernels";
+  let description = [{
+    For each range of tokens a function of addresses and sizes, whose arguments say what they are by `host.is`
+    (`weights`, `arena`, `input`, `output`, `size` of this call, `most` that the arena has room for) and `host.index`.
+    Each op becomes launches of kernels in the module `@kernels`, made once for each shape; where a kernel can do several
+    ops of a group, they become one launch. `host.op` and `host.name` on a launch say what it is for. `host.arena` on a
+    function has the arena's bytes: a constant, then those for each dynamic size. An op without a kernel is an error.
+
+    Needs `gpu-make-rotary-tables`, `dq-pack-weights=gpu`, `gpu-group-ops` and `lm-plan-memory=gpu`. Afterwards no tensor
+    and no graph op is left.
+
+    ```mlir
+    %y = dq.matmul %x, [%w] : tensor<?x896x!dq.act8<32>>, [tensor<4864x896x!q8_0>] -> tensor<?x4864xf32>
+    // becomes, in @step_1
+    gpu.launch_func @kernels::@matvec_q8_0_4864x896_t1 blocks in (%c608, %c1, %c1) threads in (%c128, %c1, %c1)
+      args(%w : !llvm.ptr, %codes : !llvm.ptr, %scales : !llvm.ptr, %sums : !llvm.ptr, %y : !llvm.ptr)
+      {host.name = "blk.0.ffn_up.weight", host.op = "dq.matmul"}
+    ```
+  }];
+  let options = [Option<"targetName", "target", "std::string", "\"sm_80\"", "name of the GPU target">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect", "::quern::dq::DQDialect"];
+}
+
 def OutlineKernels : Pass<"gpu-outline-kernels", "::mlir::ModuleOp"> {
   let summary = "make GPU kernels for matmuls with few columns and for the quantization of activations";
   let description = [{

@@ -1,6 +1,6 @@
 // RUN: quern-opt %s -split-input-file -verify-diagnostics --dq-pack-weights
 
-// expected-error @+1 {{weight 'w' cannot be packed: weights of element type f64 have no panel layout}}
+// expected-error @+1 {{weight 'w' cannot be packed: weights of element type f64 have no layout that kernels read}}
 dq.source @w : tensor<2x32xf64> in 0 at 0 bytes 512
 func.func @element() {
   %0 = dq.weight @w : tensor<2x32xf64>

@@ -1,0 +1,136 @@
+#include "LaunchLowering.h"
+
+#include "Embedding.h"
+#include "Gather.h"
+#include "Quantize.h"
+#include "RmsNorm.h"
+
+#include "quern/Codegen/DeviceCode.h"
+#include "quern/Codegen/Passes.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+static std::string nameOf(func::FuncOp entry, TokenRange tokens) {
+  std::string name = entry.getName().str() + "_" + std::to_string(tokens.least);
+  return tokens.isOne() ? name : name + "_and_more";
+}
+
+LaunchLowering::LaunchLowering(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target,
+                               TokenRange tokens)
+    : entry(entry), kernels(kernels), target(target), host(entry, nameOf(entry, tokens), tokens) {}
+
+gpu::GPUFuncOp LaunchLowering::kernel(const std::string &name, Emit emit) {
+  if (auto known = kernels.lookupSymbol<gpu::GPUFuncOp>(name))
+    return known;
+  return emit();
+}
+
+LogicalResult LaunchLowering::run() {
+  for (BlockArgument argument : entry.getArguments())
+    if (isIntermediate(argument))
+      return entry.emitError("argument ") << argument.getArgNumber()
+                                          << " is a matrix of rows, which has no place in the arena";
+  for (Operation &op : entry.front().without_terminator())
+    if (!done.contains(&op) && failed(lower(&op)))
+      return failure();
+  auto returned = cast<func::ReturnOp>(entry.front().getTerminator());
+  for (Value value : returned.getOperands())
+    if (!isDirectOutput(value))
+      return returned.emitError("a result that is not written by a matmul has no place in the driver's buffers");
+  host.finish();
+  return success();
+}
+
+static int64_t widthOf(Value rows) { return cast<RankedTensorType>(rows.getType()).getDimSize(1); }
+
+LogicalResult LaunchLowering::lowerNorm(lm::RmsNormOp op) {
+  if (op.getGain().getType().getDimSize(0) != widthOf(op.getX()))
+    return lowerHeadNorm(op);
+  FailureOr<bool> taken = isTakenByMatmul(op);
+  if (failed(taken) || *taken)
+    return LogicalResult(taken);
+  RmsNorm norm{widthOf(op.getX()), op.getEps().convertToDouble()};
+  norm.quantized = isa<dq::Act8Type>(cast<RankedTensorType>(op.getOut().getType()).getElementType());
+  SmallVector<Value> arguments = {host.address(op.getX()), host.address(op.getGain())};
+  llvm::append_range(arguments, rowsAt(op.getOut()));
+  host.launch(op, kernel(norm.name(), [&] { return emitRmsNorm(kernels, norm, target); }), arguments,
+              {.x = {host.rowsOf(op.getX())}});
+  return success();
+}
+
+LogicalResult LaunchLowering::lowerHeadNorm(lm::RmsNormOp op) {
+  if (op->hasOneUse() && isa<lm::RotaryOp>(*op->user_begin()))
+    return success(); // done by the kernel that rotates
+  int64_t headDim = op.getGain().getType().getDimSize(0);
+  HeadNorm norm{widthOf(op.getX()) / headDim, headDim, op.getEps().convertToDouble()};
+  host.launch(op, kernel(norm.name(), [&] { return emitHeadNorm(kernels, norm, target); }),
+              {host.address(op.getX()), host.address(op.getGain()), host.address(op.getOut())},
+              {.x = {host.number(norm.heads), HeadNorm::kWarps}, .y = {host.rowsOf(op.getX())}});
+  return success();
+}
+
+LogicalResult LaunchLowering::lowerGather(lm::GatherRowsOp op) {
+  int64_t width = widthOf(op.getX());
+  host.launch(op, kernel(gatherRowsName(width), [&] { return emitGatherRows(kernels, width, target); }),
+              {host.address(op.getX()), host.address(op.getRows()), host.address(op.getOut())},
+              {.x = {host.rowsOf(op.getOut())}});
+  return success();
+}
+
+LogicalResult LaunchLowering::lowerGather(lm::GatherColumnsOp op) {
+  int64_t from = widthOf(op.getX()), width = widthOf(op.getOut());
+  auto emit = [&] { return emitGatherColumns(kernels, from, width, target); };
+  host.launch(op, kernel(gatherColumnsName(from, width), emit),
+              {host.address(op.getX()), host.address(op.getColumns()), host.address(op.getOut())},
+              {.x = {host.rowsOf(op.getX())}});
+  return success();
+}
+
+LogicalResult LaunchLowering::lower(Operation *op) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<dq::WeightOp>([](auto) { return success(); })
+      .Case([&](lm::RotaryAnglesOp angles) -> LogicalResult {
+        if (!angles->hasAttr(kRotaryTable))
+          return angles.emitError("has no table of angles; run gpu-make-rotary-tables first");
+        return success(); // kernels read the table
+      })
+      .Case([&](dq::MatmulOp matmul) { return lowerMatmul(matmul); })
+      .Case([&](dq::QuantizeOp quantize) { return lowerQuantize(quantize); })
+      .Case([&](lm::EmbeddingOp embedding) { return lowerEmbedding(embedding); })
+      .Case([&](lm::RmsNormOp norm) { return lowerNorm(norm); })
+      .Case([&](lm::RotaryOp rotary) { return checkRotary(rotary); })
+      .Case([&](lm::AttentionOp attention) { return lowerAttention(attention); })
+      .Case([&](lm::GatherColumnsOp gather) { return lowerGather(gather); })
+      .Case([&](lm::GatherRowsOp gather) { return lowerGather(gather); })
+      .Default([](Operation *other) {
+        return other->emitError("this op has no GPU kernel; compile for CPU targets only (--target cpu)");
+      });
+}
+
+LogicalResult LaunchLowering::lowerQuantize(dq::QuantizeOp op) {
+  FailureOr<bool> taken = isTakenByMatmul(op);
+  if (failed(taken) || *taken)
+    return LogicalResult(taken);
+  int64_t width = widthOf(op.getX()), rows = host.tokens().most;
+  if (!host.hasTokens(op.getX()) || !host.tokens().isOne() || rowKindOf(op.getOut()) != RowKind::Act8)
+    return op.emitError("this quantization has no GPU kernel; compile for CPU targets only (--target cpu)");
+  host.launch(op, kernel(quantizeName(rows, width), [&] { return emitQuantize(kernels, rows, width, target); }),
+              llvm::to_vector(llvm::concat<Value>(SmallVector<Value>{host.address(op.getX())}, rowsAt(op.getOut()))));
+  return success();
+}
+
+LogicalResult LaunchLowering::lowerEmbedding(lm::EmbeddingOp op) {
+  auto type = cast<RankedTensorType>(op.getTable().getType());
+  auto segment = segmentOf(type);
+  if (!segment)
+    return op.emitError("has no GPU kernel: ") << segment.error().message;
+  Embedding embedding{*segment, type.getDimSize(1)};
+  host.launch(op, kernel(embedding.name(), [&] { return emitEmbedding(kernels, embedding, target); }),
+              {host.address(op.getIds()), host.address(op.getTable()), host.address(op.getOut())},
+              {.x = {host.number(embedding.blocks())}, .y = {host.rowsOf(op.getOut())}});
+  return success();
+}

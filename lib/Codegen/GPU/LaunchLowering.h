@@ -1,0 +1,67 @@
+// One entry function on its way to launches, for one range of tokens.
+#ifndef QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
+#define QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
+
+#include "HostFunction.h"
+#include "Matvec.h"
+#include "dialects/DQ/DQ.h"
+#include "dialects/LM/LM.h"
+
+#include "llvm/ADT/SmallPtrSet.h"
+
+namespace quern::codegen {
+
+/// What rows of activations hold.
+RowKind rowKindOf(mlir::Value rows);
+
+/// A weight as kernels know it; fails for formats that they do not read.
+Result<Matvec::Segment> segmentOf(mlir::RankedTensorType type);
+
+class LaunchLowering {
+public:
+  /// Kernels are made in `kernels` when first asked for.
+  LaunchLowering(mlir::func::FuncOp entry, mlir::gpu::GPUModuleOp kernels, const GpuTarget &target, TokenRange tokens);
+
+  mlir::LogicalResult run();
+
+private:
+  using Emit = llvm::function_ref<mlir::gpu::GPUFuncOp()>;
+  mlir::gpu::GPUFuncOp kernel(const std::string &name, Emit emit);
+
+  mlir::LogicalResult lower(mlir::Operation *op);
+  mlir::LogicalResult lowerEmbedding(lm::EmbeddingOp op);
+  mlir::LogicalResult lowerNorm(lm::RmsNormOp op);
+  mlir::LogicalResult lowerHeadNorm(lm::RmsNormOp op);
+  mlir::LogicalResult lowerQuantize(dq::QuantizeOp op);
+  mlir::LogicalResult lowerGather(lm::GatherRowsOp op);
+  mlir::LogicalResult lowerGather(lm::GatherColumnsOp op);
+  /// Rows are rotated by attention's kernels only.
+  mlir::LogicalResult checkRotary(lm::RotaryOp op);
+  mlir::LogicalResult lowerAttention(lm::AttentionOp op);
+  mlir::LogicalResult lowerMatmul(dq::MatmulOp op);
+  struct Rotation;
+  mlir::FailureOr<Rotation> rotationOf(lm::AttentionOp op);
+
+  /// The kernel that multiplies `columns` rows by the weights of a matmul: with the norm or the quantization before it
+  /// and the quantization behind it, where they are in its group and it can take them over.
+  mlir::FailureOr<Matvec> matvecOf(dq::MatmulOp op, int64_t columns);
+  void launchMatvec(dq::MatmulOp op, const Matvec &matvec);
+  /// What makes a matmul's rows, if it belongs to its group and nothing else reads it.
+  mlir::Operation *prologueOf(dq::MatmulOp op);
+  /// Whether the kernel of a matmul makes what this norm or quantization gives.
+  mlir::FailureOr<bool> isTakenByMatmul(mlir::Operation *op);
+  /// The quantization of an op's only result, if it belongs to its group and nothing else reads the result.
+  dq::QuantizeOp epilogueOf(mlir::Operation *op);
+  /// Addresses of rows in the form that they have: one, or those of codes, scales and sums.
+  llvm::SmallVector<mlir::Value> rowsAt(mlir::Value value);
+
+  mlir::func::FuncOp entry;
+  mlir::gpu::GPUModuleOp kernels;
+  const GpuTarget &target;
+  HostFunction host;
+  llvm::SmallPtrSet<mlir::Operation *, 8> done; ///< by kernels of other ops
+};
+
+} // namespace quern::codegen
+
+#endif // QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H

@@ -1,0 +1,129 @@
+// Matmuls as launches: of a kernel for the number of rows that there are.
+#include "LaunchLowering.h"
+
+#include "quern/Codegen/Passes.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+RowKind codegen::rowKindOf(Value rows) {
+  Type element = cast<RankedTensorType>(rows.getType()).getElementType();
+  return isa<dq::Act8Type>(element) ? RowKind::Act8 : element.isBF16() ? RowKind::BFloat : RowKind::Float;
+}
+
+static bool inOneGroup(Operation *a, Operation *b) { return a->hasAttr(kGroup) && a->getAttr(kGroup) == b->getAttr(kGroup); }
+
+Operation *LaunchLowering::prologueOf(dq::MatmulOp op) {
+  Operation *made = op.getX().getDefiningOp();
+  bool prepares = isa_and_nonnull<lm::RmsNormOp, dq::QuantizeOp>(made);
+  return prepares && op.getX().hasOneUse() && inOneGroup(made, op) && !done.contains(made) ? made : nullptr;
+}
+
+dq::QuantizeOp LaunchLowering::epilogueOf(Operation *op) {
+  Value result = op->getResult(0);
+  if (op->getNumResults() != 1 || !result.hasOneUse())
+    return {};
+  auto quantize = dyn_cast<dq::QuantizeOp>(*result.user_begin());
+  return quantize && inOneGroup(op, quantize) ? quantize : dq::QuantizeOp();
+}
+
+Result<Matvec::Segment> codegen::segmentOf(RankedTensorType type) {
+  Type element = type.getElementType();
+  if (auto block = dyn_cast<dq::BlockType>(element))
+    return matvecSegment(block.getFormat().getSpec(), type.getDimSize(0));
+  return matvecSegment(element.getIntOrFloatBitWidth() / 8, element.isBF16(), type.getDimSize(0));
+}
+
+FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns) {
+  Matvec matvec;
+  for (Value weight : op.getWeights()) {
+    auto segment = segmentOf(cast<RankedTensorType>(weight.getType()));
+    if (!segment)
+      return op.emitError("has no GPU kernel: ") << segment.error().message;
+    matvec.segments.push_back(*segment);
+  }
+  matvec.width = cast<RankedTensorType>(op.getWeights()[0].getType()).getDimSize(1);
+  matvec.columns = columns;
+  matvec.swiglu = op.getActivation() == dq::Activation::Swiglu;
+  matvec.bias = !op.getBiases().empty();
+  matvec.residual = bool(op.getResidual());
+  if (auto quantize = epilogueOf(op)) {
+    Matvec with = matvec;
+    with.output = rowKindOf(quantize.getOut());
+    if (with.check())
+      matvec = with;
+  }
+  if (Operation *made = prologueOf(op); made && host.tokens().most == 1) {
+    Matvec with = matvec;
+    auto norm = dyn_cast<lm::RmsNormOp>(made);
+    with.prologue = norm ? Matvec::Prologue::Norm : Matvec::Prologue::Quantize;
+    if (norm)
+      with.eps = norm.getEps().convertToFloat();
+    if (with.takes() == rowKindOf(op.getX()) && with.check())
+      matvec = with;
+  }
+  if (Status possible = matvec.check(); !possible)
+    return op.emitError("has no GPU kernel: ") << possible.error().message;
+  return matvec;
+}
+
+FailureOr<bool> LaunchLowering::isTakenByMatmul(Operation *op) {
+  if (!op->hasOneUse() || host.tokens().most != 1)
+    return false; // kernels of one row only do so, and there may be as many outputs as tokens
+  auto matmul = dyn_cast<dq::MatmulOp>(*op->user_begin());
+  if (!matmul || prologueOf(matmul) != op)
+    return false;
+  FailureOr<Matvec> matvec = matvecOf(matmul, 1);
+  if (failed(matvec))
+    return failure();
+  return matvec->prologue != Matvec::Prologue::None;
+}
+
+SmallVector<Value> LaunchLowering::rowsAt(Value value) {
+  if (rowKindOf(value) == RowKind::Act8)
+    return host.quantized(value);
+  return {host.address(value)};
+}
+
+void LaunchLowering::launchMatvec(dq::MatmulOp op, const Matvec &matvec) {
+  SmallVector<Value> arguments;
+  auto addresses = [&](ValueRange values) {
+    for (Value value : values)
+      arguments.push_back(host.address(value));
+  };
+  addresses(op.getWeights());
+  if (matvec.prologue == Matvec::Prologue::None) {
+    llvm::append_range(arguments, rowsAt(op.getX()));
+  } else if (auto norm = op.getX().getDefiningOp<lm::RmsNormOp>()) {
+    addresses({norm.getX(), norm.getGain()});
+  } else {
+    addresses(op.getX().getDefiningOp<dq::QuantizeOp>().getX());
+  }
+  addresses(op.getBiases());
+  if (op.getResidual())
+    addresses(op.getResidual());
+  if (matvec.output == RowKind::Float)
+    addresses(op.getOuts());
+  else
+    llvm::append_range(arguments, rowsAt(epilogueOf(op).getOut()));
+  host.launch(op, kernel(matvec.name(), [&] { return emitMatvec(kernels, matvec, target); }), arguments);
+}
+
+LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
+  // A plan is for one number of tokens, but any number of outputs up to that.
+  bool exact = host.hasTokens(op.getX());
+  int64_t most = host.tokens().most;
+  for (int64_t columns = exact ? most : 1; columns <= most; ++columns) {
+    FailureOr<Matvec> matvec = matvecOf(op, columns);
+    if (failed(matvec))
+      return failure();
+    if (exact)
+      launchMatvec(op, *matvec);
+    else
+      host.whereRows(op.getX(), arith::CmpIPredicate::eq, columns, [&] { launchMatvec(op, *matvec); });
+    if (matvec->output != RowKind::Float)
+      done.insert(epilogueOf(op));
+  }
+  return success();
+}

@@ -1,0 +1,49 @@
+// The entry function becomes host functions that launch kernels. See Passes.td.
+#include "LaunchLowering.h"
+#include "quern/Codegen/Passes.h"
+
+namespace quern::codegen {
+#define GEN_PASS_DEF_LOWERTOLAUNCHES
+#include "lib/Codegen/GPU/Passes.h.inc"
+} // namespace quern::codegen
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+namespace {
+
+struct LowerToLaunches : codegen::impl::LowerToLaunchesBase<LowerToLaunches> {
+  using LowerToLaunchesBase::LowerToLaunchesBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto target = findGpuTarget(targetName);
+    if (!target) {
+      module.emitError(target.error().message);
+      return signalPassFailure();
+    }
+    module->setAttr(gpu::GPUDialect::getContainerModuleAttrName(), UnitAttr::get(&getContext()));
+    OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    auto kernels = gpu::GPUModuleOp::create(builder, module.getLoc(), "kernels");
+    for (func::FuncOp entry : llvm::to_vector(module.getOps<func::FuncOp>()))
+      if (failed(lower(entry, kernels, **target)))
+        return signalPassFailure();
+    // What is left of the graph level: the packer's plan has been executed from the module before this pass.
+    for (auto source : llvm::make_early_inc_range(module.getOps<dq::SourceOp>()))
+      source.erase();
+  }
+
+private:
+  LogicalResult lower(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target) {
+    if (!entry->hasAttr(kArenaSizes))
+      return entry.emitError("has no memory plan; run lm-plan-memory first");
+    for (int64_t tokens = 1; tokens <= Matvec::kMostColumns; ++tokens)
+      if (failed(LaunchLowering(entry, kernels, target, {tokens, tokens}).run()))
+        return failure();
+    entry.erase();
+    return success();
+  }
+};
+
+} // namespace

@@ -1,0 +1,56 @@
+// The way of a language model to GPUs, from the quantized graph on: one pack and one memory plan for all of them, then
+// for each target launches, kernels and their code.
+#include "Compilation.h"
+#include "Targets.h"
+#include "quern/Codegen/DeviceCode.h"
+#include "quern/Pipelines/Phases.h"
+
+#include "mlir/Pass/PassManager.h"
+
+using namespace quern;
+using namespace quern::pipelines;
+
+Result<bool> Compilation::planDevices() {
+  mlir::DialectRegistry registry;
+  codegen::registerPtxDialects(registry);
+  context.appendDialectRegistry(registry);
+  deviceModule = mlir::cast<mlir::ModuleOp>((*module)->clone());
+  auto tables = codegen::makeRotaryTables(*deviceModule, import::sourceReader(*file), config.contextLength);
+  if (!tables)
+    return fail("'" + options.input + "': " + tables.error().message);
+  QUERN_TRY(phases.run(*deviceModule, buildDevicePackPipeline));
+  QUERN_ASSIGN(bool stop, phases.endPhase("pack", *deviceModule, "gpu"));
+  if (stop)
+    return false;
+  QUERN_TRY(phases.run(*deviceModule, buildDevicePlanPipeline));
+  QUERN_ASSIGN(stop, phases.endPhase("plan", *deviceModule, "gpu"));
+  return !stop;
+}
+
+Result<bool> Compilation::emitDevice(const codegen::GpuTarget &target) {
+  mlir::OwningOpRef<mlir::ModuleOp> code(mlir::cast<mlir::ModuleOp>((*deviceModule)->clone()));
+  QUERN_TRY(phases.run(*code, [&](mlir::OpPassManager &pm) { buildLaunchesPipeline(pm, target); }));
+  QUERN_ASSIGN(bool stop, phases.endPhase("kernels", *code, deviceName(target)));
+  if (stop)
+    return false;
+  EmittedDevice result{&target, {}, {}};
+  QUERN_TRY(phases.collect([&] {
+    auto program = codegen::translateToProgram(*code);
+    if (mlir::failed(program))
+      return mlir::failure();
+    result.program = std::move(*program);
+    return mlir::success();
+  }, "the launches make up no program"));
+  QUERN_TRY(phases.collect([&] {
+    auto text = codegen::emitPtx(*code, target);
+    if (mlir::failed(text))
+      return mlir::failure();
+    result.code = std::move(*text);
+    return mlir::success();
+  }, "the kernels became no PTX"));
+  QUERN_ASSIGN(stop, phases.endPhase("llvm", result.code, deviceName(target), ".ptx"));
+  if (stop)
+    return false;
+  devices.push_back(std::move(result));
+  return true;
+}

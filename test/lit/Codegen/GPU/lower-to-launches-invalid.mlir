@@ -1,0 +1,39 @@
+// RUN: quern-opt %s -split-input-file --dq-pack-weights=gpu --gpu-group-ops --lm-plan-memory=gpu --gpu-lower-to-launches -verify-diagnostics
+
+func.func @sum(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<10x64xf32>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<10x64xf32> -> tensor<?x64xf32>
+  // expected-error @+1 {{this op has no GPU kernel; compile for CPU targets only (--target cpu)}}
+  %1 = arith.addf %0, %0 : tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @angles(%positions: tensor<?xi32> {lm.size = "tokens"}) {
+  // expected-error @+1 {{has no table of angles; run gpu-make-rotary-tables first}}
+  %a = lm.rotary_angles %positions {theta = 1.0e4 : f64} : tensor<?xi32> -> tensor<?x32xf32>
+  return
+}
+
+// -----
+
+dq.source @w : tensor<64x64xf32> in 0 at 0 bytes 16384
+func.func @attention(%ids: tensor<?xi32> {lm.size = "tokens"}, %cache: !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>) {
+  %w = dq.weight @w : tensor<64x64xf32>
+  %x = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x64xf32> -> tensor<?x64xf32>
+  // expected-error @+1 {{attention has a GPU kernel only where queries and keys are rotated alike}}
+  %o = lm.attention %x, %x, %x at %ids in %cache {layer = 0, scale = 0.125 : f32}
+    : tensor<?x64xf32>, tensor<?x64xf32>, tensor<?xi32>, !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>
+  return
+}
+
+// -----
+
+dq.source @w : tensor<64x30xf32> in 0 at 0 bytes 7680
+func.func @width(%ids: tensor<?xi32> {lm.size = "tokens"}) {
+  %w = dq.weight @w : tensor<64x30xf32>
+  %x = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x30xf32> -> tensor<?x30xf32>
+  // expected-error @+1 {{has no GPU kernel: rows of 30 f32 numbers: expected a multiple of 4}}
+  %y = dq.matmul %x, [%w] : tensor<?x30xf32>, [tensor<64x30xf32>] -> tensor<?x64xf32>
+  return
+}

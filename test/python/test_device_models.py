@@ -1,0 +1,81 @@
+"""Whole models compiled for NVIDIA GPUs, run over the fake driver by the PTX executor, against the slow reference."""
+import json
+
+import pytest
+from compare_logits import divergence
+from test_devices import environment, needs_fake
+from tiny_model import write_model
+
+pytestmark = needs_fake
+
+# Both take activations in the same codes, but sums over k run in another order, so that a value near a tie may become the
+# neighbouring code: 1e-6 to 1e-4 each.
+CLOSE = 1e-4
+SMALL = "--layers 2 --hidden 256 --heads 4 --kv-heads 2 --ffn 256 --vocab 285".split()
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A prompt in one step of several tokens, and one that is cut."""
+    path = tmp_path_factory.mktemp("texts") / "prompts.txt"
+    path.write_text("abcd\nThe end of it\n")
+    return path
+
+
+def compile_for_gpu(quern, model):
+    return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", "nvptx:sm_80")
+
+
+def compare(quern, model, texts, seeds=(1,)):
+    package = compile_for_gpu(quern, model)
+    follow = model.with_suffix(".jsonl")
+    follow.write_text(quern.run("logits", model, "--prompts", texts, "--reference", "-n", "2"))
+    reference = quern.logits(model, texts, "--reference", "--follow", follow, "--top", "100")
+    for seed in seeds:
+        ours = quern.logits(package, texts, "--follow", follow, "--top", "100", "--device", "cuda",
+                            env=environment(True, SEED=seed))
+        each = [divergence([base], [our]) for base, our in zip(reference, ours, strict=True)]
+        assert sum(each) / len(each) < CLOSE, (seed, each)
+
+
+@pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+def test_format(quern, tmp_path, texts, format):
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", format, *SMALL), texts)
+
+
+def test_formats_mixed_inside_fused_matmuls_in_several_orders_of_threads(quern, tmp_path, texts):
+    mix = {"attn_q.weight": "Q5_0", "attn_k.weight": "Q4_K", "attn_v.weight": "Q6_K", "ffn_gate": "IQ4_XS",
+           "ffn_up": "Q5_1", "ffn_down": "Q3_K"}
+    flags = [f"--tensor-type={name}={kind}" for name, kind in mix.items()]
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL, *flags), texts, seeds=(1, 2, 3))
+
+
+SHAPES = {
+    "tied, rows that fill no block": "--hidden 192 --heads 3 --kv-heads 1 --ffn 352 --vocab 301 --tied",
+    "qwen3, norms of heads": "--arch qwen3 --hidden 128 --heads 4 --kv-heads 2 --head-size 48 --ffn 160",
+    "llama, frequency factors": "--arch llama --hidden 128 --heads 4 --kv-heads 2 --ffn 160 --rope-freqs",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes(quern, tmp_path, texts, shape):
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SHAPES[shape].split()), texts)
+
+
+def test_package_of_gpu_code_alone(quern, tmp_path, texts):
+    model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL)
+    both = quern.compile(model, tmp_path / "both.quern", "--target", "x86-64-v2,nvptx:sm_80", "--target", "nvptx:sm_75")
+    manifest = json.loads(quern.run("inspect", both, "--json"))["manifest"]
+    assert [code["target"] for code in manifest["code"]] == ["x86-64-v2"]
+    assert [device["target"] for device in manifest["devices"]] == ["nvptx:sm_80", "nvptx:sm_75"]
+    alone = compile_for_gpu(quern, model)
+    quern.run("inspect", alone, "--verify")
+    error = quern.fails("logits", alone, "--prompts", texts, "--device", "cpu", env=environment(False))
+    assert "nvptx:sm_80" in error
+
+
+def test_refuses_targets_that_there_are_not(quern, tiny, tmp_path):
+    error = quern.fails("compile", tiny, "-o", tmp_path / "x.quern", "--target", "nvptx:sm_20")
+    assert error.startswith("error: there is no target 'nvptx:sm_20'; the targets are cpu, x86-64-")
+    assert error.endswith("nvptx:sm_90, nvptx:sm_80, nvptx:sm_75") or "nvptx:sm_75" in error
+    assert not (tmp_path / "x.quern").exists()
