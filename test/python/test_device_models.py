@@ -8,8 +8,8 @@ from tiny_model import write_model
 
 pytestmark = needs_fake
 
-# Both take activations in the same codes, but sums over k run in another order, so that a value near a tie may become the
-# neighbouring code: 1e-6 to 1e-4 each.
+# Both take activations in the same codes, but sums over k run in another order, so that a value near a tie may become
+# the neighbouring code: 1e-6 to 1e-4 each.
 CLOSE = 1e-4
 SMALL = "--layers 2 --hidden 256 --heads 4 --kv-heads 2 --ffn 256 --vocab 285".split()
 
@@ -38,7 +38,7 @@ def compare(quern, model, texts, seeds=(1,)):
         assert sum(each) / len(each) < CLOSE, (seed, each)
 
 
-@pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K"])
+@pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"])
 def test_format(quern, tmp_path, texts, format):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", format, *SMALL), texts)
 

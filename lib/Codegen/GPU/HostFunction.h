@@ -50,7 +50,8 @@ public:
   /// Addresses of codes, scales and sums of quantized rows.
   llvm::SmallVector<mlir::Value> quantized(mlir::Value value);
   mlir::Value weight(dq::SourceOp source);
-  /// Address of byte `at` of the arena's end, where `bytes` bytes more are for what one op's kernels hand to each other.
+  /// Address of byte `at` behind all places of the arena, where `bytes` bytes are for what one op's kernels hand to each
+  /// other.
   mlir::Value scratch(int64_t bytes, int64_t at = 0);
   mlir::Value caches() { return cacheAddresses; }
   mlir::Value capacities() { return cacheCapacities; }

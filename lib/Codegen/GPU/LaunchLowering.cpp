@@ -4,6 +4,7 @@
 #include "Gather.h"
 #include "Quantize.h"
 #include "RmsNorm.h"
+#include "RoundRows.h"
 
 #include "quern/Codegen/DeviceCode.h"
 #include "quern/Codegen/Passes.h"
@@ -54,12 +55,22 @@ LogicalResult LaunchLowering::lowerNorm(lm::RmsNormOp op) {
   if (failed(taken) || *taken)
     return LogicalResult(taken);
   RmsNorm norm{widthOf(op.getX()), op.getEps().convertToDouble()};
-  norm.quantized = isa<dq::Act8Type>(cast<RankedTensorType>(op.getOut().getType()).getElementType());
+  RowKind kind = rowKindOf(op.getOut());
+  norm.quantized = kind == RowKind::Act8;
   SmallVector<Value> arguments = {host.address(op.getX()), host.address(op.getGain())};
-  llvm::append_range(arguments, rowsAt(op.getOut()));
+  Value rounded = kind == RowKind::BFloat ? host.scratch(host.tokens().most * norm.width * 4) : Value();
+  llvm::append_range(arguments, rounded ? SmallVector<Value>{rounded} : rowsAt(op.getOut()));
   host.launch(op, kernel(norm.name(), [&] { return emitRmsNorm(kernels, norm, target); }), arguments,
               {.x = {host.rowsOf(op.getX())}});
+  if (rounded)
+    launchRounding(op, rounded, op.getOut());
   return success();
+}
+
+void LaunchLowering::launchRounding(Operation *op, Value from, Value out) {
+  int64_t width = widthOf(out);
+  host.launch(op, kernel(roundRowsName(width), [&] { return emitRoundRows(kernels, width); }),
+              {from, host.address(out)}, {.x = {host.number(width), kRoundThreads}, .y = {host.rowsOf(out)}});
 }
 
 LogicalResult LaunchLowering::lowerHeadNorm(lm::RmsNormOp op) {
@@ -116,7 +127,11 @@ LogicalResult LaunchLowering::lowerQuantize(dq::QuantizeOp op) {
   if (failed(taken) || *taken)
     return LogicalResult(taken);
   int64_t width = widthOf(op.getX()), rows = host.tokens().most;
-  if (!host.hasTokens(op.getX()) || !host.tokens().isOne() || rowKindOf(op.getOut()) != RowKind::Act8)
+  if (rowKindOf(op.getOut()) == RowKind::BFloat) {
+    launchRounding(op, host.address(op.getX()), op.getOut());
+    return success();
+  }
+  if (!host.hasTokens(op.getX()) || !host.tokens().isOne())
     return op.emitError("this quantization has no GPU kernel; compile for CPU targets only (--target cpu)");
   host.launch(op, kernel(quantizeName(rows, width), [&] { return emitQuantize(kernels, rows, width, target); }),
               llvm::to_vector(llvm::concat<Value>(SmallVector<Value>{host.address(op.getX())}, rowsAt(op.getOut()))));

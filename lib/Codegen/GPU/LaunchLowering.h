@@ -33,6 +33,8 @@ private:
   mlir::LogicalResult lowerNorm(lm::RmsNormOp op);
   mlir::LogicalResult lowerHeadNorm(lm::RmsNormOp op);
   mlir::LogicalResult lowerQuantize(dq::QuantizeOp op);
+  /// Rounds the f32 rows at `from` to the bf16 rows `out`.
+  void launchRounding(mlir::Operation *op, mlir::Value from, mlir::Value out);
   mlir::LogicalResult lowerGather(lm::GatherRowsOp op);
   mlir::LogicalResult lowerGather(lm::GatherColumnsOp op);
   /// Rows are rotated by attention's kernels only.

@@ -57,7 +57,8 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
   lm::CacheType cache = op.getCache().getType();
   int64_t heads = op.getHeads(), kvHeads = cache.getKvHeads(), headDim = cache.getHeadDim();
   if (headDim % 16 != 0 || headDim > 256)
-    return op.emitError("attention of heads of ") << headDim << " elements has no GPU kernel; multiples of 16 up to 256 have";
+    return op.emitError("attention of heads of ")
+           << headDim << " elements has no GPU kernel; multiples of 16 up to 256 have";
   auto tableName = rotation.angles->getAttrOfType<FlatSymbolRefAttr>(kRotaryTable);
   Value table = host.weight(SymbolTable::lookupNearestSymbolFrom<dq::SourceOp>(op, tableName));
   Value positions = host.address(op.getPositions()), layer = host.number(op.getLayer());
@@ -91,6 +92,8 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
                .z = {rows}});
 
   dq::QuantizeOp quantize = epilogueOf(op);
+  if (quantize && rowKindOf(quantize.getOut()) != RowKind::Act8)
+    quantize = {}; // has a kernel of its own
   MergeAttention merge{heads, headDim, attention.splits(), bool(quantize)};
   SmallVector<Value> merged = {values, states, positions};
   llvm::append_range(merged, rowsAt(quantize ? quantize.getOut() : op.getOut()));

@@ -62,9 +62,9 @@ def MakeRotaryTables : Pass<"gpu-make-rotary-tables", "::mlir::ModuleOp"> {
 def GroupOps : Pass<"gpu-group-ops", "::mlir::ModuleOp"> {
   let summary = "say which ops may become one GPU kernel";
   let description = [{
-    Numbers the ops of each function by `lm.group`, so that `lm-plan-memory` keeps apart what one kernel may touch. In one
-    group are: a norm or a quantization and the matmul that reads it; a matmul with `swiglu` and the quantization of its
-    result; the norms of heads, the rotations, the attention that they prepare, and the quantization of its result.
+    Numbers the ops of each function by `lm.group`, so that `lm-plan-memory` keeps apart what one kernel may touch. In
+    one group are: a norm or a quantization and the matmul that reads it; a matmul with `swiglu` and the quantization of
+    its result; the norms of heads, the rotations, the attention that they prepare, and the quantization of its result.
     Whether the ops of a group do share kernels is decided for each number of tokens, by `gpu-lower-to-launches`.
 
     ```mlir
@@ -80,12 +80,13 @@ def LowerToLaunches : Pass<"gpu-lower-to-launches", "::mlir::ModuleOp"> {
   let description = [{
     For each range of tokens a function of addresses and sizes, whose arguments say what they are by `host.is`
     (`weights`, `arena`, `input`, `output`, `size` of this call, `most` that the arena has room for) and `host.index`.
-    Each op becomes launches of kernels in the module `@kernels`, made once for each shape; where a kernel can do several
-    ops of a group, they become one launch. `host.op` and `host.name` on a launch say what it is for. `host.arena` on a
-    function has the arena's bytes: a constant, then those for each dynamic size. An op without a kernel is an error.
+    Each op becomes launches of kernels in the module `@kernels`, made once for each shape; where a kernel can do
+    several ops of a group, they become one launch. `host.op` and `host.name` on a launch say what it is for.
+    `host.arena` on a function has the arena's bytes: a constant, then those for each dynamic size. An op without a
+    kernel is an error.
 
-    Needs `gpu-make-rotary-tables`, `dq-pack-weights=gpu`, `gpu-group-ops` and `lm-plan-memory=gpu`. Afterwards no tensor
-    and no graph op is left.
+    Needs `gpu-make-rotary-tables`, `dq-pack-weights=gpu`, `gpu-group-ops` and `lm-plan-memory=gpu`. Afterwards no
+    tensor and no graph op is left.
 
     ```mlir
     %y = dq.matmul %x, [%w] : tensor<?x896x!dq.act8<32>>, [tensor<4864x896x!q8_0>] -> tensor<?x4864xf32>

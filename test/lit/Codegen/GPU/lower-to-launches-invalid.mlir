@@ -1,4 +1,5 @@
-// RUN: quern-opt %s -split-input-file --dq-pack-weights=gpu --gpu-group-ops --lm-plan-memory=gpu --gpu-lower-to-launches -verify-diagnostics
+// RUN: quern-opt %s -split-input-file --dq-pack-weights=gpu --gpu-group-ops --lm-plan-memory=gpu \
+// RUN:   --gpu-lower-to-launches -verify-diagnostics
 
 func.func @sum(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<10x64xf32>) {
   %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<10x64xf32> -> tensor<?x64xf32>
@@ -18,7 +19,8 @@ func.func @angles(%positions: tensor<?xi32> {lm.size = "tokens"}) {
 // -----
 
 dq.source @w : tensor<64x64xf32> in 0 at 0 bytes 16384
-func.func @attention(%ids: tensor<?xi32> {lm.size = "tokens"}, %cache: !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>) {
+func.func @attention(%ids: tensor<?xi32> {lm.size = "tokens"},
+                     %cache: !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>) {
   %w = dq.weight @w : tensor<64x64xf32>
   %x = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x64xf32> -> tensor<?x64xf32>
   // expected-error @+1 {{attention has a GPU kernel only where queries and keys are rotated alike}}

@@ -51,7 +51,8 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // PTX: .entry embedding_q8_0_300x64
 
 func.func @step(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"},
-                %positions: tensor<?xi32> {lm.name = "positions", lm.size = "tokens"}, %cache: !cache {lm.name = "caches"},
+                %positions: tensor<?xi32> {lm.name = "positions", lm.size = "tokens"},
+                %cache: !cache {lm.name = "caches"},
                 %rows: tensor<?xi32> {lm.name = "output_rows", lm.size = "outputs"}) -> tensor<?x300xf32> {
   %t = dq.weight @table : tensor<300x64x!q8_0>
   %w = dq.weight @w : tensor<64x64x!q8_0>
