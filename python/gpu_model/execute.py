@@ -1,7 +1,8 @@
 """Follows the control flow and the addresses of some blocks of a launch: no floats, no memory but the inputs.
 
-Lanes stand at a basic block each; the first block at which any stands runs for all of them at once. So loops take the
-trips that they would take, and accesses have the addresses they would have. A branch that hangs on numbers from memory
+Lanes stand at a basic block each; the first block at which any stands, in an order in which those that have parted meet
+again, runs for all of them at once. So loops take the trips that they would take, and accesses have the addresses they
+would have. A branch that hangs on numbers from memory
 is noted, and not taken: what it would skip is counted, and a loop ends.
 """
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import ModelError
+from .cfg import order_and_loops, successors
 from .memory import CACHE, INPUTS, OF_BLOCK, OUTPUTS, REGION_SHIFT, SECTOR, SHARED, Traffic, passes_of_warps
 from .ptx import ACCESSES, TYPE_BYTES, parse_operand
 from .values import evaluate
@@ -40,6 +42,7 @@ class Run:
     passes: np.ndarray  # over the banks of shared memory, by sampled block
     regions: dict  # (basic block, instruction) -> region it reads or writes
     steps: list  # (basic block, warps that ran it)
+    entries: dict  # head of a loop -> warps that came to it from outside
     block_of_warp: np.ndarray
     unknown_branches: set = field(default_factory=set)  # lines
     unknown_addresses: set = field(default_factory=set)
@@ -90,25 +93,34 @@ class Execution:
         for axis, letter in enumerate("xyz"):
             self.special[f"%ctaid.{letter}"] = place[:, axis].copy()
             self.special[f"%nctaid.{letter}"] = np.int64(geometry.grid[axis])
-        self.at = np.where(thread < geometry.threads, 0, len(kernel.blocks))
+        self.place, loops = order_and_loops(kernel)
+        self.order = sorted(self.place, key=self.place.get)
+        self.loops = {head: set(members) for head, members in loops}
+        self.after = successors(kernel)
+        self.at = np.where(thread < geometry.threads, self.place[0], len(kernel.blocks))  # places in the order
         self.registers, self.wanted, self.looks = {}, relevant(kernel), {}
         self.result = Run(np.zeros((len(kernel.blocks), len(blocks)), dtype=np.int64), Traffic(len(blocks)),
-                          np.zeros(len(blocks)), {}, [], self.block_of_warp)
+                          np.zeros(len(blocks)), {}, [], dict.fromkeys(self.loops, 0), self.block_of_warp)
 
     @np.errstate(over="ignore")
     def run(self):
         end = len(self.kernel.blocks)
-        while (number := int(self.at.min())) < end:
+        while (first := int(self.at.min())) < end:
+            number = self.order[first]
             if len(self.result.steps) >= MOST_STEPS:
                 raise ModelError(f"kernel {self.kernel.name} does not end within {MOST_STEPS} steps of the model")
-            mask = self.at == number
+            mask = self.at == first
             warps = mask.reshape(-1, 32).any(axis=1)
             self.result.steps.append((number, warps))
             self.result.executions[number] += np.bincount(self.block_of_warp[warps],
                                                           minlength=self.result.executions.shape[1])
-            self.at[mask] = number + 1
+            self.at[mask] = self.place.get(number + 1, end)
             for place, instruction in enumerate(self.kernel.blocks[number].instructions):
                 self.step(number, place, instruction, mask)
+            for head in self.after[number]:
+                if number not in self.loops.get(head, {number}):
+                    came = (mask & (self.at == self.place[head])).reshape(-1, 32).any(axis=1)
+                    self.result.entries[head] += int(came.sum())
         return self.result
 
     def operand(self, text):
@@ -184,8 +196,8 @@ class Execution:
             taken &= known
             if values is not None:
                 taken &= (values != 0) ^ i.negated
-        target = self.kernel.blocks[number].target if i.opcode == "bra" else len(self.kernel.blocks)
-        self.at[taken] = target
+        end = len(self.kernel.blocks)
+        self.at[taken] = self.place[self.kernel.blocks[number].target] if i.opcode == "bra" else end
 
     def access(self, number, place, i, active):
         brackets = [o for o in i.operands if o.startswith("[")]

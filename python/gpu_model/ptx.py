@@ -76,10 +76,6 @@ class Kernel:
     def instructions(self):
         return (i for block in self.blocks for i in block.instructions)
 
-    def loops(self):
-        """(first block, last block) of every branch backwards: the blocks of a loop lie together in LLVM's order."""
-        return sorted({(b.target, n) for n, b in enumerate(self.blocks) if b.target is not None and b.target <= n})
-
 
 def parse_operand(text):
     """Registers, numbers and names within one operand."""

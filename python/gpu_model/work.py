@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .cfg import order_and_loops
 from .costs import CLASSES, cost
 from .execute import Execution, Run
 from .memory import OF_BLOCK, REGION_SHIFT, SECTOR
@@ -39,29 +40,16 @@ class Work:
         """(first line, last line, trips of a warp that enters, by class what a trip issues) of each loop."""
         found = []
         totals = self.run.executions.sum(axis=1)
-        for first, last in self.kernel.loops():
-            entered = sum(int(totals[n]) for n in predecessors(self.kernel, first) if not first <= n <= last)
-            trips = totals[first] / entered if entered else 0.0
-            inside = [i for b in self.kernel.blocks[first:last + 1] for i in b.instructions]
+        for head, members in order_and_loops(self.kernel)[1]:
+            inside = [i for n in members for i in self.kernel.blocks[n].instructions]
             counts = {}
             for i in inside:
                 c = cost(i)
                 if c.slots:
                     counts[c.kind] = counts.get(c.kind, 0) + 1
-            found.append((inside[0].line, inside[-1].line, float(trips), counts))
+            lines = [i.line for i in inside]
+            found.append((min(lines), max(lines), float(totals[head]) / max(self.run.entries[head], 1), counts))
         return found
-
-
-def predecessors(kernel, number):
-    found = [n for n, b in enumerate(kernel.blocks) if b.target == number]
-    if number and not ends_always(kernel.blocks[number - 1]):
-        found.append(number - 1)
-    return found
-
-
-def ends_always(block):
-    last = block.instructions[-1] if block.instructions else None
-    return last is not None and last.opcode in ("bra", "ret", "exit") and last.guard is None
 
 
 def sample(grid):
