@@ -6,6 +6,7 @@ stand in the order of the time that they lose to the limit of the memory. Regist
 path.
 """
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .assembler import assemble
 from .devices import DEVICES
 from .predict import Works, predict
 from .program import Program, Step
+from .ptx import text_of
 from .report import Row, StepReport, print_reports
 from .source import from_files, from_package
 
@@ -22,6 +24,7 @@ EXAMPLES = """examples:
   tools/bench/gpu-model model.quern --device h100 --depth 4096       the same after 4096
   tools/bench/gpu-model model.quern --tokens 512 --depth 0           a prompt
   tools/bench/gpu-model model.quern --device a100-80 --counts        also what each kernel issues, loop by loop
+  tools/bench/gpu-model model.quern --what-if merge_attention=0      what a fusion would be worth
   tools/bench/gpu-model --ptx kernels.ptx --program program.json     without a package
   tools/bench/gpu-model model.quern --format json --boundary-us 2    for scripts; another time between kernels"""
 
@@ -42,10 +45,19 @@ def parse_arguments(words):
     p.add_argument("--top", type=int, default=1000, metavar="N", help="at most so many kernels of each device")
     p.add_argument("--counts", action="store_true", help="also what a warp issues, in all and in each loop")
     p.add_argument("--boundary-us", type=float, metavar="US", help="between dependent kernels, instead of the device's")
+    p.add_argument("--what-if", action="append", default=[], metavar="KERNEL=SHARE",
+                   help="as if kernels whose names begin so took SHARE of their time, but for the memory's bytes; of 0, "
+                        "they and their boundaries are left out")
     p.add_argument("--ptxas", default="ptxas", metavar="FILE", help="the assembler; '' for none (%(default)s)")
     a = p.parse_args(words)
     if (a.package is None) == (a.ptx is None) or (a.ptx is None) != (a.program is None):
         p.error("give a package, or --ptx and --program")
+    a.shares = {}
+    for assumed in a.what_if:
+        name, _, share = assumed.partition("=")
+        if not name or not re.fullmatch(r"\d+(\.\d+)?", share):
+            p.error(f"--what-if needs KERNEL=SHARE, got '{assumed}'")
+        a.shares[name] = float(share)
     a.devices = [d for d in a.device.split(",") if d]
     for name in a.devices:
         if name not in DEVICES:
@@ -56,16 +68,24 @@ def parse_arguments(words):
 
 
 def report_of(device, step, launches, source, works, arguments):
-    assembled = assemble(source.ptx_text, device.arch, arguments.ptxas) if arguments.ptxas else {}
+    text = text_of(source.ptx_text, source.kernels, {launch.kernel for launch in launches})
+    assembled = assemble(text, device.arch, arguments.ptxas) if arguments.ptxas else {}
     rows = {}
     for launch in launches:
+        share = next((s for name, s in arguments.shares.items() if launch.kernel.startswith(name)), 1.0)
+        if share == 0:
+            continue
         key, work = works.of(launch)
         if key not in rows:
             made = assembled.get(launch.kernel)
             shared = work.kernel.shared_bytes + launch.shared_bytes
             prediction = predict(work, device, launch.geometry.threads, made and made.registers, shared)
+            if share != 1:
+                prediction = prediction.scaled(share)
             rows[key] = Row(launch.kernel, launch.name, 0, work, prediction, made)
         rows[key].count += 1
+    if not rows:
+        raise ModelError("--what-if leaves out every launch")
     boundary = None if arguments.boundary_us is None else arguments.boundary_us * 1e-6
     return StepReport(device, step, list(rows.values()), boundary)
 

@@ -1,6 +1,6 @@
 """From what a launch does to the time that it takes on a device. docs/gpu-performance.md derives the formulas."""
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import ModelError
 from .devices import residency
@@ -24,6 +24,13 @@ class Prediction:
     resident: int  # warps on a multiprocessor, as many as there is work for at most
     limit: str  # of residency
     warp_seconds: float  # one warp alone, while nothing else asks the memory
+
+    def scaled(self, share):
+        """The same if all but the memory's bytes took `share` of its time."""
+        times = {name: t if name == "memory" else t * share for name, t in self.times.items()}
+        bound = max(times, key=times.get)
+        return replace(self, times=times, bound=bound, seconds=times[bound] + self.start,
+                       warp_seconds=self.warp_seconds * share)
 
     def in_flight(self):
         """Seconds but for the start, if enough loads were in flight."""

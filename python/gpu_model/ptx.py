@@ -71,6 +71,7 @@ class Kernel:
     parameters: list = field(default_factory=list)  # names
     shared: dict = field(default_factory=dict)  # name -> address within the block's shared memory
     shared_bytes: int = 0
+    lines: range = None  # of the text, the first of which is 0
     blocks: list = field(default_factory=list)
 
     def instructions(self):
@@ -151,7 +152,7 @@ class Parser:
         into[name] = (int(align or size), 0 if external else size * int(count or 1))
 
     def kernel(self, name, number):
-        kernel, shared = Kernel(name), dict(self.global_shared)
+        kernel, shared, first = Kernel(name), dict(self.global_shared), number - 1
         while number < len(self.lines) and not self.lines[number].startswith("{"):
             match = PARAMETER.search(self.lines[number])
             if match:
@@ -178,6 +179,7 @@ class Parser:
         self.place_shared(kernel, shared, body)
         kernel.blocks = self.basic_blocks(body)
         self.kernels[name] = kernel
+        kernel.lines = range(first, number + 1)
         return number + 1
 
     def place_shared(self, kernel, shared, body):
@@ -213,6 +215,13 @@ class Parser:
                     self.fail(last.line, f"branch to an unknown label: '{' '.join(last.sources)}'")
                 block.target = labels[last.sources[-1]]
         return blocks
+
+
+def text_of(text, kernels, names):
+    """The module `text` with only some of its `kernels`."""
+    lines = text.split("\n")
+    left_out = {line for name, kernel in kernels.items() if name not in names for line in kernel.lines}
+    return "\n".join(line for number, line in enumerate(lines) if number not in left_out)
 
 
 def parse(text, source):

@@ -1,133 +1,14 @@
-"""tools/bench/gpu-model: small kernels and programs, counts and times worked out by hand; input that is no good."""
-import json
-import random
-import struct
-import subprocess
-import sys
-from pathlib import Path
-
+"""The performance model of GPU code (python/gpu_model): counts and times of small kernels, worked out by hand."""
 import numpy as np
 import pytest
 
-from gpu_model import ModelError, assembler, command, costs, latency, memory, predict, ptx, source, work
+from gpu_model import assembler, costs, latency, memory, predict, ptx, work
 from gpu_model.devices import DEVICES, residency
-from gpu_model.program import Program, Step
+from gpu_model.program import Step
+from gpu_model.values import extract
+from gpu_model_kernels import BY_POSITION, LOOP, arena, launch, module, read, weights
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "bench" / "gpu-model"
 A100 = DEVICES["a100-80"]
-ENTRY = """.version 8.0
-.target sm_80
-.address_size 64
-.visible .entry {name}(
-	.param .u64 .ptr .align 1 {name}_param_0,
-	.param .u64 .ptr .align 1 {name}_param_1
-)
-.maxntid 64, 1, 1
-{{
-	.reg .pred 	%p<3>;
-	.reg .b32 	%r<30>;
-	.reg .b64 	%rd<20>;
-{shared}
-	ld.param.b64 	%rd1, [{name}_param_0];
-	ld.param.b64 	%rd2, [{name}_param_1];
-	mov.u32 	%r1, %tid.x;
-	mov.u32 	%r2, %ctaid.x;
-	mad.lo.s32 	%r3, %r2, 64, %r1;
-{body}
-	ret;
-
-}}
-"""
-# A thread of 64 a block takes 16 bytes in each of three trips, 4096 apart, and stores four.
-LOOP = """	mul.wide.u32 	%rd3, %r3, 16;
-	add.s64 	%rd4, %rd1, %rd3;
-	mov.b32 	%r4, 0;
-	mov.b64 	%rd6, 0;
-$L__BB0_1:
-	ld.global.v4.b32 	{%r5, %r6, %r7, %r8}, [%rd4+16];
-	dp4a.s32.s32 	%r4, %r5, %r6, %r4;
-	dp4a.s32.s32 	%r4, %r7, %r8, %r4;
-	add.s64 	%rd4, %rd4, 4096;
-	add.s64 	%rd6, %rd6, 1;
-	setp.lt.u64 	%p1, %rd6, 3;
-	@%p1 bra 	$L__BB0_1;
-	mul.wide.u32 	%rd7, %r3, 4;
-	add.s64 	%rd8, %rd2, %rd7;
-	cvt.rn.f32.s32 	%r9, %r4;
-	st.global.b32 	[%rd8], %r9;"""
-# As many trips as the first row's position says.
-BY_POSITION = """	ld.global.b32 	%r4, [%rd1];
-	mov.b32 	%r5, 0;
-$L__BB0_1:
-	add.s32 	%r5, %r5, 16;
-	setp.lt.s32 	%p1, %r5, %r4;
-	@%p1 bra 	$L__BB0_1;"""
-
-
-def module(body, name="kernel", shared=""):
-    return ENTRY.format(name=name, body=body, shared=shared)
-
-
-def weights(offset=0):
-    return {"kind": "weights", "offset": offset}
-
-
-def arena(place=0):
-    return {"kind": "arena", "place": place}
-
-
-def launch(kernel="kernel", blocks=4, arguments=None, **more):
-    grid = [{"numerator": blocks, "divisor": 1}, {"numerator": 1, "divisor": 1}, {"numerator": 1, "divisor": 1}]
-    return {"kernel": kernel, "grid": grid, "threads": 64, "sharedBytes": 0, "op": "dq.matmul", "name": "blk.0",
-            "arguments": [weights(4080), arena()] if arguments is None else arguments, **more}
-
-
-def program(*launches):
-    return {"version": 1, "arena": 1 << 20, "plans": [{"least": 1, "most": 8, "launches": list(launches)}]}
-
-
-def read(text, *launches, step=Step()):
-    """(work, launch) of each launch."""
-    made = source.Source("test", ptx.parse(text, "test"), text, program(*launches), source.DEFAULT_MANIFEST)
-    return [(work.work_of(made.kernels[found.kernel], found.geometry), found)
-            for found in Program(made).launches(step)]
-
-
-def files(folder, text, *launches):
-    (folder / "k.ptx").write_text(text)
-    (folder / "p.json").write_text(json.dumps(program(*launches)))
-    return ["--ptx", folder / "k.ptx", "--program", folder / "p.json"]
-
-
-@pytest.fixture
-def tool(capsys):
-    """Runs the command in this process: (exit status, standard output, standard error)."""
-    def call(*words):
-        status = 0
-        try:
-            command.main(list(map(str, words)))
-        except SystemExit as end:
-            status = 1 if isinstance(end.code, str) else end.code
-            print(end.code if status == 1 else "", file=sys.stderr)
-        printed = capsys.readouterr()
-        return subprocess.CompletedProcess(words, status, printed.out, printed.err)
-    return call
-
-
-def package(ptx_text, made, manifest=None):
-    """Bytes of a .quern with these sections."""
-    manifest = manifest or {**source.DEFAULT_MANIFEST, "devices": [
-        {"target": "spirv", "api": "opencl", "section": "device/spirv", "program": "program/spirv"},
-        {"target": "nvptx:sm_80", "api": "cuda", "section": "device/nvptx:sm_80", "program": "program/nvptx:sm_80"}]}
-    sections = {"manifest": json.dumps(manifest).encode(), "device/nvptx:sm_80": ptx_text.encode(),
-                "program/nvptx:sm_80": json.dumps(made).encode()}
-    table, body, at = b"", b"", 8192
-    for name, data in sections.items():
-        table += struct.pack("<48sQQ16x", name.encode(), at, len(data))
-        body += data.ljust(-(-len(data) // 4096) * 4096, b"\0")
-        at = 8192 + len(body)
-    head = struct.pack("<8sIIQQ", b"QUERNPKG", 1, len(sections), 8192 + len(body), 0) + table
-    return head.ljust(8192, b"\0") + body
 
 
 def test_counts_instructions_along_a_loop():
@@ -215,6 +96,28 @@ $L__BB0_3:"""
     assert done.classes["fma"] == 3
 
 
+def test_lanes_that_parted_meet_again():
+    """The loop's last part lies before its first, and one lane takes a way round: nobody runs ahead of it."""
+    body = """	mov.b32 	%r4, 0;
+	setp.ne.s32 	%p2, %r1, 0;
+	bra.uni 	$L__BB0_3;
+$L__BB0_2:
+	add.s32 	%r4, %r4, 1;
+	setp.lt.s32 	%p1, %r4, 5;
+	@%p1 bra 	$L__BB0_3;
+	bra.uni 	$L__BB0_4;
+$L__BB0_3:
+	mul.rn.f32 	%r5, %r5, %r5;
+	@%p2 bra 	$L__BB0_2;
+	add.rn.f32 	%r5, %r5, %r5;
+	bra.uni 	$L__BB0_2;
+$L__BB0_4:"""
+    (done, _), = read(module(body), launch(blocks=1))
+    (_, _, trips, counts), = done.loops()
+    assert trips == 5 and counts["fma"] == 2
+    assert done.classes["fma"] == 2 * 5 + 5  # both warps multiply, the first also adds
+
+
 @pytest.mark.parametrize("threads, registers, shared, blocks, limit", [
     (128, None, 0, 16, "warps"), (128, 36, 0, 12, "registers"), (256, 178, 0, 1, "registers"),
     (256, 32, 40 << 10, 4, "shared memory"), (32, 16, 0, 32, "blocks"), (256, 32, 200 << 10, 0, "shared memory")])
@@ -292,121 +195,6 @@ def test_estimates_the_machine_instructions():
 
 
 def test_evaluates_fields_of_bits():
-    from gpu_model.values import extract
     a = np.array([0b110100, 0xFFFFFFFF], dtype=np.int64)
     assert extract("u32", a, np.int64(2), np.int64(3)).tolist() == [0b101, 0b111]
     assert extract("s32", a, np.int64(2), np.int64(3)).tolist() == [0xFFFFFFFD, 0xFFFFFFFF]
-
-
-def test_prints_the_worst_first(tool, tmp_path):
-    text = module(LOOP) + module("\tst.global.b32 \t[%rd2], %r3;", name="small").split(".address_size 64\n")[1]
-    big = launch(blocks=4096)
-    small = [launch("small", blocks=1)] * 3
-    given = files(tmp_path, text, big, *small)
-    done = tool(*given, "--ptxas", "", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    reports = json.loads(done.stdout)
-    assert [r["device"] for r in reports] == list(DEVICES)
-    first = reports[1]
-    assert [(k["kernel"], k["launches"], k["assembled"]) for k in first["kernels"]] == \
-        [("small", 3, None), ("kernel", 1, None)]
-    total = sum(k["launches"] * k["seconds"] for k in first["kernels"]) + 4 * A100.boundary_us * 1e-6
-    assert first["seconds"]["as it is"] == pytest.approx(total)
-    assert first["launches"] == 4 and first["memory_seconds"] == pytest.approx(first["memory_bytes"] / 2039e9)
-    slower = json.loads(tool(*given, "--ptxas", "", "--format", "json", "--boundary-us", 10).stdout)[1]
-    assert slower["seconds"]["as it is"] - total == pytest.approx(4 * 8.5e-6)
-    shown = tool(*given, "--ptxas", "", "--device", "a100-80,h100", "--counts", "--format", "markdown")
-    assert shown.stdout.count("| small | 3 |") == 2 and "loop in lines" in shown.stdout
-    assert "A100 80 GB: 1 token after 512, 4 launches" in shown.stdout
-
-
-def test_launches_by_size(tool, tmp_path):
-    per_token = launch()
-    per_token["grid"][0] = {"numerator": {"constant": 0, "perSize": [64, 0]}, "divisor": 48}
-    given = files(tmp_path, module(LOOP), per_token, launch(when={"index": 1, "least": 2, "most": 2}))
-    for outputs, launches in ((0, 1), (2, 2)):
-        done = tool(*given, "--tokens", 3, "--outputs", outputs, "--ptxas", "", "--device", "h100", "--counts")
-        assert done.returncode == 0, done.stderr
-        assert f"{launches} launch" in done.stdout and "kernel: 4 blocks" in done.stdout
-
-
-def test_explains_itself():
-    done = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "examples:" in done.stdout
-    done = subprocess.run([sys.executable, TOOL, "--device", "none"], capture_output=True, text=True)
-    assert done.returncode == 2 and "give a package" in done.stderr
-
-
-def test_reads_a_package(tool, tmp_path):
-    path = tmp_path / "model.quern"
-    path.write_bytes(package(module(LOOP), program(launch())))
-    done = tool(path, "--ptxas", "", "--device", "a100-40")
-    assert done.returncode == 0 and "A100 40 GB" in done.stdout, done.stderr
-
-
-def fails(done, message):
-    assert done.returncode == 1 and done.stdout == "", done.stdout
-    assert done.stderr.startswith("gpu-model: ") and len(done.stderr.splitlines()) == 1, done.stderr
-    assert message in done.stderr
-
-
-def test_refuses_packages_that_are_no_good(tool, tmp_path):
-    path = tmp_path / "model.quern"
-    good = package(module(LOOP), program(launch()))
-    cpu_only = package(module(LOOP), program(launch()), {"sizes": [], "inputs": [], "outputs": []})
-    far = bytearray(good)
-    struct.pack_into("<Q", far, 32 + 48, 1 << 60)
-    for data, message in [(b"", "is no package"), (good[:100], "damaged"), (good[:9000], "damaged"),
-                          (b"QUERNPKG" + b"\xff" * 200, "damaged"), (bytes(far), "reaches beyond the end"),
-                          (good.replace(b'"sizes"', b'"sizes\xff'), "is no JSON"), (cpu_only, "has no PTX for")]:
-        path.write_bytes(data)
-        fails(tool(path), message)
-    path.write_bytes(good)
-    fails(tool(path, "--target", "nvptx:sm_90"), "its devices: spirv, nvptx:sm_80")
-    fails(tool(path, "--tokens", 9), "has no plan for 9 tokens; it takes up to 8")
-    fails(tool(tmp_path / "missing.quern"), "cannot read")
-
-
-@pytest.mark.parametrize("text, message", [
-    ("", "holds no kernel"), (module(LOOP)[:-30], "the text is cut off"),
-    (module("\tbra.uni \t$L__BB0_7;"), "line 19: branch to an unknown label"),
-    (module("\tADD %r1;"), "line 19 is no PTX instruction"),
-    (module("\tld.param.b64 \t%rd3, [other];"), "reads the argument [other] in line 19"),
-    (module("$L__BB0_1:\n\tbra.uni \t$L__BB0_1;"), "does not end within"),
-    (module("", shared="\t.shared .align 4 .b7 x[3];"), "unknown type .b7")])
-def test_refuses_ptx_that_is_no_good(monkeypatch, text, message):
-    monkeypatch.setattr("gpu_model.execute.MOST_STEPS", 100)
-    with pytest.raises(ModelError) as caught:
-        read(text, launch())
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("change, message", [
-    ({"kernel": "none"}, "launch 0 names no kernel"), ({"threads": 0}, "threads is '0'"),
-    ({"threads": 2048}, "2048 threads"), ({"grid": [1]}, "three dimensions"), ({"sharedBytes": -1}, "sharedBytes"),
-    ({"arguments": [{"kind": "weights", "offset": -1}]}, "offset is '-1'"), ({"arguments": [7]}, "cannot read"),
-    ({"arguments": []}, "the launch has 0 arguments"), ({"when": {"index": 5}}, "'when' names no size"),
-    ({"when": 3}, "'when' names no size"), ({"sharedBytes": 1 << 20}, "does not fit a multiprocessor")])
-def test_refuses_programs_that_are_no_good(tool, tmp_path, change, message):
-    fails(tool(*files(tmp_path, module(LOOP), {**launch(), **change}), "--ptxas", ""), message)
-
-
-def test_mutated_input_never_ends_in_a_traceback(monkeypatch):
-    monkeypatch.setattr("gpu_model.execute.MOST_STEPS", 2000)
-    dice, good = random.Random(6), (module(LOOP), json.dumps(launch()))
-    refused = 0
-    for _ in range(400):
-        text, made = good
-        at = dice.randrange(len(text))
-        if dice.random() < 0.5:
-            text = text[:at] + dice.choice(["", "%", "[", "{", ";", "9", "ret", ".", "\n"]) + text[at + 3:]
-        else:
-            at = dice.randrange(len(made))
-            made = made[:at] + dice.choice(["", "0", "-", "9e9", '"', "null", "[", "}"]) + made[at + 1:]
-        try:
-            (done, found), *_ = read(text, source.parse_json(made, "the launch")) or [(None, None)]
-            if done:
-                predict.predict(done, A100, found.geometry.threads, None, 0)
-        except ModelError:
-            refused += 1
-    assert 100 < refused < 400

@@ -1,0 +1,162 @@
+"""tools/bench/gpu-model as a command: what it prints, and input that is no good."""
+import json
+import random
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpu_model import ModelError, command, predict, ptx, source
+from gpu_model.devices import DEVICES
+from gpu_model_kernels import BY_POSITION, LOOP, files, launch, module, package, program, read
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "bench" / "gpu-model"
+A100 = DEVICES["a100-80"]
+
+
+@pytest.fixture
+def tool(capsys):
+    """Runs the command in this process: (exit status, standard output, standard error)."""
+    def call(*words):
+        status = 0
+        try:
+            command.main(list(map(str, words)))
+        except SystemExit as end:
+            status = 1 if isinstance(end.code, str) else end.code
+            print(end.code if status == 1 else "", file=sys.stderr)
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, printed.out, printed.err)
+    return call
+
+
+def test_prints_the_worst_first(tool, tmp_path):
+    text = module(LOOP) + module("\tst.global.b32 \t[%rd2], %r3;", name="small").split(".address_size 64\n")[1]
+    big = launch(blocks=4096)
+    small = [launch("small", blocks=1)] * 3
+    given = files(tmp_path, text, big, *small)
+    done = tool(*given, "--ptxas", "", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    reports = json.loads(done.stdout)
+    assert [r["device"] for r in reports] == list(DEVICES)
+    first = reports[1]
+    assert [(k["kernel"], k["launches"], k["assembled"]) for k in first["kernels"]] == \
+        [("small", 3, None), ("kernel", 1, None)]
+    total = sum(k["launches"] * k["seconds"] for k in first["kernels"]) + 4 * A100.boundary_us * 1e-6
+    assert first["seconds"]["as it is"] == pytest.approx(total)
+    assert first["launches"] == 4 and first["memory_seconds"] == pytest.approx(first["memory_bytes"] / 2039e9)
+    slower = json.loads(tool(*given, "--ptxas", "", "--format", "json", "--boundary-us", 10).stdout)[1]
+    assert slower["seconds"]["as it is"] - total == pytest.approx(4 * 8.5e-6)
+    shown = tool(*given, "--ptxas", "", "--device", "a100-80,h100", "--counts", "--format", "markdown")
+    assert shown.stdout.count("| small | 3 |") == 2 and "loop in lines" in shown.stdout
+    assert "A100 80 GB: 1 token after 512, 4 launches" in shown.stdout
+
+
+def test_takes_kernels_as_faster_or_gone(tool, tmp_path):
+    given = [*files(tmp_path, module(LOOP), launch()), "--ptxas", "", "--device", "h100", "--format", "json"]
+    whole, = json.loads(tool(*given).stdout)
+    faster, = json.loads(tool(*given, "--what-if", "kern=0.5").stdout)
+    before, after = whole["kernels"][0]["times"], faster["kernels"][0]["times"]
+    assert after["memory"] == before["memory"] and after["latency"] == pytest.approx(before["latency"] / 2)
+    fails(tool(*given, "--what-if", "kernel=0"), "leaves out every launch")
+    assert tool(*given, "--what-if", "kernel").returncode == 2
+
+
+def test_a_module_with_some_kernels():
+    text = module(LOOP) + module(BY_POSITION, name="other").split(".address_size 64\n")[1]
+    kernels = ptx.parse(text, "test")
+    assert set(ptx.parse(ptx.text_of(text, kernels, {"other"}), "test")) == {"other"}
+    assert ptx.text_of(text, kernels, {"other", "kernel"}) == text
+
+
+def test_launches_by_size(tool, tmp_path):
+    per_token = launch()
+    per_token["grid"][0] = {"numerator": {"constant": 0, "perSize": [64, 0]}, "divisor": 48}
+    given = files(tmp_path, module(LOOP), per_token, launch(when={"index": 1, "least": 2, "most": 2}))
+    for outputs, launches in ((0, 1), (2, 2)):
+        done = tool(*given, "--tokens", 3, "--outputs", outputs, "--ptxas", "", "--device", "h100", "--counts")
+        assert done.returncode == 0, done.stderr
+        assert f"{launches} launch" in done.stdout and "kernel: 4 blocks" in done.stdout
+
+
+def test_explains_itself():
+    done = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "examples:" in done.stdout
+    done = subprocess.run([sys.executable, TOOL, "--device", "none"], capture_output=True, text=True)
+    assert done.returncode == 2 and "give a package" in done.stderr
+
+
+def test_reads_a_package(tool, tmp_path):
+    path = tmp_path / "model.quern"
+    path.write_bytes(package(module(LOOP), program(launch())))
+    done = tool(path, "--ptxas", "", "--device", "a100-40")
+    assert done.returncode == 0 and "A100 40 GB" in done.stdout, done.stderr
+
+
+def fails(done, message):
+    assert done.returncode == 1 and done.stdout == "", done.stdout
+    assert done.stderr.startswith("gpu-model: ") and len(done.stderr.splitlines()) == 1, done.stderr
+    assert message in done.stderr
+
+
+def test_refuses_packages_that_are_no_good(tool, tmp_path):
+    path = tmp_path / "model.quern"
+    good = package(module(LOOP), program(launch()))
+    cpu_only = package(module(LOOP), program(launch()), {"sizes": [], "inputs": [], "outputs": []})
+    far = bytearray(good)
+    struct.pack_into("<Q", far, 32 + 48, 1 << 60)
+    for data, message in [(b"", "is no package"), (good[:100], "damaged"), (good[:9000], "damaged"),
+                          (b"QUERNPKG" + b"\xff" * 200, "damaged"), (bytes(far), "reaches beyond the end"),
+                          (good.replace(b'"sizes"', b'"sizes\xff'), "is no JSON"), (cpu_only, "has no PTX for")]:
+        path.write_bytes(data)
+        fails(tool(path), message)
+    path.write_bytes(good)
+    fails(tool(path, "--target", "nvptx:sm_90"), "its devices: spirv, nvptx:sm_80")
+    fails(tool(path, "--tokens", 9), "has no plan for 9 tokens; it takes up to 8")
+    fails(tool(tmp_path / "missing.quern"), "cannot read")
+
+
+@pytest.mark.parametrize("text, message", [
+    ("", "holds no kernel"), (module(LOOP)[:-30], "the text is cut off"),
+    (module("\tbra.uni \t$L__BB0_7;"), "line 19: branch to an unknown label"),
+    (module("\tADD %r1;"), "line 19 is no PTX instruction"),
+    (module("\tld.param.b64 \t%rd3, [other];"), "reads the argument [other] in line 19"),
+    (module("$L__BB0_1:\n\tbra.uni \t$L__BB0_1;"), "does not end within"),
+    (module("", shared="\t.shared .align 4 .b7 x[3];"), "unknown type .b7")])
+def test_refuses_ptx_that_is_no_good(monkeypatch, text, message):
+    monkeypatch.setattr("gpu_model.execute.MOST_STEPS", 100)
+    with pytest.raises(ModelError) as caught:
+        read(text, launch())
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"kernel": "none"}, "launch 0 names no kernel"), ({"threads": 0}, "threads is '0'"),
+    ({"threads": 2048}, "2048 threads"), ({"grid": [1]}, "three dimensions"), ({"sharedBytes": -1}, "sharedBytes"),
+    ({"arguments": [{"kind": "weights", "offset": -1}]}, "offset is '-1'"), ({"arguments": [7]}, "cannot read"),
+    ({"arguments": []}, "the launch has 0 arguments"), ({"when": {"index": 5}}, "'when' names no size"),
+    ({"when": 3}, "'when' names no size"), ({"sharedBytes": 1 << 20}, "does not fit a multiprocessor")])
+def test_refuses_programs_that_are_no_good(tool, tmp_path, change, message):
+    fails(tool(*files(tmp_path, module(LOOP), {**launch(), **change}), "--ptxas", ""), message)
+
+
+def test_mutated_input_never_ends_in_a_traceback(monkeypatch):
+    monkeypatch.setattr("gpu_model.execute.MOST_STEPS", 2000)
+    dice, good = random.Random(6), (module(LOOP), json.dumps(launch()))
+    refused = 0
+    for _ in range(400):
+        text, made = good
+        at = dice.randrange(len(text))
+        if dice.random() < 0.5:
+            text = text[:at] + dice.choice(["", "%", "[", "{", ";", "9", "ret", ".", "\n"]) + text[at + 3:]
+        else:
+            at = dice.randrange(len(made))
+            made = made[:at] + dice.choice(["", "0", "-", "9e9", '"', "null", "[", "}"]) + made[at + 1:]
+        try:
+            (done, found), *_ = read(text, source.parse_json(made, "the launch")) or [(None, None)]
+            if done:
+                predict.predict(done, A100, found.geometry.threads, None, 0)
+        except ModelError:
+            refused += 1
+    assert 100 < refused < 400
