@@ -46,10 +46,11 @@ class StepReport:
         """The limit: all bytes at the whole bandwidth of the interface."""
         return self.memory_bytes() / self.device.bandwidth
 
-    def tensor_share(self, factors):
-        """Of the peak for factors of that type."""
-        done = sum(r.count * float(sum(c.sum() for c in r.work.tensor.values())) * r.work.scale for r in self.rows)
-        peak = self.device.tensor.get(factors, 0) * self.device.sms * self.device.clock_ghz * 1e9
+    def tensor_share(self, factors, peak_of):
+        """What products of one type take of the peak of a type."""
+        done = sum(r.count * float(r.work.tensor[factors].sum()) * r.work.scale for r in self.rows
+                   if factors in r.work.tensor)
+        peak = self.device.tensor.get(peak_of, 0) * self.device.sms * self.device.clock_ghz * 1e9
         return done / peak / self.seconds() if peak else 0.0
 
     def worst_first(self):
@@ -81,8 +82,9 @@ class StepReport:
                          f"{100 * self.memory_seconds() / seconds:.0f} % of the memory's limit")
         types = sorted({t for r in self.rows for t in r.work.tensor})
         for factors in types if self.device.tensor else []:
-            own, bf16 = (100 * self.tensor_share(t) for t in (factors, "bf16"))
-            lines.append(f"  tensor cores ({factors}): {own:.0f} % of their peak; of that of bf16 {bf16:.0f} %")
+            own, bf16 = (100 * self.tensor_share(factors, t) for t in (factors, "bf16"))
+            lines.append(f"  products of {factors}: {own:.0f} % of the tensor cores' peak for them, "
+                         f"{bf16:.0f} % of that for bf16")
         return lines
 
     def as_json(self):
