@@ -47,11 +47,11 @@ void decodeLoadMatrices(Decoder &d) {
   d.runTogether(loadMatrices);
 }
 
-/// D = A B + C of 16 x K by K x 8; the sum of each element runs in ascending k.
-template <typename A, typename B, typename Sum, int K> struct Multiply {
-  static constexpr int perRegister = 4 / int(sizeof(A));
-  static constexpr int registersB = K / (4 * perRegister), registersA = 2 * registersB;
-  static constexpr int firstA = 4, firstB = firstA + registersA, firstC = firstB + registersB;
+/// D = A B + C of Rows x K by K x 8, with 8 or 16 rows; the sum of each element runs in ascending k.
+template <typename A, typename B, typename Sum, int K, int Rows = 16> struct Multiply {
+  static constexpr int perRegister = 4 / int(sizeof(A)), eights = Rows / 8;
+  static constexpr int registersB = K / (4 * perRegister), registersA = eights * registersB, registersC = 2 * eights;
+  static constexpr int firstA = registersC, firstB = firstA + registersA, firstC = firstB + registersB;
 
   /// Element `k` of a row (of A) or column (of B), out of the lane that holds it.
   template <typename Element> static Element element(Lanes lanes, const Instruction &i, int line, int k, int slot) {
@@ -67,39 +67,39 @@ template <typename A, typename B, typename Sum, int K> struct Multiply {
   }
 
   static Step run(Lanes lanes, const Instruction &i) {
-    std::array<Sum, 128> results;
+    std::array<Sum, 32 * registersC> results;
     for (int lane = 0; lane < 32; ++lane)
-      for (int e = 0; e < 4; ++e) {
+      for (int e = 0; e < registersC; ++e) {
         int row = lane / 4 + 8 * (e / 2), column = 2 * (lane % 4) + e % 2;
         Sum sum = lanes[lane]->get<Sum>(i.slots[firstC + e]);
         for (int k = 0; k < K; ++k) {
           int quarter = k / (4 * perRegister);
-          A a = element<A>(lanes, i, row % 8, k, firstA + 2 * quarter + row / 8);
+          A a = element<A>(lanes, i, row % 8, k, firstA + eights * quarter + row / 8);
           B b = element<B>(lanes, i, column, k, firstB + quarter);
           sum = Sum(sum + product(a, b));
         }
-        results[4 * lane + e] = sum;
+        results[registersC * lane + e] = sum;
       }
     for (int lane = 0; lane < 32; ++lane)
-      for (int e = 0; e < 4; ++e)
-        lanes[lane]->set(i.slots[e], results[4 * lane + e]);
+      for (int e = 0; e < registersC; ++e)
+        lanes[lane]->set(i.slots[e], results[registersC * lane + e]);
     return Step::next;
   }
 
   static void decode(Decoder &d) {
-    d.vector(4);
+    d.vector(registersC);
     d.vector(registersA);
     d.vector(registersB);
-    d.vector(4);
+    d.vector(registersC);
     d.runTogether(run);
   }
 };
 
 void decodeMultiply(Decoder &d) {
   bool known = d.take("sync") && d.take("aligned");
-  int shape = d.takeOneOf({"m16n8k8", "m16n8k16", "m16n8k32"});
+  int shape = d.takeOneOf({"m16n8k8", "m16n8k16", "m16n8k32", "m8n8k16"});
   known = known && d.take("row") && d.take("col");
-  d.needs(shape == 0 ? 75 : 80);
+  d.needs(shape == 0 || shape == 3 ? 75 : 80);
   d.out.wholeWarp = true;
   int kind = d.takeOneOf({"f32", "s32"});
   std::string inputs;
@@ -114,6 +114,8 @@ void decodeMultiply(Decoder &d) {
     return shape ? Multiply<Half, Half, float, 16>::decode(d) : Multiply<Half, Half, float, 8>::decode(d);
   if (known && inputs == "bf16" && shape < 2)
     return shape ? Multiply<Bfloat, Bfloat, float, 16>::decode(d) : Multiply<Bfloat, Bfloat, float, 8>::decode(d);
+  if (known && inputs == "s8" && shape == 3)
+    return Multiply<int8_t, int8_t, int32_t, 16, 8>::decode(d);
   if (known && inputs == "s8" && shape > 0)
     return shape == 2 ? Multiply<int8_t, int8_t, int32_t, 32>::decode(d)
                       : Multiply<int8_t, int8_t, int32_t, 16>::decode(d);

@@ -1,5 +1,6 @@
 // Kernels for matmuls with few columns and for the quantization of what they read, each made once.
 #include "Matvec.h"
+#include "PromptMatmul.h"
 #include "Quantize.h"
 
 #include "dialects/DQ/DQ.h"
@@ -76,8 +77,8 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
 
   static LogicalResult outline(dq::MatmulOp matmul, gpu::GPUModuleOp kernels, const GpuTarget &target) {
     auto x = cast<RankedTensorType>(matmul.getX().getType());
-    if (failed(checkRows(matmul, x)))
-      return failure();
+    if (x.isDynamicDim(0) || x.getDimSize(0) > Matvec::kMostColumns)
+      return outlinePrompt(matmul, kernels, target);
     Matvec matvec;
     matvec.width = x.getDimSize(1);
     matvec.columns = x.getDimSize(0);
@@ -98,6 +99,35 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
       emitMatvec(kernels, matvec, target);
     auto names = ArrayAttr::get(matmul.getContext(), {reference(kernels, matvec.name())});
     matmul->setAttr("gpu.kernels", names);
+    return success();
+  }
+
+  /// A kernel for each segment, or one for both with `swiglu`.
+  static LogicalResult outlinePrompt(dq::MatmulOp matmul, gpu::GPUModuleOp kernels, const GpuTarget &target) {
+    auto x = cast<RankedTensorType>(matmul.getX().getType());
+    SmallVector<Attribute> names;
+    PromptMatmul prompt;
+    size_t together = matmul.getActivation() == dq::Activation::Swiglu ? 2 : 1;
+    for (Value weight : matmul.getWeights()) {
+      FailureOr<Matvec::Segment> segment = segmentOf(matmul, cast<RankedTensorType>(weight.getType()));
+      if (failed(segment))
+        return failure();
+      prompt.segments.push_back(*segment);
+      if (prompt.segments.size() < together)
+        continue;
+      prompt.width = x.getDimSize(1);
+      prompt.bias = !matmul.getBiases().empty();
+      prompt.residual = bool(matmul.getResidual());
+      if (auto possible = prompt.check(); !possible)
+        return matmul.emitError("has no GPU kernel: ") << possible.error().message;
+      if (failed(checkCodes(matmul, x)))
+        return failure();
+      if (!kernels.lookupSymbol(prompt.name()))
+        emitPromptMatmul(kernels, prompt, target);
+      names.push_back(reference(kernels, prompt.name()));
+      prompt.segments.clear();
+    }
+    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), names));
     return success();
   }
 

@@ -1,6 +1,7 @@
 #include "UnitReader.h"
 
 #include "ByteOps.h"
+#include "ScaleReader.h"
 #include "quern/Codegen/PanelLayout.h"
 
 using namespace mlir;
@@ -146,8 +147,7 @@ Value UnitReader::Unit::byte(int64_t index, bool isSigned) {
   return isSigned ? e.signedShiftRight(e.shiftLeft(word, 24 - shift), 24) : e.bitAnd(e.shiftRight(word, shift), 255);
 }
 
-/// 2^(exponent - 127), also where that is subnormal; 255 is not a number.
-static Value powerOf(Emitter &e, Value exponent) {
+Value codegen::emitPowerOfTwo(Emitter &e, Value exponent) {
   auto is = [&](int64_t value) {
     return e.createOrFold<arith::CmpIOp>(arith::CmpIPredicate::eq, exponent, e.number(e.getI32Type(), value));
   };
@@ -185,7 +185,7 @@ ScalePair UnitReader::Unit::scale(int64_t p) {
   case GpuScales::Single:
     return {element(firstScale, index), {}};
   case GpuScales::Power:
-    return {e.mulf(powerOf(e, byte(index, false)), e.real(e.getF32Type(), layout.factor)), {}};
+    return {e.mulf(emitPowerOfTwo(e, byte(index, false)), e.real(e.getF32Type(), layout.factor)), {}};
   case GpuScales::SixBits:
     return sixBits(p);
   case GpuScales::Nibbles: {

@@ -11,12 +11,12 @@ namespace {
 
 /// One mma by one warp: `a` and `b` are the fragments of all lanes, `registers` of them for each.
 struct Fragments {
-  int registersA, registersB;
-  std::vector<uint32_t> a, b;
-  std::vector<uint32_t> c = std::vector<uint32_t>(128);
+  int registersA, registersB, registersC;
+  std::vector<uint32_t> a, b, c;
 
-  Fragments(int registersA, int registersB)
-      : registersA(registersA), registersB(registersB), a(32 * registersA), b(32 * registersB) {}
+  Fragments(int registersA, int registersB, int registersC)
+      : registersA(registersA), registersB(registersB), registersC(registersC), a(32 * registersA), b(32 * registersB),
+        c(32 * registersC) {}
 
   void put(std::vector<uint32_t> &into, int registers, int lane, int reg, int shift, uint32_t bits) {
     into[lane * registers + reg] |= bits << shift;
@@ -42,12 +42,13 @@ std::vector<uint32_t> multiply(const std::string &opcode, const Fragments &f) {
     return "mul.wide.u32 %rd9, %r40, " + std::to_string(bytes) + "; add.u64 " + to + ", " + from + ", %rd9;\n";
   };
   std::string body = lane + offset("%rd11", "%rd1", 4 * f.registersA) + offset("%rd12", "%rd2", 4 * f.registersB) +
-                     offset("%rd13", "%rd3", 16) + load(1, f.registersA, "%rd11") + load(11, f.registersB, "%rd12") +
-                     load(21, 4, "%rd13") + opcode + " {%r31, %r32, %r33, %r34}, " + list("%r", 1, f.registersA) +
-                     ", " + list("%r", 11, f.registersB) + ", {%r21, %r22, %r23, %r24};\n" +
-                     "st.global.v4.b32 [%rd13], {%r31, %r32, %r33, %r34};";
+                     offset("%rd13", "%rd3", 4 * f.registersC) + load(1, f.registersA, "%rd11") +
+                     load(11, f.registersB, "%rd12") + load(21, f.registersC, "%rd13") + opcode + " " +
+                     list("%r", 31, f.registersC) + ", " + list("%r", 1, f.registersA) + ", " +
+                     list("%r", 11, f.registersB) + ", " + list("%r", 21, f.registersC) + ";\nst.global.v" +
+                     std::to_string(f.registersC) + ".b32 [%rd13], " + list("%r", 31, f.registersC) + ";";
   GlobalMemory memory;
-  std::vector<uint32_t> result(128);
+  std::vector<uint32_t> result(f.c.size());
   uint64_t c = upload(memory, f.c);
   Status status =
       tryRun(kernelText(body, 3), memory, {upload(memory, f.a), upload(memory, f.b), c}, {{1, 1, 1}, {32, 1, 1}}, {3});
@@ -64,12 +65,13 @@ template <typename T> uint32_t bitsOf(int value) {
     return uint8_t(value);
 }
 
-template <typename T> void testShape(const std::string &opcode, int depth, int perRegister, int quarterStride) {
+template <typename T>
+void testShape(const std::string &opcode, int depth, int perRegister, int quarterStride, int rows = 16) {
   std::mt19937 random(7);
   std::uniform_int_distribution<int> small(-9, 9);
-  int groups = depth / quarterStride;
-  Fragments f(2 * groups, groups);
-  std::vector<int> expected(128), a(16 * depth), b(depth * 8);
+  int groups = depth / quarterStride, eights = rows / 8;
+  Fragments f(eights * groups, groups, 2 * eights);
+  std::vector<int> a(rows * depth), b(depth * 8);
   for (int &value : a)
     value = small(random);
   for (int &value : b)
@@ -77,20 +79,20 @@ template <typename T> void testShape(const std::string &opcode, int depth, int p
   int width = 32 / perRegister;
   for (int k = 0; k < depth; ++k) {
     int group = k / quarterStride, within = k % quarterStride;
-    for (int row = 0; row < 16; ++row)
-      f.put(f.a, 2 * groups, row % 8 * 4 + within / perRegister, 2 * group + row / 8, width * (within % perRegister),
-            bitsOf<T>(a[row * depth + k]));
+    for (int row = 0; row < rows; ++row)
+      f.put(f.a, eights * groups, row % 8 * 4 + within / perRegister, eights * group + row / 8,
+            width * (within % perRegister), bitsOf<T>(a[row * depth + k]));
     for (int column = 0; column < 8; ++column)
       f.put(f.b, groups, column * 4 + within / perRegister, group, width * (within % perRegister),
             bitsOf<T>(b[k * 8 + column]));
   }
   auto result = multiply(opcode, f);
-  for (int row = 0; row < 16; ++row)
+  for (int row = 0; row < rows; ++row)
     for (int column = 0; column < 8; ++column) {
       int sum = 0;
       for (int k = 0; k < depth; ++k)
         sum += a[row * depth + k] * b[k * 8 + column];
-      uint32_t bits = result[(row % 8 * 4 + column / 2) * 4 + row / 8 * 2 + column % 2];
+      uint32_t bits = result[(row % 8 * 4 + column / 2) * f.registersC + row / 8 * 2 + column % 2];
       float got = isFloat<T> ? std::bit_cast<float>(bits) : float(int32_t(bits));
       EXPECT_EQ(got, float(sum)) << opcode << " row " << row << " column " << column;
     }
@@ -100,11 +102,13 @@ TEST(PtxMatrix, MultipliesHalves) {
   testShape<Half>("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", 16, 2, 8);
   testShape<Half>("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32", 8, 2, 8);
   testShape<Bfloat>("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", 16, 2, 8);
+  testShape<Bfloat>("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32", 8, 2, 8);
 }
 
 TEST(PtxMatrix, MultipliesBytes) {
   testShape<int8_t>("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32", 32, 4, 16);
   testShape<int8_t>("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32", 16, 4, 16);
+  testShape<int8_t>("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32", 16, 4, 16, 8);
 }
 
 TEST(PtxMatrix, RefusesOtherShapes) {

@@ -1,23 +1,9 @@
 // RUN: quern-opt --gpu-outline-kernels -split-input-file -verify-diagnostics %s
 
-!q8_0 = !dq.block<q8_0>
-dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
-func.func @dynamic(%x: tensor<?x512x!dq.act8<32>>) -> tensor<?x64xf32> {
-  %w = dq.weight @w : tensor<64x512x!q8_0>
+func.func @dynamic(%x: tensor<?x512xf32>) -> tensor<?x512x!dq.act8<32>> {
   // expected-error @+1 {{has no GPU kernel yet: expected 1 to 8 rows of activations, known when compiling}}
-  %0 = dq.matmul %x, [%w] : tensor<?x512x!dq.act8<32>>, [tensor<64x512x!q8_0>] -> tensor<?x64xf32>
-  return %0 : tensor<?x64xf32>
-}
-
-// -----
-
-!q8_0 = !dq.block<q8_0>
-dq.source @w : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
-func.func @many(%x: tensor<9x512x!dq.act8<32>>) -> tensor<9x64xf32> {
-  %w = dq.weight @w : tensor<64x512x!q8_0>
-  // expected-error @+1 {{expected 1 to 8 rows of activations}}
-  %0 = dq.matmul %x, [%w] : tensor<9x512x!dq.act8<32>>, [tensor<64x512x!q8_0>] -> tensor<9x64xf32>
-  return %0 : tensor<9x64xf32>
+  %0 = dq.quantize %x : tensor<?x512xf32> -> tensor<?x512x!dq.act8<32>>
+  return %0 : tensor<?x512x!dq.act8<32>>
 }
 
 // -----
@@ -55,4 +41,14 @@ func.func @groups_of_matmul(%x: tensor<1x512x!dq.act8<64>>) -> tensor<1x64xf32> 
   // expected-error @+1 {{has no GPU kernel yet: expected rows of !dq.act8<32>, got 'tensor<1x512x!dq.act8<64>>'}}
   %0 = dq.matmul %x, [%w] : tensor<1x512x!dq.act8<64>>, [tensor<64x512x!q8_0>] -> tensor<1x64xf32>
   return %0 : tensor<1x64xf32>
+}
+
+// -----
+
+dq.source @w : tensor<64x512xf16> in 0 at 0 bytes 65536
+func.func @floats_of_a_prompt(%x: tensor<?x512xf32>) -> tensor<?x64xf32> {
+  %w = dq.weight @w : tensor<64x512xf16>
+  // expected-error @+1 {{has no GPU kernel: format f16 with more than 8 rows of activations}}
+  %0 = dq.matmul %x, [%w] : tensor<?x512xf32>, [tensor<64x512xf16>] -> tensor<?x64xf32>
+  return %0 : tensor<?x64xf32>
 }

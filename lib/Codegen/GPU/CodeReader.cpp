@@ -1,0 +1,94 @@
+#include "CodeReader.h"
+
+#include "ByteOps.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+CodeReader::CodeReader(Emitter &e, const GpuTarget &target, const GpuLayout &layout, int64_t rows, int64_t width)
+    : e(e), target(target), layout(layout), units(layout.units(width)), regions(layout.regions(rows, width)),
+      rowBytes(layout.rowBytes(width)) {}
+
+bool CodeReader::reads(const GpuLayout &layout) {
+  if (layout.isFloat() || !layout.digits.empty())
+    return false;
+  if (layout.signedCodes)
+    return layout.zero == 0;
+  return bits(layout) < 8 && (layout.zero == 0 || layout.zero == 1u << (bits(layout) - 1));
+}
+
+unsigned CodeReader::bits(const GpuLayout &layout) { return std::accumulate(layout.planes.begin(), layout.planes.end(), 0u); }
+
+Value CodeReader::bytesAt(Value weight, Value row, Value sixteenth) const {
+  Value start = e.at(e.at(weight, regions[0]), e.mul(row, rowBytes[0]));
+  return e.at(start, e.mul(e.min(sixteenth, e.i64(units - 1)), kGpuLoadBytes));
+}
+
+Emitter::Values CodeReader::planesAt(Value weight, Value row, Value group) const {
+  int64_t groups = layout.unit() / 32;
+  Value unit = e.div(group, groups), within = e.rem(group, e.i64(groups));
+  Emitter::Values places;
+  for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
+    int64_t groupsOfPiece = 4 / layout.planes[plane]; // 16 bytes
+    Value piece = e.add(e.mul(e.div(within, groupsOfPiece), units), unit);
+    Value start = e.at(e.at(weight, regions[plane]), e.mul(row, rowBytes[plane]));
+    places.push_back(e.at(start, e.mul(piece, kGpuLoadBytes)));
+  }
+  return places;
+}
+
+Value CodeReader::fieldShift(unsigned width, Value group) const {
+  Value field = e.rem(group, e.i64(4 / width));
+  return arith::TruncIOp::create(e, e.getI32Type(), e.mul(field, 2 * width));
+}
+
+Value CodeReader::field(ValueRange planes, size_t plane, int64_t quad, unsigned to, Value group) const {
+  unsigned width = layout.planes[plane];
+  Value word = vector::ExtractOp::create(e, planes[plane], ArrayRef<int64_t>{quad % 4});
+  if (width < 4)
+    word = arith::ShRUIOp::create(e, word, fieldShift(width, group));
+  unsigned from = width * unsigned(quad / 4), mask = ((1u << width) - 1) << to;
+  word = from > to ? e.shiftRight(word, from - to) : e.shiftLeft(word, to - from);
+  return e.bitAnd(word, int32_t(mask * 0x01010101u));
+}
+
+/// The lower four bits of a code choose among 16 entries, and the bits above among the 16s. Looking a word of nibbles up
+/// gives two quads; what is made twice LLVM makes once.
+Value CodeReader::lookUp(ValueRange planes, int64_t quad, Value group) const {
+  Value nibbles = vector::ExtractOp::create(e, planes[0], ArrayRef<int64_t>{quad % 4});
+  SmallVector<Value> found;
+  for (size_t first = 0; first < layout.table.size(); first += 16) {
+    auto [low, high] = emitNibbleLookup(e, target, nibbles, ArrayRef(layout.table).slice(first, 16));
+    found.push_back(quad < 4 ? low : high);
+  }
+  for (unsigned bit = 0; found.size() > 1; ++bit) {
+    SmallVector<Value> next;
+    for (size_t i = 0; i < found.size(); i += 2)
+      next.push_back(emitByteSelect(e, field(planes, 1, quad, 0, group), bit, found[i], found[i + 1]));
+    found = next;
+  }
+  return found.front();
+}
+
+Emitter::Values CodeReader::unpack(ValueRange planes, Value group) const {
+  Emitter::Values codes(8);
+  for (int64_t quad = 0; quad < 8; ++quad) {
+    Value &code = codes[quad];
+    if (!layout.table.empty()) {
+      code = lookUp(planes, quad, group);
+      continue;
+    }
+    unsigned to = shift(); // the bit of the byte where this plane's begin
+    for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
+      Value bits = field(planes, plane, quad, to, group);
+      code = code ? e.bitOr(code, bits) : bits;
+      to += layout.planes[plane];
+    }
+    if (layout.zero)
+      code = e.bitXor(code, int32_t(0x80808080));
+  }
+  return codes;
+}

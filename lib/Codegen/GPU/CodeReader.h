@@ -1,0 +1,50 @@
+// The codes of 32 neighbouring k of a row of a weight, brought from the layout's planes of bits to signed bytes.
+#ifndef QUERN_LIB_CODEGEN_GPU_CODEREADER_H
+#define QUERN_LIB_CODEGEN_GPU_CODEREADER_H
+
+#include "lib/Codegen/Common/Emitter.h"
+#include "quern/Codegen/GPU.h"
+#include "quern/Codegen/GpuLayout.h"
+
+namespace quern::codegen {
+
+class CodeReader {
+public:
+  CodeReader(Emitter &e, const GpuTarget &target, const GpuLayout &layout, int64_t rows, int64_t width);
+
+  /// Whether there is a way to signed bytes.
+  static bool reads(const GpuLayout &layout);
+
+  /// Whether the layout's bytes are what is wanted, so that there is nothing to unpack.
+  bool areBytes() const { return layout.signedCodes; }
+  /// Where the 16 bytes of row `row` from k = 16 `sixteenth` on lie, where `areBytes`.
+  mlir::Value bytesAt(mlir::Value weight, mlir::Value row, mlir::Value sixteenth) const;
+
+  /// For each plane where the 16 bytes lie that hold its bits of the `group`-th 32 k of row `row`.
+  Emitter::Values planesAt(mlir::Value weight, mlir::Value row, mlir::Value group) const;
+  /// Eight words (i32) of four codes each, as signed bytes: (code - zero) * 2^shift(), or entries of a table. `planes` holds what lies at
+  /// planesAt, vectors of four i32.
+  Emitter::Values unpack(mlir::ValueRange planes, mlir::Value group) const;
+
+  /// Codes about a zero point are taken times a power of two: with the code's top bit as the byte's, inverting that bit
+  /// subtracts the zero point.
+  unsigned shift() const { return layout.zero ? 8 - bits(layout) : 0; }
+
+private:
+  static unsigned bits(const GpuLayout &layout);
+  /// The bits that plane `plane` has of a quad of the group, from the bytes' bit `to` on.
+  mlir::Value field(mlir::ValueRange planes, size_t plane, int64_t quad, unsigned to, mlir::Value group) const;
+  mlir::Value lookUp(mlir::ValueRange planes, int64_t quad, mlir::Value group) const;
+  /// The place of this group's bits within the bytes of a plane: which of the fields of 2 `width` bits.
+  mlir::Value fieldShift(unsigned width, mlir::Value group) const;
+
+  Emitter &e;
+  const GpuTarget &target;
+  const GpuLayout &layout;
+  int64_t units;
+  std::vector<int64_t> regions, rowBytes;
+};
+
+} // namespace quern::codegen
+
+#endif // QUERN_LIB_CODEGEN_GPU_CODEREADER_H

@@ -1,0 +1,243 @@
+// Matmuls with many columns, run in the executor on packed weights and quantized activations, against double precision.
+#include "test/unit/GPU/CompileMatvec.h"
+#include "test/unit/GPU/EmitKernels.h"
+
+#include "lib/Codegen/GPU/PromptMatmul.h"
+
+namespace quern {
+namespace {
+
+using codegen::PromptMatmul;
+
+struct Case {
+  std::vector<std::string> formats;
+  int64_t rows, width, tokens;
+  bool epilogue = false; ///< bias and residual
+  std::string chip = "sm_80"; ///< "dots": one without tensor cores
+};
+
+std::string nameOf(const Case &c) {
+  std::string name;
+  for (const std::string &format : c.formats)
+    name += format + "_";
+  return name + std::to_string(c.rows) + "x" + std::to_string(c.width) + "_t" + std::to_string(c.tokens) + "_" + c.chip;
+}
+std::ostream &operator<<(std::ostream &out, const Case &c) { return out << nameOf(c); }
+
+/// A sum, and the sum of the magnitudes of its terms.
+struct Sum {
+  double value, magnitude;
+};
+
+class Problem {
+public:
+  explicit Problem(const Case &c) : c(c), x(activations(normalFloats(c.tokens * c.width, 5))) {
+    std::mt19937 random(3);
+    for (const std::string &format : c.formats)
+      weights.emplace_back(format, c.rows, c.width, random);
+    bias = normalFloats(c.rows, 7);
+    residual = normalFloats(c.tokens * c.rows, 8);
+    shape.width = c.width;
+    shape.bias = shape.residual = c.epilogue;
+    for (const TestWeight &weight : weights)
+      shape.segments.push_back(weight.segment);
+    auto possible = shape.check();
+    EXPECT_TRUE(possible) << possible.error().message;
+  }
+
+  /// Makes all scales 1: of the activations by a 127 in each group, of the weights, which are Q8_0, in their blocks.
+  void makeWhole() {
+    x = activations(wholeNumbers(c.tokens, 5));
+    TestWeight &weight = weights.front();
+    formats::FormatSpec spec = specOf(c.formats.front());
+    weight.numbers = wholeNumbers(c.rows, 3);
+    constexpr size_t kBlockBytes = 34;
+    for (size_t i = 0; i < weight.numbers.size(); ++i) {
+      uint8_t *block = weight.stored.data() + i / 32 * kBlockBytes;
+      block[0] = 0x00; // 1 as f16
+      block[1] = 0x3c;
+      block[2 + i % 32] = uint8_t(int8_t(weight.numbers[i]));
+    }
+    codegen::packGpuWeight(weight.segment.layout, &spec, c.rows, c.width, weight.stored, weight.packed);
+  }
+
+  codegen::GpuTarget target() const {
+    codegen::GpuTarget found = **codegen::findGpuTarget(c.chip == "dots" ? "sm_75" : c.chip);
+    if (c.chip == "dots")
+      found.halfProductDepth = 0;
+    return found;
+  }
+
+  std::string ptx() const {
+    std::string chip = c.chip == "dots" ? "sm_75" : c.chip;
+    return emitToPtx(chip, [&](mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &) {
+      codegen::emitPromptMatmul(module, shape, target());
+    });
+  }
+
+  /// y [T, N].
+  std::vector<float> run(const std::string &ptx, uint32_t seed) const {
+    Status status;
+    std::vector<float> y = tryRun(ptx, seed, status);
+    EXPECT_TRUE(status) << status.error().message;
+    return y;
+  }
+
+  std::vector<float> tryRun(const std::string &ptx, uint32_t seed, Status &status) const {
+    auto module = ptx::loadModule(ptx);
+    EXPECT_TRUE(module) << module.error().message;
+    ptx::GlobalMemory memory;
+    std::vector<uint64_t> arguments;
+    for (const TestWeight &weight : weights)
+      arguments.push_back(ptx::upload(memory, weight.packed));
+    int64_t padded = codegen::gpuRowWidth(c.width);
+    const reference::Act8Rows &q = x.quantized;
+    arguments.push_back(ptx::upload(memory, x.padRows<int8_t>(q.codes, c.width, padded)));
+    arguments.push_back(ptx::upload(memory, x.padRows<float>(q.scales, q.groups(), padded / 32)));
+    arguments.push_back(ptx::upload(memory, x.padRows<int16_t>(q.sums, q.sumsOfRow(), padded / 16)));
+    if (c.epilogue)
+      arguments.insert(arguments.end(), {ptx::upload(memory, bias), ptx::upload(memory, residual)});
+    std::vector<float> results(c.tokens * c.rows, NAN);
+    uint64_t y = ptx::upload(memory, results);
+    arguments.insert(arguments.end(), {y, uint64_t(c.tokens)});
+    auto blocks = [](int64_t count, int64_t of) { return uint32_t((count + of - 1) / of); };
+    ptx::LaunchShape launch{{blocks(c.tokens, PromptMatmul::kBlockTokens), blocks(c.rows, shape.blockRows()), 1},
+                            {32 * PromptMatmul::kWarps, 1, 1},
+                            uint32_t(shape.sharedBytes(target()))};
+    ptx::LaunchOptions options;
+    options.seed = seed;
+    auto ran = ptx::launch(*module->find(shape.name()), memory, launch, std::as_bytes(std::span(arguments)), options);
+    status = ran ? Status() : Status(fail(ran.error().message));
+    ptx::download(memory, y, results);
+    return results;
+  }
+
+  Sum sum(size_t segment, int64_t t, int64_t n) const {
+    double sum = c.epilogue ? double(bias[n]) + residual[t * c.rows + n] : 0, magnitude = std::abs(sum);
+    for (int64_t k = 0; k < c.width; ++k) {
+      double term = double(weights[segment].numbers[n * c.width + k]) * x.value(t, k);
+      sum += term;
+      magnitude += std::abs(term);
+    }
+    return {sum, magnitude};
+  }
+
+  /// The product of each of the (16 or) 32 k is rounded twice, after the two roundings of a scale, and added; minimums
+  /// are the sum of eight products.
+  double unit() const { return 2 * (double(c.width) / 16 + 10) * 0x1p-24; }
+
+  /// y[t, n] and what it may be off.
+  std::pair<double, double> expected(int64_t t, int64_t n) const {
+    auto [first, firstMagnitude] = sum(0, t, n);
+    if (weights.size() == 1)
+      return {first, unit() * firstMagnitude};
+    auto [second, secondMagnitude] = sum(1, t, n);
+    double silu = first / (1 + std::exp(-first)); // its slope is 1.1 at the most
+    double error = unit() * (1.1 * firstMagnitude * std::abs(second) + secondMagnitude * std::abs(silu));
+    return {silu * second, error + 8 * 0x1p-24 * std::abs(silu * second)};
+  }
+
+  /// How many results are too far off.
+  int64_t wrong(const std::vector<float> &y) const {
+    int64_t count = 0;
+    for (int64_t t = 0; t < c.tokens; ++t)
+      for (int64_t n = 0; n < c.rows; ++n) {
+        auto [value, error] = expected(t, n);
+        count += !(std::abs(y[t * c.rows + n] - value) <= error);
+      }
+    return count;
+  }
+
+  Case c;
+  std::vector<TestWeight> weights;
+  TestActivations x;
+  std::vector<float> bias, residual;
+  PromptMatmul shape;
+
+private:
+  TestActivations activations(const std::vector<float> &numbers) const {
+    return {RowKind::Act8, c.tokens, c.width, numbers};
+  }
+
+  std::vector<float> wholeNumbers(int64_t rows, uint32_t seed) const {
+    std::mt19937 random(seed);
+    std::uniform_int_distribution<int> bytes(-127, 127);
+    std::vector<float> made(rows * c.width);
+    for (size_t i = 0; i < made.size(); ++i)
+      made[i] = i % 32 == 5 ? 127 : float(bytes(random));
+    return made;
+  }
+};
+
+class GpuPrompt : public testing::TestWithParam<Case> {};
+
+TEST_P(GpuPrompt, AgreesWithDoublePrecision) {
+  Problem problem(GetParam());
+  std::string ptx = problem.ptx();
+  auto y = problem.run(ptx, 1);
+  EXPECT_EQ(problem.wrong(y), 0);
+  EXPECT_EQ(y, problem.run(ptx, 2)) << "does not depend on the order of threads";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, GpuPrompt,
+    testing::Values(Case{{"q8_0"}, 37, 224, 9}, Case{{"q8_0"}, 130, 96, 140, true}, Case{{"q8_0"}, 20, 96, 11, false, "sm_75"},
+                    Case{{"q4_0"}, 20, 96, 12}, Case{{"q4_1"}, 20, 160, 12, true, "sm_90"}, Case{{"q5_0"}, 33, 224, 17},
+                    Case{{"q5_1"}, 33, 96, 17, false, "sm_75"}, Case{{"q3_K"}, 20, 256, 10},
+                    Case{{"q4_K"}, 140, 256, 10, true}, Case{{"q5_K"}, 20, 512, 33}, Case{{"q6_K"}, 20, 512, 10},
+                    Case{{"q6_K"}, 20, 256, 10, true, "sm_75"}, Case{{"q4_K", "q4_K"}, 70, 256, 10},
+                    Case{{"q5_0", "q8_0"}, 30, 96, 20}, Case{{"q6_K", "q4_K"}, 30, 256, 10},
+                    Case{{"q4_0"}, 20, 96, 12, true, "dots"},
+                    Case{{"q2_K", "q4_K"}, 20, 256, 10, false, "dots"}, Case{{"q2_K"}, 20, 512, 10}, Case{{"q2_K"}, 20, 256, 10, false, "sm_75"},
+                    Case{{"iq4_nl"}, 20, 96, 10}, Case{{"iq4_xs"}, 20, 512, 10}, Case{{"mxfp4"}, 20, 224, 10},
+                    Case{{"mxfp6_e2m3"}, 20, 96, 10}, Case{{"i4_f32"}, 20, 96, 10}, Case{{"i5_f32"}, 20, 96, 10},
+                    Case{{"i8_f32"}, 20, 96, 10}, Case{{"q5_K", "q2_K"}, 20, 256, 10}),
+    [](const auto &info) { return nameOf(info.param); });
+
+/// Scales of 1 leave integers, which f32 holds exactly.
+TEST(GpuPromptNumbers, IntegersAreExact) {
+  for (const char *chip : {"sm_75", "sm_80"}) {
+    Problem problem(Case{{"q8_0"}, 40, 128, 20, false, chip});
+    problem.makeWhole();
+    auto y = problem.run(problem.ptx(), 0);
+    for (int64_t t = 0; t < problem.c.tokens; ++t)
+      for (int64_t n = 0; n < problem.c.rows; ++n)
+        EXPECT_EQ(y[t * problem.c.rows + n], problem.sum(0, t, n).value) << "token " << t << ", row " << n;
+  }
+}
+
+class GpuPromptFaults : public testing::Test {
+protected:
+  Problem problem{Case{{"q4_0"}, 20, 256, 12}};
+  std::string ptx = problem.ptx();
+
+  std::string errorOf(const std::string &faulty, uint32_t seed) {
+    Status status;
+    problem.tryRun(faulty, seed, status);
+    EXPECT_FALSE(status);
+    return status ? "" : status.error().message;
+  }
+};
+
+TEST_F(GpuPromptFaults, RemovedWait) {
+  EXPECT_THAT(errorOf(withoutLine(ptx, "cp.async.wait_group"), 0), testing::HasSubstr("has not been waited for"));
+}
+
+TEST_F(GpuPromptFaults, RemovedBarrier) {
+  for (uint32_t seed : {0u, 1u, 2u})
+    EXPECT_THAT(errorOf(withoutLine(ptx, "bar.sync"), seed), testing::HasSubstr("race in shared memory"));
+}
+
+/// Codes that go to other places than those where they are sought.
+TEST_F(GpuPromptFaults, WrongSwizzle) {
+  std::string faulty = ptx;
+  size_t at = faulty.find("xor.b64");
+  ASSERT_NE(at, std::string::npos);
+  faulty.replace(at, 3, "and");
+  Status status;
+  auto y = problem.tryRun(faulty, 0, status);
+  EXPECT_TRUE(!status || problem.wrong(y) > 0);
+}
+
+} // namespace
+} // namespace quern
