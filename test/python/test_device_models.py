@@ -16,9 +16,9 @@ SMALL = "--layers 2 --hidden 256 --heads 4 --kv-heads 2 --ffn 256 --vocab 285".s
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    """A prompt in one step of several tokens, and one that is cut."""
+    """A prompt of a few tokens, and one for the kernels of prompts."""
     path = tmp_path_factory.mktemp("texts") / "prompts.txt"
-    path.write_text("abcd\nThe end of it\n")
+    path.write_text("abcd\nThe end of it, or so one would have thought\n")
     return path
 
 

@@ -100,9 +100,11 @@ SmallVector<Value> HostFunction::quantized(Value value) {
   return {place(size, row), place(size, row + bytes.codes), place(size, row + bytes.codes + bytes.scales)};
 }
 
-Value HostFunction::rowsOf(Value tensor) {
+Value HostFunction::rowsOf(Value tensor, int64_t factor) {
   int64_t size = sizeIndex(entry, tensor);
-  return size == 0 && range.isOne() ? e.i64(range.least) : sizes[size];
+  if (size == 0 && range.isOne())
+    return e.i64(range.least * factor);
+  return factor == 1 ? sizes[size] : e.mul(sizes[size], factor);
 }
 
 Value HostFunction::blocks(const HostGrid::Dimension &dimension) {
@@ -112,14 +114,16 @@ Value HostFunction::blocks(const HostGrid::Dimension &dimension) {
   return e.createOrFold<arith::IndexCastOp>(e.getIndexType(), count);
 }
 
-void HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange arguments, HostGrid grid) {
+void HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange arguments, HostGrid grid,
+                          int64_t sharedBytes) {
   if (auto known = kernel.getKnownGridSize(); known && !grid.x.numerator)
     grid.x.numerator = e.i64(known->front());
   Value one = arith::ConstantIndexOp::create(e, 1);
   Value threads = arith::ConstantIndexOp::create(e, kernel.getKnownBlockSize()->front());
+  Value shared = sharedBytes ? e.number(e.getI32Type(), sharedBytes) : Value();
   auto launched = gpu::LaunchFuncOp::create(
       e, kernel, gpu::KernelDim3{blocks(grid.x), blocks(grid.y), blocks(grid.z)}, gpu::KernelDim3{threads, one, one},
-      Value(), arguments);
+      shared, arguments);
   launched->setAttr(kHostOp, e.getStringAttr(op->getName().getStringRef()));
   launched->setAttr(kHostName, e.getStringAttr(sourceName(op->getLoc())));
 }

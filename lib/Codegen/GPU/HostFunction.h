@@ -55,14 +55,15 @@ public:
   mlir::Value scratch(int64_t bytes, int64_t at = 0);
   mlir::Value caches() { return cacheAddresses; }
   mlir::Value capacities() { return cacheCapacities; }
-  /// Rows of a tensor, as i64; a constant where the function is for one number of tokens.
-  mlir::Value rowsOf(mlir::Value tensor);
+  /// Rows of a tensor times `factor`, as i64; a constant where the function is for one number of tokens.
+  mlir::Value rowsOf(mlir::Value tensor, int64_t factor = 1);
   /// Whether a tensor's rows are tokens, and not outputs.
   bool hasTokens(mlir::Value tensor) { return sizeIndex(entry, tensor) == 0; }
   mlir::Value number(int64_t value) { return e.i64(value); }
 
-  /// Launches a kernel for `op`. A kernel with a known grid needs no other.
-  void launch(mlir::Operation *op, mlir::gpu::GPUFuncOp kernel, mlir::ValueRange arguments, HostGrid grid = {});
+  /// Launches a kernel for `op`, with `sharedBytes` of dynamic shared memory. A kernel with a known grid needs no other.
+  void launch(mlir::Operation *op, mlir::gpu::GPUFuncOp kernel, mlir::ValueRange arguments, HostGrid grid = {},
+              int64_t sharedBytes = 0);
   /// Does `then` where the rows of `tensor` compare so with `bound`: eq, or sge.
   void whereRows(mlir::Value tensor, mlir::arith::CmpIPredicate predicate, int64_t bound,
                  llvm::function_ref<void()> then);

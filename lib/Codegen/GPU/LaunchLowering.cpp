@@ -126,15 +126,15 @@ LogicalResult LaunchLowering::lowerQuantize(dq::QuantizeOp op) {
   FailureOr<bool> taken = isTakenByMatmul(op);
   if (failed(taken) || *taken)
     return LogicalResult(taken);
-  int64_t width = widthOf(op.getX()), rows = host.tokens().most;
   if (rowKindOf(op.getOut()) == RowKind::BFloat) {
     launchRounding(op, host.address(op.getX()), op.getOut());
     return success();
   }
-  if (!host.hasTokens(op.getX()) || !host.tokens().isOne())
-    return op.emitError("this quantization has no GPU kernel; compile for CPU targets only (--target cpu)");
-  host.launch(op, kernel(quantizeName(rows, width), [&] { return emitQuantize(kernels, rows, width, target); }),
-              llvm::to_vector(llvm::concat<Value>(SmallVector<Value>{host.address(op.getX())}, rowsAt(op.getOut()))));
+  int64_t width = widthOf(op.getX());
+  SmallVector<Value> arguments = {host.address(op.getX())};
+  llvm::append_range(arguments, rowsAt(op.getOut()));
+  host.launch(op, kernel(quantizeName(0, width), [&] { return emitQuantize(kernels, 0, width, target); }), arguments,
+              {.x = {host.rowsOf(op.getX(), quantizeBlocks(width))}});
   return success();
 }
 

@@ -24,6 +24,9 @@ public:
 
   mlir::LogicalResult run();
 
+  /// Whether steps of any number of tokens have kernels.
+  static bool hasPromptKernels(mlir::func::FuncOp entry, const GpuTarget &target);
+
 private:
   using Emit = llvm::function_ref<mlir::gpu::GPUFuncOp()>;
   mlir::gpu::GPUFuncOp kernel(const std::string &name, Emit emit);
@@ -48,6 +51,8 @@ private:
   /// and the quantization behind it, where they are in its group and it can take them over.
   mlir::FailureOr<Matvec> matvecOf(dq::MatmulOp op, int64_t columns);
   void launchMatvec(dq::MatmulOp op, const Matvec &matvec);
+  /// The kernel of any number of rows for one segment, or for both of a swiglu.
+  mlir::LogicalResult launchPrompt(dq::MatmulOp op, unsigned segment);
   /// What makes a matmul's rows, if it belongs to its group and nothing else reads it.
   mlir::Operation *prologueOf(dq::MatmulOp op);
   /// Whether the kernel of a matmul makes what this norm or quantization gives.

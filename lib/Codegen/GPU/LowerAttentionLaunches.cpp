@@ -2,6 +2,7 @@
 #include "LaunchLowering.h"
 
 #include "DecodeAttention.h"
+#include "PromptAttention.h"
 #include "RmsNorm.h"
 #include "Rotary.h"
 
@@ -82,6 +83,14 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
     prepared = {query, positions, host.caches(), host.capacities()};
   }
   int64_t most = host.tokens().most;
+  if (!host.tokens().isOne()) {
+    PromptAttention prompt{heads, kvHeads, headDim, attention.scale};
+    SmallVector<Value> arguments(prepared);
+    arguments.append({host.address(op.getOut()), layer, rows});
+    host.launch(op, kernel(prompt.name(), [&] { return emitPromptAttention(kernels, prompt, target); }), arguments,
+                {.x = {rows, PromptAttention::kRows}, .y = {host.number(heads)}});
+    return success();
+  }
   Value values = host.scratch(most * (attention.valueBytes() + attention.stateBytes()));
   Value states = host.scratch(0, most * attention.valueBytes());
   SmallVector<Value> arguments(prepared);

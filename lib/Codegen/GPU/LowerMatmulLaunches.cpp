@@ -1,6 +1,9 @@
 // Matmuls as launches: of a kernel for the number of rows that there are.
 #include "LaunchLowering.h"
 
+#include "PromptAttention.h"
+#include "PromptMatmul.h"
+
 #include "quern/Codegen/Passes.h"
 
 using namespace mlir;
@@ -112,10 +115,67 @@ void LaunchLowering::launchMatvec(dq::MatmulOp op, const Matvec &matvec) {
   host.launch(op, kernel(matvec.name(), [&] { return emitMatvec(kernels, matvec, target); }), arguments);
 }
 
+/// The kernel of any number of rows for segment `segment` of a matmul, or for both of a swiglu.
+static Result<PromptMatmul> promptOf(dq::MatmulOp op, unsigned segment) {
+  PromptMatmul prompt;
+  auto weights = op.getWeights();
+  for (Value weight : op.getActivation() == dq::Activation::Swiglu ? weights : weights.slice(segment, 1)) {
+    QUERN_ASSIGN(Matvec::Segment part, segmentOf(cast<RankedTensorType>(weight.getType())));
+    prompt.segments.push_back(std::move(part));
+  }
+  prompt.width = cast<RankedTensorType>(weights[segment].getType()).getDimSize(1);
+  prompt.bias = !op.getBiases().empty();
+  prompt.residual = bool(op.getResidual());
+  QUERN_TRY(prompt.check());
+  return prompt;
+}
+
+bool LaunchLowering::hasPromptKernels(func::FuncOp entry, const GpuTarget &target) {
+  WalkResult result = entry.walk([&](Operation *op) {
+    bool has = true;
+    if (auto attention = dyn_cast<lm::AttentionOp>(op))
+      has = PromptAttention::has(target, attention.getCache().getType().getHeadDim());
+    if (auto matmul = dyn_cast<dq::MatmulOp>(op))
+      for (unsigned segment = 0; segment < matmul.getOuts().size(); ++segment)
+        has &= rowKindOf(matmul.getX()) == RowKind::Act8 && bool(promptOf(matmul, segment));
+    return has ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return target.halfProductDepth && !result.wasInterrupted();
+}
+
+LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op, unsigned segment) {
+  auto prompt = promptOf(op, segment);
+  if (!prompt)
+    return op.emitError("has no GPU kernel: ") << prompt.error().message;
+  SmallVector<Value> arguments;
+  auto weights = op.getWeights();
+  for (Value weight : prompt->segments.size() == 2 ? weights : weights.slice(segment, 1))
+    arguments.push_back(host.address(weight));
+  llvm::append_range(arguments, host.quantized(op.getX()));
+  if (prompt->bias)
+    arguments.push_back(host.address(op.getBiases()[segment]));
+  if (prompt->residual)
+    arguments.push_back(host.address(op.getResidual()));
+  arguments.append({host.address(op.getOuts()[segment]), host.rowsOf(op.getX())});
+  host.launch(op, kernel(prompt->name(), [&] { return emitPromptMatmul(kernels, *prompt, target); }), arguments,
+              {.x = {host.rowsOf(op.getX()), PromptMatmul::kBlockTokens},
+               .y = {host.number(prompt->rows()), prompt->blockRows()}},
+              prompt->sharedBytes(target));
+  return success();
+}
+
 LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
-  // A plan is for one number of tokens, but any number of outputs up to that.
-  bool exact = host.hasTokens(op.getX());
-  int64_t most = host.tokens().most;
+  auto prompt = [&] {
+    LogicalResult done = success();
+    for (unsigned segment = 0; segment < op.getOuts().size() && succeeded(done); ++segment)
+      done = launchPrompt(op, segment);
+    return done;
+  };
+  bool exact = host.hasTokens(op.getX()) && host.tokens().isOne();
+  if (host.hasTokens(op.getX()) && !exact)
+    return prompt();
+  // A plan of one number of tokens may have any number of outputs up to that.
+  int64_t most = std::min(host.tokens().most, Matvec::kMostColumns);
   for (int64_t columns = exact ? most : 1; columns <= most; ++columns) {
     FailureOr<Matvec> matvec = matvecOf(op, columns);
     if (failed(matvec))
@@ -127,5 +187,8 @@ LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
     if (matvec->output != RowKind::Float)
       done.insert(epilogueOf(op));
   }
-  return success();
+  LogicalResult more = success();
+  if (!exact && host.tokens().most > most)
+    host.whereRows(op.getX(), arith::CmpIPredicate::sge, most + 1, [&] { more = prompt(); });
+  return more;
 }

@@ -11,6 +11,9 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
+/// Of a step: prompts are cut into steps of so many tokens at the most, which fill any GPU.
+static constexpr int64_t kMostTokens = 512;
+
 namespace {
 
 struct LowerToLaunches : codegen::impl::LowerToLaunchesBase<LowerToLaunches> {
@@ -41,8 +44,11 @@ private:
     for (int64_t tokens = 1; tokens <= Matvec::kMostColumns; ++tokens)
       if (failed(LaunchLowering(entry, kernels, target, {tokens, tokens}).run()))
         return failure();
+    LogicalResult prompts = success();
+    if (LaunchLowering::hasPromptKernels(entry, target))
+      prompts = LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run();
     entry.erase();
-    return success();
+    return prompts;
   }
 };
 

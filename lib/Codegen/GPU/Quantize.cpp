@@ -40,13 +40,16 @@ struct QuantizeEmitter {
 
 } // namespace
 
+static constexpr int64_t kWarps = 4; // of a block
+static_assert(kGpuRowMultiple == kWarps * 32, "the warps of a block take whole rows' worth");
+
 std::string codegen::quantizeName(int64_t rows, int64_t width) {
-  return "quantize_" + std::to_string(rows) + "x" + std::to_string(width);
+  return "quantize_" + (rows ? std::to_string(rows) + "x" : std::string()) + std::to_string(width);
 }
 
+int64_t codegen::quantizeBlocks(int64_t width) { return gpuRowWidth(width) / kGpuRowMultiple; }
+
 gpu::GPUFuncOp codegen::emitQuantize(gpu::GPUModuleOp module, int64_t rows, int64_t width, const GpuTarget &target) {
-  static_assert(kGpuRowMultiple == 4 * 32, "four warps of a block take whole rows' worth");
-  int64_t warps = 4, blocks = rows * gpuRowWidth(width) / 32 / warps;
-  auto body = [&](Emitter &e, ValueRange arguments) { QuantizeEmitter{e, width, arguments}.emit(warps); };
-  return emitKernel(module, {quantizeName(rows, width), 4, blocks, warps}, body);
+  auto body = [&](Emitter &e, ValueRange arguments) { QuantizeEmitter{e, width, arguments}.emit(kWarps); };
+  return emitKernel(module, {quantizeName(rows, width), 4, rows * quantizeBlocks(width), kWarps}, body);
 }

@@ -43,10 +43,23 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_300x64_t2{{ }}
 // CHECK: func.func @step_8(
 
+// Nine tokens and more: grids with as many blocks as there are tokens, and a kernel for each segment.
+// CHECK-LABEL: func.func @step_9_and_more(
+// CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
+// CHECK-SAME: host.tokens = array<i64: 9, 512>
+// CHECK: %[[TILES:.*]] = arith.ceildivui %[[TOKENS]], %c128_i64
+// CHECK: gpu.launch_func {{.*}}%[[TOKENS]] : i64) {host.name = "", host.op = "dq.matmul"}
+// CHECK: gpu.launch_func {{.*}}prompt_attention{{.*}}host.op = "lm.attention"
+// CHECK: arith.cmpi eq, %{{.*}}, %c8_i64
+// CHECK: gpu.launch_func @kernels::@matvec_q8_0_300x64_t8{{ }}
+// CHECK: arith.cmpi sge, %{{.*}}, %c9_i64
+// CHECK-NEXT: scf.if
+
 // JSON: "plans":[{"least":1,"most":1,"launches":[{"kernel":"embedding_q8_0_300x64","op":"lm.embedding"
 // JSON-SAME: "kind":"input","index":0
 // JSON-SAME: "when":{"index":1,"least":1,"most":1}
-// JSON-SAME: {"least":8,"most":8,
+// JSON-SAME: {"least":9,"most":512,
+// JSON-SAME: "when":{"index":1,"least":9,"most":9223372036854775807}
 
 // PTX: .entry embedding_q8_0_300x64
 

@@ -7,7 +7,7 @@ BYTES_OF_256 = {"q8_0": 272, "q4_0": 144, "q4_1": 160, "q5_0": 176, "q5_1": 192,
 def function(name, swiglu):
     weight, x, y = (f"tensor<1536x1536x!dq.block<{name}>>", "tensor<?x1536x!dq.act8<32>>", "tensor<?x1536xf32>")
     weights, types = ("[%w, %w]", f"[{weight}, {weight}]") if swiglu else ("[%w]", f"[{weight}]")
-    print(f"func.func @{name}{'_swiglu' if swiglu else ''}(%x: {x}) -> {y} {{\n"
+    print(f"func.func @matmul_{name}{'_swiglu' if swiglu else ''}(%x: {x}) -> {y} {{\n"
           f"  %w = dq.weight @{name} : {weight}\n"
           f"  %y = dq.matmul {'swiglu ' if swiglu else ''}%x, {weights} : {x}, {types} -> {y}\n  return %y : {y}\n}}")
 
