@@ -3,6 +3,7 @@ import json
 
 import pytest
 from compare_logits import divergence
+from conftest import SOURCE
 from test_devices import environment, needs_fake
 from tiny_model import write_model
 
@@ -26,7 +27,7 @@ def compile_for_gpu(quern, model):
     return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", "nvptx:sm_80")
 
 
-def compare(quern, model, texts, seeds=(1,)):
+def compare(quern, model, texts, seeds=(1,), limit=CLOSE):
     package = compile_for_gpu(quern, model)
     follow = model.with_suffix(".jsonl")
     follow.write_text(quern.run("logits", model, "--prompts", texts, "--reference", "-n", "2"))
@@ -35,7 +36,7 @@ def compare(quern, model, texts, seeds=(1,)):
         ours = quern.logits(package, texts, "--follow", follow, "--top", "100", "--device", "cuda",
                             env=environment(True, SEED=seed))
         each = [divergence([base], [our]) for base, our in zip(reference, ours, strict=True)]
-        assert sum(each) / len(each) < CLOSE, (seed, each)
+        assert sum(each) / len(each) < limit, (seed, each)
 
 
 @pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"])
@@ -48,6 +49,26 @@ def test_formats_mixed_inside_fused_matmuls_in_several_orders_of_threads(quern, 
            "ffn_up": "Q5_1", "ffn_down": "Q3_K"}
     flags = [f"--tensor-type={name}={kind}" for name, kind in mix.items()]
     compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL, *flags), texts, seeds=(1, 2, 3))
+
+
+def embedded(quern, folder, mix):
+    model = folder / "embedded.gguf"
+    quern.run("quantize", SOURCE / "test" / "models" / "embedded-f16.gguf", "--quant", mix, "-o", model)
+    return model
+
+
+@pytest.mark.parametrize("mix", ["Q8_0", "Q4_K_M"])
+def test_embedded_model(quern, tmp_path, mix):
+    texts = tmp_path / "prompts.txt"
+    texts.write_text("12+34=\n7*8=\n")
+    compare(quern, embedded(quern, tmp_path, mix), texts, seeds=(4,))
+
+
+def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
+    """Attention on tensor cores rounds queries and weights to f16, which this model feels more than random ones."""
+    texts = tmp_path / "prompts.txt"
+    texts.write_text("17*3+25-8*2=\n")
+    compare(quern, embedded(quern, tmp_path, "Q8_0"), texts, limit=3e-3)
 
 
 SHAPES = {
@@ -79,3 +100,13 @@ def test_refuses_targets_that_there_are_not(quern, tiny, tmp_path):
     assert error.startswith("error: there is no target 'nvptx:sm_20'; the targets are cpu, x86-64-")
     assert error.endswith("nvptx:sm_90, nvptx:sm_80, nvptx:sm_75") or "nvptx:sm_75" in error
     assert not (tmp_path / "x.quern").exists()
+
+
+def test_says_what_has_no_kernel(quern, tmp_path):
+    model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *"--hidden 96 --heads 4 --kv-heads 2 --ffn 96".split())
+    error = quern.fails("compile", model, "-o", tmp_path / "m.quern", "--target", "nvptx:sm_80")
+    assert "m.gguf': at 'blk.0.attn': attention of heads of 24 elements has no GPU kernel; multiples of 16" in error
+    graph = SOURCE / "test" / "models" / "onnx" / "perceptron.onnx"
+    error = quern.fails("compile", graph, "-o", tmp_path / "m.quern", "--target", "cpu,nvptx:sm_80")
+    assert error.endswith("there is code for GPUs of language models only; leave out --target nvptx:sm_80")
+    assert not (tmp_path / "m.quern").exists()
