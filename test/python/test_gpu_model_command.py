@@ -94,6 +94,19 @@ def test_reads_a_package(tool, tmp_path):
     assert done.returncode == 0 and "A100 40 GB" in done.stdout, done.stderr
 
 
+def test_knows_all_that_quern_emits(quern, tiny, tmp_path, tool):
+    """Every kernel of a package is parsed; steps of one and of eight tokens are followed to their ends."""
+    path = quern.compile(tiny, tmp_path / "m.quern", "--target", "nvptx:sm_80")
+    for tokens in (1, 8):
+        done = tool(path, "--tokens", tokens, "--outputs", 1, "--depth", 70, "--device", "a100-80", "--ptxas", "",
+                    "--format", "json")
+        assert done.returncode == 0, done.stderr
+        made, = json.loads(done.stdout)
+        assert made["tokens"] == tokens and made["memory_bytes"] > 0
+        for kernel in made["kernels"]:
+            assert kernel["notes"] == [], kernel["kernel"]
+
+
 def fails(done, message):
     assert done.returncode == 1 and done.stdout == "", done.stdout
     assert done.stderr.startswith("gpu-model: ") and len(done.stderr.splitlines()) == 1, done.stderr
