@@ -1,5 +1,5 @@
-// Products of bytes on tensor cores, exact in i32, and those of bf16 that go with them, each instruction in the form that
-// the target has. Fragments are as the PTX ISA has them: of lane 4 r + c, with words of four bytes:
+// Products of bytes on tensor cores, exact in i32, and those of bf16 that go with them, each instruction in the form
+// that the target has. Fragments are as the PTX ISA has them: of lane 4 r + c, with words of four bytes:
 //   A [16, 16 or 32]: rows r and r + 8 of bytes 4c to 4c + 3, then of bytes 4c + 16 to 4c + 19
 //   B [16 or 32, 8]: column r of the same
 //   C [16, 8] of i32: columns 2c and 2c + 1 of row r, then of row r + 8

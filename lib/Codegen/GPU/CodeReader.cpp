@@ -20,7 +20,9 @@ bool CodeReader::reads(const GpuLayout &layout) {
   return bits(layout) < 8 && (layout.zero == 0 || layout.zero == 1u << (bits(layout) - 1));
 }
 
-unsigned CodeReader::bits(const GpuLayout &layout) { return std::accumulate(layout.planes.begin(), layout.planes.end(), 0u); }
+unsigned CodeReader::bits(const GpuLayout &layout) {
+  return std::accumulate(layout.planes.begin(), layout.planes.end(), 0u);
+}
 
 Value CodeReader::bytesAt(Value weight, Value row, Value sixteenth) const {
   Value start = e.at(e.at(weight, regions[0]), e.mul(row, rowBytes[0]));
@@ -55,8 +57,8 @@ Value CodeReader::field(ValueRange planes, size_t plane, int64_t quad, unsigned 
   return e.bitAnd(word, int32_t(mask * 0x01010101u));
 }
 
-/// The lower four bits of a code choose among 16 entries, and the bits above among the 16s. Looking a word of nibbles up
-/// gives two quads; what is made twice LLVM makes once.
+/// The lower four bits of a code choose among 16 entries, and the bits above among the 16s. Looking a word of nibbles
+/// up gives two quads; what is made twice LLVM makes once.
 Value CodeReader::lookUp(ValueRange planes, int64_t quad, Value group) const {
   Value nibbles = vector::ExtractOp::create(e, planes[0], ArrayRef<int64_t>{quad % 4});
   SmallVector<Value> found;

@@ -22,8 +22,8 @@ public:
 
   /// For each plane where the 16 bytes lie that hold its bits of the `group`-th 32 k of row `row`.
   Emitter::Values planesAt(mlir::Value weight, mlir::Value row, mlir::Value group) const;
-  /// Eight words (i32) of four codes each, as signed bytes: (code - zero) * 2^shift(), or entries of a table. `planes` holds what lies at
-  /// planesAt, vectors of four i32.
+  /// Eight words (i32) of four codes each, as signed bytes: (code - zero) * 2^shift(), or entries of a table. `planes`
+  /// holds what lies at planesAt, vectors of four i32.
   Emitter::Values unpack(mlir::ValueRange planes, mlir::Value group) const;
 
   /// Codes about a zero point are taken times a power of two: with the code's top bit as the byte's, inverting that bit

@@ -38,8 +38,6 @@ static Value permute(Emitter &e, Value low, Value high, Value selector) {
   return NVVM::PermuteOp::create(e, e.getI32Type(), low, high, selector, NVVM::PermuteMode::DEFAULT);
 }
 
-Value FactorFragments::ofRow(Value parts) const {
-  return permute(e, parts, e.number(e.getI32Type(), 0), rowSelector);
-}
+Value FactorFragments::ofRow(Value parts) const { return permute(e, parts, e.number(e.getI32Type(), 0), rowSelector); }
 
 Value FactorFragments::ofToken(Value parts, Value last) const { return permute(e, parts, last, tokenSelector); }

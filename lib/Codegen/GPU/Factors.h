@@ -1,8 +1,8 @@
-// Products of a number of each row of weights and a number of each token, added to sums by tensor cores: the numbers are
-// cut into bf16 parts, whose products are exact, and a product of matrices adds those of all parts up.
+// Products of a number of each row of weights and a number of each token, added to sums by tensor cores: the numbers
+// are cut into bf16 parts, whose products are exact, and a product of matrices adds those of all parts up.
 //
-// A weight's number has at most 17 significant bits: two parts. A token's is any f32: three. The eight k of a product of
-// 16 x 8 x 8 hold w1 w1 w1 w2 w2 w2 0 0 of rows and x1 x2 x3 x1 x2 x3 0 0 of tokens.
+// A weight's number has at most 17 significant bits: two parts. A token's is any f32: three. The eight k of a product
+// of 16 x 8 x 8 hold w1 w1 w1 w2 w2 w2 0 0 of rows and x1 x2 x3 x1 x2 x3 0 0 of tokens.
 #ifndef QUERN_LIB_CODEGEN_GPU_FACTORS_H
 #define QUERN_LIB_CODEGEN_GPU_FACTORS_H
 

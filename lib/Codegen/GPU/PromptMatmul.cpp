@@ -14,7 +14,8 @@ using namespace quern::codegen;
 namespace {
 
 PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target) {
-  PromptTile tile{int64_t(shape.segments.size()), 1, false, hasByteProducts(target), hasBfloatProducts(target), false, 0};
+  PromptTile tile{int64_t(shape.segments.size()), 1,     false, hasByteProducts(target),
+                  hasBfloatProducts(target),      false, 0};
   for (const Matvec::Segment &segment : shape.segments) {
     const GpuLayout &layout = segment.layout;
     tile.scalesOfGroup = std::max<int64_t>(tile.scalesOfGroup, 32 / layout.group);
@@ -30,15 +31,15 @@ class PromptEmitter {
 public:
   PromptEmitter(Emitter &e, const GpuTarget &target, const PromptMatmul &shape, ValueRange arguments)
       : e(e), shape(shape), tile(tileOf(shape, target)), memory(e, tile),
-        more(arguments.drop_front(shape.segments.size() + 3).drop_back()), thread(threadIndex(e)),
-        operands{arguments.take_front(shape.segments.size()),
-                 arguments[shape.segments.size()],
-                 arguments[shape.segments.size() + 1],
-                 arguments[shape.segments.size() + 2],
-                 arguments.back(),
-                 e.mul(blockIndex(e, gpu::Dimension::y), shape.blockRows()),
-                 e.mul(blockIndex(e), PromptMatmul::kBlockTokens),
-                 thread},
+        more(arguments.drop_front(shape.segments.size() + 3).drop_back()),
+        thread(threadIndex(e)), operands{arguments.take_front(shape.segments.size()),
+                                         arguments[shape.segments.size()],
+                                         arguments[shape.segments.size() + 1],
+                                         arguments[shape.segments.size() + 2],
+                                         arguments.back(),
+                                         e.mul(blockIndex(e, gpu::Dimension::y), shape.blockRows()),
+                                         e.mul(blockIndex(e), PromptMatmul::kBlockTokens),
+                                         thread},
         stage(e, target, shape, tile, memory, operands), product(e, target, tile, memory, thread) {}
 
   void emit() {

@@ -12,8 +12,8 @@ struct PromptMatmul {
   int64_t width = 0;                     ///< K
   bool bias = false, residual = false;
 
-  static constexpr int64_t kBlockTokens = 128; ///< that a block makes
-  static constexpr int64_t kWarps = 8;         ///< of a block
+  static constexpr int64_t kBlockTokens = 128;           ///< that a block makes
+  static constexpr int64_t kWarps = 8;                   ///< of a block
   int64_t rows() const { return segments.front().rows; } ///< N
   /// Rows of y that a block makes.
   int64_t blockRows() const { return 128 / int64_t(segments.size()); }
@@ -27,10 +27,10 @@ struct PromptMatmul {
   Status check() const;
 };
 
-/// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory: the weights;
-/// codes, scales and sums of the activations; bias and residual [T, N], where there are; y [T, N]; all but the weights
-/// and codes as `emitMatvec` has them. Then T as i64. Blocks have 32 * kWarps threads; the grid has T / kBlockTokens,
-/// rounded up, in x and N / blockRows(), rounded up, in y.
+/// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory: the
+/// weights; codes, scales and sums of the activations; bias and residual [T, N], where there are; y [T, N]; all but the
+/// weights and codes as `emitMatvec` has them. Then T as i64. Blocks have 32 * kWarps threads; the grid has T /
+/// kBlockTokens, rounded up, in x and N / blockRows(), rounded up, in y.
 mlir::gpu::GPUFuncOp emitPromptMatmul(mlir::gpu::GPUModuleOp module, const PromptMatmul &shape,
                                       const GpuTarget &target);
 

@@ -1,8 +1,8 @@
 // Integer dot products start at the bits of the f32 1.5 * 2^23, whose last bit counts ones: what comes out are the bits
 // of that number plus the product, as long as it stays within 2^22, which those of 32 bytes do (2^5 * 2^7 * 127). So no
-// integer is converted to f32, which the A100 does for 16 numbers a cycle; one fma takes the constant away and scales by
-// the weight's scale, with one rounding, since the constant has two bits and times any scale is exact; another scales by
-// the token's scale and adds up.
+// integer is converted to f32, which the A100 does for 16 numbers a cycle; one fma takes the constant away and scales
+// by the weight's scale, with one rounding, since the constant has two bits and times any scale is exact; another
+// scales by the token's scale and adds up.
 #include "PromptProduct.h"
 
 #include "ByteOps.h"
@@ -120,8 +120,8 @@ PromptProduct::TokenGroup PromptProduct::loadTokens(Value buffer, int64_t group)
   for (int64_t part = 0; tile.minimums && part < tile.scalesOfGroup; ++part) {
     Value startOfSums = e.mul(buffer, tile.sumBytes());
     int64_t number = group * tile.scalesOfGroup + part;
-    tokens.sums[part] = tile.factors ? loadTokenFactors(startOfSums, number)
-                                     : loadTokenScales(memory.tokenSums, startOfSums, number);
+    tokens.sums[part] =
+        tile.factors ? loadTokenFactors(startOfSums, number) : loadTokenScales(memory.tokenSums, startOfSums, number);
   }
   return tokens;
 }

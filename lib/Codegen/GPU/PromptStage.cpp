@@ -1,5 +1,5 @@
-// Copies need no registers and are waited for at the end; scales pass through registers, since they are converted on the
-// way. A thread unpacks what it copied itself, so that it need not wait for others.
+// Copies need no registers and are waited for at the end; scales pass through registers, since they are converted on
+// the way. A thread unpacks what it copied itself, so that it need not wait for others.
 #include "PromptStage.h"
 
 #include "Factors.h"
@@ -87,8 +87,9 @@ void PromptStage::beginPacked(Value stage) {
 }
 
 void PromptStage::copy(Value from, Value to) {
-  Value device = LLVM::AddrSpaceCastOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), 1), from);
-  copyToShared(e, target, device, to);
+  if (tile.tensorCores) // where there are none, pointers get their address space later
+    from = LLVM::AddrSpaceCastOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), 1), from);
+  copyToShared(e, target, from, to);
 }
 
 void PromptStage::wait() {
@@ -152,9 +153,7 @@ Emitter::Values PromptStage::loadScales(Value stage) {
 
 void PromptStage::finish(Value stage, Value buffer, ValueRange loaded) {
   int64_t words = int64_t(loaded.size()) - 1 - tile.minimums;
-  ofThread([&](const PromptSource &source) {
-    storeWeightScales(source, stage, buffer, loaded.take_front(words));
-  });
+  ofThread([&](const PromptSource &source) { storeWeightScales(source, stage, buffer, loaded.take_front(words)); });
   storeTokenScales(buffer, loaded[words]);
   if (tile.minimums)
     storeTokenSums(buffer, loaded[words], loaded.back());

@@ -10,10 +10,10 @@ namespace quern::codegen {
 
 /// What a block multiplies: rows past the last of a weight or token are the last.
 struct PromptOperands {
-  mlir::ValueRange weights;           ///< of each segment
-  mlir::Value codes, scales, sums;    ///< activations
-  mlir::Value tokens;                 ///< T
-  mlir::Value firstRow, firstToken;   ///< of the block
+  mlir::ValueRange weights;         ///< of each segment
+  mlir::Value codes, scales, sums;  ///< activations
+  mlir::Value tokens;               ///< T
+  mlir::Value firstRow, firstToken; ///< of the block
   mlir::Value thread;
 };
 

@@ -38,8 +38,8 @@ static Value dynamicSharedMemory(Emitter &e) {
   if (!module.lookupSymbol(name)) {
     OpBuilder::InsertionGuard guard(e);
     e.setInsertionPointToStart(module.getBody());
-    LLVM::GlobalOp::create(e, LLVM::LLVMArrayType::get(e.getI8Type(), 0), /*isConstant=*/false,
-                           LLVM::Linkage::External, name, /*value=*/Attribute(), /*alignment=*/16, kWorkgroup);
+    LLVM::GlobalOp::create(e, LLVM::LLVMArrayType::get(e.getI8Type(), 0), /*isConstant=*/false, LLVM::Linkage::External,
+                           name, /*value=*/Attribute(), /*alignment=*/16, kWorkgroup);
   }
   return LLVM::AddressOfOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), kWorkgroup), name);
 }

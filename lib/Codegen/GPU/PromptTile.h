@@ -12,7 +12,7 @@ namespace quern::codegen {
 /// segment, by 32 tokens. Neighbouring k of codes are neighbouring bytes.
 struct PromptTile {
   static constexpr int64_t kRows = 128, kTokens = PromptMatmul::kBlockTokens;
-  static constexpr int64_t kStage = 64;  ///< k of a stage
+  static constexpr int64_t kStage = 64; ///< k of a stage
   static constexpr int64_t kGroups = kStage / 32;
   static constexpr int64_t kWarpRows = 64, kWarpTokens = 32;
   static constexpr int64_t kThreads = 32 * PromptMatmul::kWarps;
@@ -22,13 +22,13 @@ struct PromptTile {
   static constexpr int64_t kCodeBytes = kRows * kStage;
   static_assert(kRows == kTokens, "tiles of both have one shape");
 
-  int64_t segments;       ///< 1 or 2
-  int64_t scalesOfGroup;  ///< of weights: 1, or 2 where they share 16 k each
+  int64_t segments;      ///< 1 or 2
+  int64_t scalesOfGroup; ///< of weights: 1, or 2 where they share 16 k each
   bool minimums;
-  bool tensorCores;      ///< multiply codes
-  bool factors;          ///< minimums and sums are multiplied by tensor cores (Factors.h)
-  bool wideScales;       ///< of weights: more than 22 significant bits, so that their product with an offset is not exact
-  int64_t rawPlanes;     ///< of codes that are unpacked
+  bool tensorCores;  ///< multiply codes
+  bool factors;      ///< minimums and sums are multiplied by tensor cores (Factors.h)
+  bool wideScales;   ///< of weights: over 22 significant bits, so that their products with offsets are not exact
+  int64_t rawPlanes; ///< of codes that are unpacked
 
   int64_t segmentRows() const { return kRows / segments; }
   /// Bytes of a stage's scales, each with what its product with the offset of integers is, ...

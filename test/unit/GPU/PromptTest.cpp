@@ -12,7 +12,7 @@ using codegen::PromptMatmul;
 struct Case {
   std::vector<std::string> formats;
   int64_t rows, width, tokens;
-  bool epilogue = false; ///< bias and residual
+  bool epilogue = false;      ///< bias and residual
   std::string chip = "sm_80"; ///< "dots": one without tensor cores
 };
 
@@ -179,20 +179,22 @@ TEST_P(GpuPrompt, AgreesWithDoublePrecision) {
   EXPECT_EQ(y, problem.run(ptx, 2)) << "does not depend on the order of threads";
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Formats, GpuPrompt,
-    testing::Values(Case{{"q8_0"}, 37, 224, 9}, Case{{"q8_0"}, 130, 96, 140, true}, Case{{"q8_0"}, 20, 96, 11, false, "sm_75"},
-                    Case{{"q4_0"}, 20, 96, 12}, Case{{"q4_1"}, 20, 160, 12, true, "sm_90"}, Case{{"q5_0"}, 33, 224, 17},
-                    Case{{"q5_1"}, 33, 96, 17, false, "sm_75"}, Case{{"q3_K"}, 20, 256, 10},
-                    Case{{"q4_K"}, 140, 256, 10, true}, Case{{"q5_K"}, 20, 512, 33}, Case{{"q6_K"}, 20, 512, 10},
-                    Case{{"q6_K"}, 20, 256, 10, true, "sm_75"}, Case{{"q4_K", "q4_K"}, 70, 256, 10},
-                    Case{{"q5_0", "q8_0"}, 30, 96, 20}, Case{{"q6_K", "q4_K"}, 30, 256, 10},
-                    Case{{"q4_0"}, 20, 96, 12, true, "dots"},
-                    Case{{"q2_K", "q4_K"}, 20, 256, 10, false, "dots"}, Case{{"q2_K"}, 20, 512, 10}, Case{{"q2_K"}, 20, 256, 10, false, "sm_75"},
-                    Case{{"iq4_nl"}, 20, 96, 10}, Case{{"iq4_xs"}, 20, 512, 10}, Case{{"mxfp4"}, 20, 224, 10},
-                    Case{{"mxfp6_e2m3"}, 20, 96, 10}, Case{{"i4_f32"}, 20, 96, 10}, Case{{"i5_f32"}, 20, 96, 10},
-                    Case{{"i8_f32"}, 20, 96, 10}, Case{{"q5_K", "q2_K"}, 20, 256, 10}),
-    [](const auto &info) { return nameOf(info.param); });
+INSTANTIATE_TEST_SUITE_P(Formats, GpuPrompt,
+                         testing::Values(Case{{"q8_0"}, 37, 224, 9}, Case{{"q8_0"}, 130, 96, 140, true},
+                                         Case{{"q8_0"}, 20, 96, 11, false, "sm_75"}, Case{{"q4_0"}, 20, 96, 12},
+                                         Case{{"q4_1"}, 20, 160, 12, true, "sm_90"}, Case{{"q5_0"}, 33, 224, 17},
+                                         Case{{"q5_1"}, 33, 96, 17, false, "sm_75"}, Case{{"q3_K"}, 20, 256, 10},
+                                         Case{{"q4_K"}, 140, 256, 10, true}, Case{{"q5_K"}, 20, 512, 33},
+                                         Case{{"q6_K"}, 20, 512, 10}, Case{{"q6_K"}, 20, 256, 10, true, "sm_75"},
+                                         Case{{"q4_K", "q4_K"}, 70, 256, 10}, Case{{"q5_0", "q8_0"}, 30, 96, 20},
+                                         Case{{"q6_K", "q4_K"}, 30, 256, 10}, Case{{"q4_0"}, 20, 96, 12, true, "dots"},
+                                         Case{{"q2_K", "q4_K"}, 20, 256, 10, false, "dots"},
+                                         Case{{"q2_K"}, 20, 512, 10}, Case{{"q2_K"}, 20, 256, 10, false, "sm_75"},
+                                         Case{{"iq4_nl"}, 20, 96, 10}, Case{{"iq4_xs"}, 20, 512, 10},
+                                         Case{{"mxfp4"}, 20, 224, 10}, Case{{"mxfp6_e2m3"}, 20, 96, 10},
+                                         Case{{"i4_f32"}, 20, 96, 10}, Case{{"i5_f32"}, 20, 96, 10},
+                                         Case{{"i8_f32"}, 20, 96, 10}, Case{{"q5_K", "q2_K"}, 20, 256, 10}),
+                         [](const auto &info) { return nameOf(info.param); });
 
 /// Scales of 1 leave integers, which f32 holds exactly.
 TEST(GpuPromptNumbers, IntegersAreExact) {
