@@ -34,20 +34,24 @@ Result<bool> Compilation::emitDevice(const codegen::GpuTarget &target) {
   if (stop)
     return false;
   EmittedDevice result{&target, {}, {}};
-  QUERN_TRY(phases.collect([&] {
-    auto program = codegen::translateToProgram(*code);
-    if (mlir::failed(program))
-      return mlir::failure();
-    result.program = std::move(*program);
-    return mlir::success();
-  }, "the launches make up no program"));
-  QUERN_TRY(phases.collect([&] {
-    auto text = codegen::emitPtx(*code, target);
-    if (mlir::failed(text))
-      return mlir::failure();
-    result.code = std::move(*text);
-    return mlir::success();
-  }, "the kernels became no PTX"));
+  QUERN_TRY(phases.collect(
+      [&] {
+        auto program = codegen::translateToProgram(*code);
+        if (mlir::failed(program))
+          return mlir::failure();
+        result.program = std::move(*program);
+        return mlir::success();
+      },
+      "the launches make up no program"));
+  QUERN_TRY(phases.collect(
+      [&] {
+        auto text = codegen::emitPtx(*code, target);
+        if (mlir::failed(text))
+          return mlir::failure();
+        result.code = std::move(*text);
+        return mlir::success();
+      },
+      "the kernels became no PTX"));
   QUERN_ASSIGN(stop, phases.endPhase("llvm", result.code, deviceName(target), ".ptx"));
   if (stop)
     return false;

@@ -87,17 +87,14 @@ private:
 
 } // namespace
 
-int64_t Embedding::blocks() const {
-  return (table.layout.units(width) + kWarps * 32 - 1) / (kWarps * 32);
-}
+int64_t Embedding::blocks() const { return (table.layout.units(width) + kWarps * 32 - 1) / (kWarps * 32); }
 
 std::string Embedding::name() const {
   return "embedding_" + table.format + "_" + std::to_string(table.rows) + "x" + std::to_string(width);
 }
 
 gpu::GPUFuncOp codegen::emitEmbedding(gpu::GPUModuleOp module, const Embedding &embedding, const GpuTarget &target) {
-  return emitKernel(module, {embedding.name(), 3, /*blocks=*/0, Embedding::kWarps},
-                    [&](Emitter &e, ValueRange arguments) {
-                      EmbeddingEmitter(e, embedding, target, arguments).emit();
-                    });
+  return emitKernel(
+      module, {embedding.name(), 3, /*blocks=*/0, Embedding::kWarps},
+      [&](Emitter &e, ValueRange arguments) { EmbeddingEmitter(e, embedding, target, arguments).emit(); });
 }

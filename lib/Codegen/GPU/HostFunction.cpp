@@ -121,9 +121,8 @@ void HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange argum
   Value one = arith::ConstantIndexOp::create(e, 1);
   Value threads = arith::ConstantIndexOp::create(e, kernel.getKnownBlockSize()->front());
   Value shared = sharedBytes ? e.number(e.getI32Type(), sharedBytes) : Value();
-  auto launched = gpu::LaunchFuncOp::create(
-      e, kernel, gpu::KernelDim3{blocks(grid.x), blocks(grid.y), blocks(grid.z)}, gpu::KernelDim3{threads, one, one},
-      shared, arguments);
+  auto launched = gpu::LaunchFuncOp::create(e, kernel, gpu::KernelDim3{blocks(grid.x), blocks(grid.y), blocks(grid.z)},
+                                            gpu::KernelDim3{threads, one, one}, shared, arguments);
   launched->setAttr(kHostOp, e.getStringAttr(op->getName().getStringRef()));
   launched->setAttr(kHostName, e.getStringAttr(sourceName(op->getLoc())));
 }

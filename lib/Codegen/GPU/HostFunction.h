@@ -50,8 +50,8 @@ public:
   /// Addresses of codes, scales and sums of quantized rows.
   llvm::SmallVector<mlir::Value> quantized(mlir::Value value);
   mlir::Value weight(dq::SourceOp source);
-  /// Address of byte `at` behind all places of the arena, where `bytes` bytes are for what one op's kernels hand to each
-  /// other.
+  /// Address of byte `at` behind all places of the arena, where `bytes` bytes are for what one op's kernels hand to
+  /// each other.
   mlir::Value scratch(int64_t bytes, int64_t at = 0);
   mlir::Value caches() { return cacheAddresses; }
   mlir::Value capacities() { return cacheCapacities; }
@@ -61,7 +61,8 @@ public:
   bool hasTokens(mlir::Value tensor) { return sizeIndex(entry, tensor) == 0; }
   mlir::Value number(int64_t value) { return e.i64(value); }
 
-  /// Launches a kernel for `op`, with `sharedBytes` of dynamic shared memory. A kernel with a known grid needs no other.
+  /// Launches a kernel for `op`, with `sharedBytes` of dynamic shared memory. A kernel with a known grid needs no
+  /// other.
   void launch(mlir::Operation *op, mlir::gpu::GPUFuncOp kernel, mlir::ValueRange arguments, HostGrid grid = {},
               int64_t sharedBytes = 0);
   /// Does `then` where the rows of `tensor` compare so with `bound`: eq, or sge.

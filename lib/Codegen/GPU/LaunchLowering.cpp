@@ -20,8 +20,7 @@ static std::string nameOf(func::FuncOp entry, TokenRange tokens) {
   return tokens.isOne() ? name : name + "_and_more";
 }
 
-LaunchLowering::LaunchLowering(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target,
-                               TokenRange tokens)
+LaunchLowering::LaunchLowering(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target, TokenRange tokens)
     : entry(entry), kernels(kernels), target(target), host(entry, nameOf(entry, tokens), tokens) {}
 
 gpu::GPUFuncOp LaunchLowering::kernel(const std::string &name, Emit emit) {
@@ -33,8 +32,8 @@ gpu::GPUFuncOp LaunchLowering::kernel(const std::string &name, Emit emit) {
 LogicalResult LaunchLowering::run() {
   for (BlockArgument argument : entry.getArguments())
     if (isIntermediate(argument))
-      return entry.emitError("argument ") << argument.getArgNumber()
-                                          << " is a matrix of rows, which has no place in the arena";
+      return entry.emitError("argument ")
+             << argument.getArgNumber() << " is a matrix of rows, which has no place in the arena";
   for (Operation &op : entry.front().without_terminator())
     if (!done.contains(&op) && failed(lower(&op)))
       return failure();

@@ -15,7 +15,7 @@ using namespace quern::codegen;
 
 /// What stands between the projections and attention.
 struct LaunchLowering::Rotation {
-  Value query, key; ///< as the projections give them
+  Value query, key;                 ///< as the projections give them
   lm::RmsNormOp queryNorm, keyNorm; ///< of heads; both or none
   lm::RotaryAnglesOp angles;
   bool interleaved;
@@ -96,9 +96,7 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
   SmallVector<Value> arguments(prepared);
   arguments.append({values, states, layer});
   host.launch(op, kernel(attention.name(), [&] { return emitDecodeAttention(kernels, attention, target); }), arguments,
-              {.x = {host.number(attention.splits())},
-               .y = {host.number(kvHeads * attention.passes())},
-               .z = {rows}});
+              {.x = {host.number(attention.splits())}, .y = {host.number(kvHeads * attention.passes())}, .z = {rows}});
 
   dq::QuantizeOp quantize = epilogueOf(op);
   if (quantize && rowKindOf(quantize.getOut()) != RowKind::Act8)

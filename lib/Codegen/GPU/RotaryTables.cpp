@@ -54,8 +54,8 @@ Status codegen::makeRotaryTables(ModuleOp module, const dq::SourceReader &file, 
     }
     int64_t headDim = op.getOut().getType().getDimSize(1);
     OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
-    dq::SourceOp source = addSource(builder, op.getLoc(),
-                                    makeRotaryTable(op.getTheta().convertToDouble(), *factors, headDim, positions));
+    dq::SourceOp source =
+        addSource(builder, op.getLoc(), makeRotaryTable(op.getTheta().convertToDouble(), *factors, headDim, positions));
     op->setAttr(kRotaryTable, FlatSymbolRefAttr::get(module.getContext(), symbols.insert(source)));
     return WalkResult::advance();
   });
