@@ -22,5 +22,6 @@ config.substitutions.append(("%formats", os.path.join(config.quern_src_root, "di
 for tool in ("quern-translate", "quern", "quern-compiler"):
     if os.path.exists(os.path.join(config.quern_bin_dir, tool)):
         config.available_features.add(tool)
-if shutil.which("ptxas", path=config.environment["PATH"]):
-    config.available_features.add("ptxas")
+for tool in ("ptxas", "spirv-val"):
+    if shutil.which(tool, path=config.environment["PATH"]):
+        config.available_features.add(tool)

@@ -1,8 +1,8 @@
 // quern-opt: mlir-opt with our dialects and passes.
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
-#include "quern/Codegen/GPU.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Codegen/Spirv.h"
 #include "quern/Transforms/Passes.h"
 #include "tools/FormatFiles.h"
 
@@ -18,6 +18,7 @@ int main(int argc, char **argv) {
   quern::transforms::registerTransformsPasses();
   quern::codegen::registerCodegenPasses();
   quern::codegen::registerGPUCodegenPasses();
+  quern::codegen::registerSpirvPasses();
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllExtensions(registry);

@@ -1,5 +1,6 @@
 // quern-translate: mlir-translate with our importers and exporters.
 #include "quern/Codegen/DeviceCode.h"
+#include "quern/Codegen/Spirv.h"
 #include "quern/Import/ImportGGUF.h"
 #include "tools/FormatFiles.h"
 
@@ -9,5 +10,6 @@ int main(int argc, char **argv) {
   quern::import::registerGGUFTranslation(quern::tools::addFormatFiles);
   quern::codegen::registerPtxTranslation();
   quern::codegen::registerProgramTranslation();
+  quern::codegen::registerSpirvTranslation();
   return mlir::failed(mlir::mlirTranslateMain(argc, argv, "Quern's importers and exporters"));
 }

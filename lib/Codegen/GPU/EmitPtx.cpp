@@ -134,6 +134,8 @@ FailureOr<std::string> codegen::emitPtx(ModuleOp module, const GpuTarget &target
   if (!llvm::hasSingleElement(module.getOps<gpu::GPUModuleOp>()))
     return module.emitError("expected a module with one gpu.module, got ")
            << llvm::range_size(module.getOps<gpu::GPUModuleOp>());
+  if (!StringRef(target.chip).starts_with("sm_"))
+    return module.emitError("there is no PTX for the target '") << target.chip << "'";
   PassManager pm(module->getContext());
   buildLowerToPtxPipeline(pm, target);
   if (failed(pm.run(module)) || failed(checkInstructions(module, target)))

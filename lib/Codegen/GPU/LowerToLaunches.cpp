@@ -1,6 +1,7 @@
 // The entry function becomes host functions that launch kernels. See Passes.td.
 #include "LaunchLowering.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Codegen/Spirv.h"
 
 namespace quern::codegen {
 #define GEN_PASS_DEF_LOWERTOLAUNCHES
@@ -41,11 +42,11 @@ private:
   LogicalResult lower(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target) {
     if (!entry->hasAttr(kArenaSizes))
       return entry.emitError("has no memory plan; run lm-plan-memory first");
-    for (int64_t tokens = 1; tokens <= Matvec::kMostColumns; ++tokens)
+    for (int64_t tokens = 1; tokens <= mostTokensOf(target, Matvec::kMostColumns); ++tokens)
       if (failed(LaunchLowering(entry, kernels, target, {tokens, tokens}).run()))
         return failure();
     LogicalResult prompts = success();
-    if (LaunchLowering::hasPromptKernels(entry, target))
+    if (!takesSpirv(target) && LaunchLowering::hasPromptKernels(entry, target))
       prompts = LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run();
     entry.erase();
     return prompts;

@@ -1,0 +1,110 @@
+// gpu dialect -> llvm dialect -> LLVM IR -> SPIR-V for OpenCL, in process.
+#include "quern/Codegen/Spirv.h"
+
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
+#include "mlir/Conversion/GPUToLLVMSPV/GPUToLLVMSPVPass.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/CodeGen.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace mlir;
+using namespace quern;
+using namespace quern::codegen;
+
+// libLLVM exports this, but no header declares it (llvm/lib/Target/SPIRV/SPIRVAPI.cpp).
+extern "C" bool SPIRVTranslate(llvm::Module *module, std::string &binary, std::string &message,
+                               const std::vector<std::string> &extensions, llvm::CodeGenOptLevel level,
+                               llvm::Triple triple);
+
+// Shuffles, ids and barriers of `gpu` become calls of OpenCL's functions before loops become branches, since upstream
+// declares those functions at the module's begin.
+void codegen::buildLowerToSpirvPipeline(OpPassManager &pm) {
+  OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
+  kernels.addPass(createExpandSubgroupReduce(ExpandSubgroupReduceOptions{/*hasRedux=*/false}));
+  kernels.addPass(createPrepareForSpirv());
+  kernels.addPass(createConvertVectorToSCFPass());
+  kernels.addPass(memref::createExpandStridedMetadataPass());
+  kernels.addPass(createLowerAffinePass());
+  kernels.addPass(createConvertGpuOpsToLLVMSPVOps(ConvertGpuOpsToLLVMSPVOpsOptions{/*use64bitIndex=*/true}));
+  kernels.addPass(createSCFToControlFlowPass());
+  kernels.addPass(createConvertVectorToLLVMPass());
+  kernels.addPass(createConvertToLLVMPass());
+  kernels.addPass(createCanonicalizerPass());
+  kernels.addPass(createCSEPass());
+  kernels.addPass(createReconcileUnrealizedCastsPass());
+}
+
+/// Scalar clean-up. What the driver compiles again is kept small: loops stay loops.
+static void optimize(llvm::Module &module) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = false;
+  tuning.SLPVectorization = false;
+  tuning.LoopUnrolling = false;
+  for (llvm::Function &function : module)
+    function.addFnAttr("no-builtins");
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager sccs;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(/*TM=*/nullptr, tuning);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(sccs);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, sccs, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+}
+
+/// A number that is cut and then widened to less than it had is masked instead: LLVM 22 forgets the first cut of
+/// `zext (trunc i64 to i8) to i32`, and its SPIR-V is invalid.
+static void maskCutNumbers(llvm::Function &function) {
+  for (llvm::Instruction &instruction : llvm::make_early_inc_range(llvm::instructions(function))) {
+    auto *widened = llvm::dyn_cast<llvm::ZExtInst>(&instruction);
+    auto *cut = widened ? llvm::dyn_cast<llvm::TruncInst>(widened->getOperand(0)) : nullptr;
+    if (!cut || cut->getSrcTy()->getScalarSizeInBits() <= widened->getType()->getScalarSizeInBits())
+      continue;
+    llvm::IRBuilder<> builder(widened);
+    unsigned kept = cut->getType()->getScalarSizeInBits(), bits = widened->getType()->getScalarSizeInBits();
+    llvm::Value *number = builder.CreateTrunc(cut->getOperand(0), widened->getType());
+    llvm::Constant *mask = llvm::ConstantInt::get(widened->getType(), llvm::APInt::getLowBitsSet(bits, kept));
+    widened->replaceAllUsesWith(builder.CreateAnd(number, mask));
+    widened->eraseFromParent();
+  }
+}
+
+FailureOr<std::string> codegen::emitSpirv(ModuleOp module) {
+  if (!llvm::hasSingleElement(module.getOps<gpu::GPUModuleOp>()))
+    return module.emitError("expected a module with one gpu.module, got ")
+           << llvm::range_size(module.getOps<gpu::GPUModuleOp>());
+  PassManager pm(module->getContext());
+  buildLowerToSpirvPipeline(pm);
+  if (failed(pm.run(module)))
+    return failure();
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(*module.getOps<gpu::GPUModuleOp>().begin(), context);
+  if (!code)
+    return failure();
+  llvm::Triple triple("spirv64v1.3-unknown-unknown");
+  code->setTargetTriple(triple);
+  code->setDataLayout(triple.computeDataLayout());
+  optimize(*code);
+  for (llvm::Function &function : *code)
+    maskCutNumbers(function);
+  std::string binary, message;
+  // Nothing is to be optimized anew: that would make cut numbers again.
+  if (!SPIRVTranslate(code.get(), binary, message, /*extensions=*/{}, llvm::CodeGenOptLevel::None, triple))
+    return module.emitError("LLVM cannot write SPIR-V: ") << message;
+  return binary;
+}
+
+FailureOr<std::string> codegen::emitDeviceCode(ModuleOp module, const GpuTarget &target) {
+  return takesSpirv(target) ? emitSpirv(module) : emitPtx(module, target);
+}
