@@ -46,8 +46,8 @@ def parse_arguments(words):
     p.add_argument("--counts", action="store_true", help="also what a warp issues, in all and in each loop")
     p.add_argument("--boundary-us", type=float, metavar="US", help="between dependent kernels, instead of the device's")
     p.add_argument("--what-if", action="append", default=[], metavar="KERNEL=SHARE",
-                   help="as if kernels whose names begin so took SHARE of their time, but for the memory's bytes; of 0, "
-                        "they and their boundaries are left out")
+                   help="as if kernels whose names begin so took SHARE of their time, but for the memory's bytes; 0: "
+                        "without them and their boundaries")
     p.add_argument("--ptxas", default="ptxas", metavar="FILE", help="the assembler; '' for none (%(default)s)")
     a = p.parse_args(words)
     if (a.package is None) == (a.ptx is None) or (a.ptx is None) != (a.program is None):

@@ -14,7 +14,7 @@ from . import ModelError
 from .cfg import order_and_loops, successors
 from .memory import CACHE, INPUTS, OF_BLOCK, OUTPUTS, REGION_SHIFT, SECTOR, SHARED, Traffic, passes_of_warps
 from .ptx import ACCESSES, TYPE_BYTES, parse_operand
-from .values import evaluate
+from .values import evaluate, exchange
 
 MOST_STEPS = 300_000
 ADDRESSES = 1 << (OF_BLOCK + SECTOR)
@@ -179,10 +179,14 @@ class Execution:
             operands = [self.operand(s) for s in i.sources]
             value, known = None, False
             if all(v is not None for v, _ in operands):
-                value = evaluate(i, [v for v, _ in operands])
                 known = True
                 for _, k in operands:
                     known = known if k is True else k & np.asarray(known)
+                values = [v for v, _ in operands]
+                if i.opcode not in ("redux", "shfl"):
+                    value = evaluate(i, values)
+                elif (active & np.broadcast_to(known, active.shape) == active).all():
+                    value = exchange(i, values, active)
             for result in i.results:
                 self.assign(result, value if len(i.results) == 1 else None, known, active)
 

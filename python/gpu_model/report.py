@@ -133,7 +133,14 @@ def counts_of(row):
                      f"{row.assembled.instructions} of it")
     for first, last, trips, counts in row.work.loops():
         lines.append(f"  loop in lines {first} to {last}, {trips:.3g} trips of a warp that enters: {kinds(counts)}")
-    return lines + [f"  {note}" for note in row.work.run.notes()]
+    return lines
+
+
+def print_notes(rows):
+    """What was counted too low."""
+    for row in rows:
+        if row.work.run.notes():
+            print(f"{row.kernel} is not counted in full: {'; '.join(row.work.run.notes())}")
 
 
 def print_reports(reports, form, counts, most):
@@ -144,6 +151,7 @@ def print_reports(reports, form, counts, most):
         print(("\n" if number else "") + "\n".join(report.summary()) + "\n")
         rows = report.worst_first()
         print(table(report.HEAD, [report.cells(r) for r in rows[:most]], form == "markdown"))
+        print_notes(rows)
     if counts:
         print()
         for row in reports[0].worst_first()[:most]:

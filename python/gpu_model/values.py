@@ -99,6 +99,28 @@ def evaluate(instruction, operands):
     return other(instruction, operands, opcode, parts, kind, bits)
 
 
+REDUCTIONS = {"min": np.minimum, "max": np.maximum, "add": np.add, "and": np.bitwise_and, "or": np.bitwise_or,
+              "xor": np.bitwise_xor}
+
+
+def exchange(instruction, operands, mask):
+    """redux and shfl over the lanes of `mask` of each warp; None for others. Lanes beyond it give the first one's."""
+    lanes = np.where(mask, np.broadcast_to(operands[0], mask.shape), 0).reshape(-1, 32)
+    taking_part = mask.reshape(-1, 32)
+    name = next((p for p in instruction.parts[1:] if p in REDUCTIONS), None)
+    if instruction.opcode == "redux" and name:
+        first = lanes[np.arange(len(lanes)), taking_part.argmax(axis=1)][:, None]
+        values = as_type(np.where(taking_part | (name == "add"), lanes, first), instruction.type)
+        return wrap(np.repeat(REDUCTIONS[name].reduce(values, axis=1), 32), bits_of(instruction.type))
+    mode = next((p for p in instruction.parts[1:] if p in ("bfly", "idx", "up", "down")), None)
+    if instruction.opcode != "shfl" or mode is None or len(operands) < 2:
+        return None
+    lane, by = np.arange(32), np.broadcast_to(operands[1], mask.shape).reshape(-1, 32)
+    from_lane = {"bfly": lane ^ by, "idx": by, "up": lane - by, "down": lane + by}[mode]
+    from_lane = np.where((from_lane < 0) | (from_lane > 31), lane, from_lane)
+    return np.take_along_axis(lanes, from_lane, axis=1).ravel()
+
+
 def other(instruction, operands, opcode, parts, kind, bits):
     if opcode == "not":
         return wrap(~operands[0], bits)

@@ -194,6 +194,23 @@ def test_estimates_the_machine_instructions():
     assert made.registers > 0 and made.spilt == 0 and made.instructions > 10
 
 
+@pytest.mark.parametrize("line, trips", [
+    ("redux.sync.min.s32 \t%r5, %r4, -1;", 1), ("redux.sync.max.s32 \t%r5, %r4, -1;", 4),
+    ("shfl.sync.idx.b32 \t%r5, %r4, 7, 31, -1;", 1), ("shfl.sync.bfly.b32 \t%r5, %r4, 31, 31, -1;", 4)])
+def test_numbers_go_between_lanes(line, trips):
+    """Lanes have twice their number: its least is 0, the greatest of a block's first warp 62."""
+    body = f"""	and.b32 	%r7, %r1, 31;
+	shl.b32 	%r4, %r7, 1;
+	{line}
+	mov.b32 	%r6, 0;
+$L__BB0_1:
+	add.s32 	%r6, %r6, 16;
+	setp.lt.s32 	%p1, %r6, %r5;
+	@%p1 bra 	$L__BB0_1;"""
+    (done, _), = read(module(body), launch(blocks=1))
+    assert done.loops()[0][2] == trips and not done.run.notes()
+
+
 def test_evaluates_fields_of_bits():
     a = np.array([0b110100, 0xFFFFFFFF], dtype=np.int64)
     assert extract("u32", a, np.int64(2), np.int64(3)).tolist() == [0b101, 0b111]
