@@ -56,13 +56,25 @@ def compare(name, kind, a, b):
     return COMPARE[name](as_type(a, kind), as_type(b, kind)).astype(np.int64)
 
 
+def upper_half(a, b, is_signed):
+    """The upper 64 bits of a product, from halves."""
+    x, y = (np.asarray(v, dtype=np.int64).view(np.uint64) for v in (a, b))
+    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
+    x1, x0, y1, y0 = x >> half, x & low, y >> half, y & low
+    middle = x1 * y0 + (x0 * y0 >> half)
+    other = x0 * y1 + (middle & low)
+    high = (x1 * y1 + (middle >> half) + (other >> half)).astype(np.int64)
+    return high - np.where(a < 0, b, 0) - np.where(b < 0, a, 0) if is_signed else high
+
+
 def multiply(parts, kind, a, b, more=None):
     """mul and mad: lo, wide or hi."""
-    product = as_type(a, kind) * as_type(b, kind)
     bits = bits_of(kind)
+    if "hi" in parts and bits == 64:
+        high = upper_half(a, b, kind.startswith("s"))
+        return high if more is None else high + more
+    product = as_type(a, kind) * as_type(b, kind)
     if "hi" in parts:
-        if bits == 64:
-            return None
         product = product >> bits
     elif "wide" in parts:
         bits *= 2

@@ -5,7 +5,7 @@ import pytest
 from gpu_model import assembler, costs, latency, memory, predict, ptx, work
 from gpu_model.devices import DEVICES, residency
 from gpu_model.program import Step
-from gpu_model.values import extract
+from gpu_model.values import extract, upper_half
 from gpu_model_kernels import BY_POSITION, LOOP, arena, launch, module, read, weights
 
 A100 = DEVICES["a100-80"]
@@ -209,6 +209,15 @@ $L__BB0_1:
 	@%p1 bra 	$L__BB0_1;"""
     (done, _), = read(module(body), launch(blocks=1))
     assert done.loops()[0][2] == trips and not done.run.notes()
+
+
+def test_evaluates_upper_halves_of_products():
+    pairs = [(5, 7), (-3, 9), (1 << 40, -(1 << 41)), (-1, -1), (123456789123, 0x123456789ABCDEF)]
+    for a, b in pairs:
+        for is_signed in (True, False):
+            x, y = (v if is_signed else v % (1 << 64) for v in (a, b))
+            expected = (x * y >> 64) % (1 << 64)
+            assert int(upper_half(np.int64(a), np.int64(b), is_signed)) % (1 << 64) == expected
 
 
 def test_evaluates_fields_of_bits():
