@@ -6,6 +6,7 @@
 #include "MatvecGrid.h"
 #include "MatvecPrologue.h"
 #include "RowDot.h"
+#include "UnitLoop.h"
 #include "lib/Codegen/CPU/Kernels.h"
 
 using namespace mlir;
@@ -82,8 +83,8 @@ private:
         [&] { emitParts(e.sub(block, e.i64(part.blocks)), first + 1); });
   }
 
-  /// The first loads of the first row are on their way while x is made ready, and those of the next row while a row
-  /// ends.
+  /// The first loads of the first row are on their way while x is made ready, and, of few columns, those of the next
+  /// row while a row ends.
   void emitPart(const MatvecPart &part, Value block) {
     Row first = rowOf(part, block, e.i64(0));
     Emitter::Values begun = beginRow(part, first);
@@ -92,17 +93,30 @@ private:
     if (part.passes == 1)
       finishRow(part, first, begun, [] {});
     else
-      e.loop(e.i64(0), e.i64(part.passes), e.i64(1), begun, [&](Value pass, ValueRange carried) {
+      keepRolled(e.loop(e.i64(0), e.i64(part.passes), e.i64(1), begun, [&](Value pass, ValueRange carried) {
         Emitter::Values next;
-        finishRow(part, rowOf(part, block, pass), carried, [&] {
+        auto beginNext = [&] {
           Value following = e.min(e.add(pass, 1), e.i64(part.passes - 1));
           next = beginRow(part, rowOf(part, block, following));
-        });
+        };
+        auto none = [] {};
+        finishRow(part, rowOf(part, block, pass), carried, fewColumns() ? llvm::function_ref<void()>(beginNext) : none);
+        if (!fewColumns()) {
+          forgetX();
+          beginNext();
+        }
         return next;
-      });
+      }));
     if (matvec.output == RowKind::Act8)
       quantizeRows(block, gpuRowWidth(part.rows) / 32);
   }
+
+  /// Whether registers suffice for more than the sums and what is at hand.
+  bool fewColumns() const { return matvec.columns <= 2; }
+
+  /// LLVM would keep what it has read of x for the next row, which registers do not hold for many columns. Behind a
+  /// barrier it has to read it again.
+  void forgetX() { blockBarrier(e); }
 
   Row rowOf(const MatvecPart &part, Value block, Value pass) {
     int64_t rows = grid.rowsOfPass(part);
@@ -139,6 +153,8 @@ private:
     Emitter::Values sums;
     for (size_t i = 0; i < part.segments; ++i) {
       RowDot dot = dotOf(part, part.firstSegment + i, at.row);
+      if (i > 0 && !fewColumns())
+        forgetX();
       bool last = i + 1 == part.segments;
       auto none = [] {};
       size_t count = begunOf[i];
@@ -211,5 +227,10 @@ private:
 gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec, const GpuTarget &target) {
   MatvecGrid grid(matvec, target);
   auto body = [&](Emitter &e, ValueRange arguments) { MatvecEmitter(e, matvec, target, arguments).emit(); };
-  return emitKernel(module, {matvec.name(), int64_t(Arguments::count(matvec)), grid.blocks(), grid.warps}, body);
+  auto function =
+      emitKernel(module, {matvec.name(), int64_t(Arguments::count(matvec)), grid.blocks(), grid.warps}, body);
+  // One block to a multiprocessor is enough for many columns: else ptxas spills some numbers for the sake of one more.
+  if (matvec.columns > 2)
+    function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(1));
+  return function;
 }

@@ -35,11 +35,10 @@ public:
 private:
   /// 1 / sqrt(mean of x^2 + eps): each lane's squares in ascending order, then the lanes' by shuffles, then the warps'.
   Value normFactor(Value sums) {
-    Value ofLane = e.loop(warp, e.i64(gpuRowWidth(width) / 32), e.i64(warps), ValueRange{zero()},
-                          [&](Value group, ValueRange sum) {
-                            Value number = loadOrZero(x, e.add(e.mul(group, 32), lane));
-                            return Emitter::Values{e.fma(number, number, sum[0])};
-                          })[0];
+    Value ofLane = e.loop(e.i64(0), e.i64(steps()), e.i64(1), ValueRange{zero()}, [&](Value step, ValueRange sum) {
+      Value number = loadOrZero(x, e.add(e.mul(groupOf(step), 32), lane));
+      return Emitter::Values{e.fma(number, number, sum[0])};
+    })[0];
     Value ofWarp = reduceLanes(e, ofLane, gpu::AllReduceOperation::ADD);
     Value isFirst = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0));
     e.ifThen(isFirst, [&] { e.store(ofWarp, e.at(sums, e.mul(warp, 4)), 4); });
@@ -52,9 +51,17 @@ private:
     return emitNormFactor(e, total, width, matvec.eps);
   }
 
+  /// Groups that a warp takes, and the one that it takes in a step.
+  int64_t steps() const { return (gpuRowWidth(width) / 32 + warps - 1) / warps; }
+  Value groupOf(Value step) { return e.add(e.mul(step, warps), warp); }
+
   void eachGroup(llvm::function_ref<void(Value, Value)> body) {
-    e.loop(warp, e.i64(gpuRowWidth(width) / 32), e.i64(warps),
-           [&](Value group) { body(group, e.add(e.mul(group, 32), lane)); });
+    int64_t groups = gpuRowWidth(width) / 32;
+    e.loop(e.i64(0), e.i64(steps()), e.i64(1), [&](Value step) {
+      Value group = groupOf(step);
+      auto make = [&] { body(group, e.add(e.mul(group, 32), lane)); };
+      groups % warps == 0 ? make() : e.ifThen(e.less(group, e.i64(groups)), make);
+    });
   }
 
   void store(Value number, Value group, Value k, const ActivationPointers &to) {
@@ -69,7 +76,7 @@ private:
 
   Value loadOrZero(Value row, Value k) {
     auto load = [&]() -> Value { return e.load(e.getF32Type(), e.at(row, e.mul(k, 4)), 4); };
-    if (gpuRowWidth(width) == width)
+    if (steps() * warps * 32 == width)
       return load();
     return e.ifElse(
         e.less(k, e.i64(width)), [&] { return Emitter::Values{load()}; }, [&] { return Emitter::Values{zero()}; })[0];

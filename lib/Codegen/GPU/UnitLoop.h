@@ -6,6 +6,18 @@
 
 namespace quern::codegen {
 
+/// Tells LLVM not to unroll the loop that gives these values, if any: what it would gather for want of a loop does not
+/// fit the registers.
+inline void keepRolled(mlir::ValueRange results) {
+  if (results.empty())
+    return;
+  mlir::MLIRContext *context = results.front().getContext();
+  auto unroll = mlir::LLVM::LoopUnrollAttr::get(context, mlir::BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
+  results.front().getDefiningOp()->setAttr(
+      "loop_annotation",
+      mlir::LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}));
+}
+
 /// Lane `lane` takes units lane, lane + lanes, ...: `depth` of them are loaded together, before the `depth` ones before
 /// them are worked on.
 class UnitLoop {
@@ -35,6 +47,7 @@ public:
         sums.append(next);
         return sums;
       });
+      keepRolled(totals);
       loaded.assign(totals.begin() + columns, totals.end());
       totals.truncate(columns);
     }
