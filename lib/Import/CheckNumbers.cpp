@@ -96,7 +96,7 @@ Status import::checkNumbers(const gguf::File &file, const SpecLookup &lookup, un
   runOnThreads(threads, [&](unsigned) { work(); });
   for (size_t i = 0; i < tensors.size(); ++i)
     if (bad[i])
-      return fail(file.parts()[tensors[i].part].path + ": tensor " + gguf::quoted(tensors[i].name) + ": row " +
+      return fail(file.parts()[tensors[i].part].path + ": tensor " + file.described(tensors[i].name) + ": row " +
                   std::to_string(*bad[i]) + " has a " + (floatKind(tensors[i]) ? "value" : "scale") +
                   " that is infinite or no number; the file is damaged");
   return {};

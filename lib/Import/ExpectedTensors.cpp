@@ -89,7 +89,7 @@ static Status checkOrder(const std::string &name, const gguf::Tensor &tensor) {
 }
 
 static Status checkTensor(const gguf::File &file, const ExpectedTensor &expected) {
-  const std::string name = file.path() + ": tensor " + quoted(expected.name);
+  const std::string name = file.path() + ": tensor " + file.described(expected.name);
   const gguf::Tensor *tensor = file.tensor(expected.name);
   if (!tensor)
     return fail(name + " is missing");
@@ -113,7 +113,7 @@ Status import::checkTensors(const gguf::File &file, const ModelConfig &config) {
   }
   for (const gguf::Tensor &tensor : file.tensors())
     if (!known.contains(std::string(tensor.name)))
-      return fail(file.path() + ": tensor " + quoted(tensor.name) + " is not part of a model of architecture " +
+      return fail(file.path() + ": tensor " + file.described(tensor.name) + " is not part of a model of architecture " +
                   config.architecture + " as it is supported here");
   return {};
 }

@@ -105,6 +105,16 @@ const Tensor *File::tensor(std::string_view name) const {
   return found == tensorIndex.end() ? nullptr : &tensorList[found->second];
 }
 
+std::span<const std::string> File::origins(std::string_view name) const {
+  auto found = originMap.find(name);
+  return found == originMap.end() ? std::span<const std::string>() : found->second;
+}
+
+std::string File::described(std::string_view name) const {
+  std::span<const std::string> from = origins(name);
+  return from.empty() ? quoted(name) : quoted(from.front()) + " (" + std::string(name) + ")";
+}
+
 Result<std::span<const std::byte>> File::read(uint64_t part, uint64_t offset, uint64_t bytes,
                                               std::vector<std::byte> &room) const {
   if (part >= partList.size())

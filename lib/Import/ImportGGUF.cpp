@@ -27,7 +27,7 @@ public:
   OwningOpRef<ModuleOp> build();
 
 private:
-  Location locationOf(StringRef name) { return NameLoc::get(builder.getStringAttr(name)); }
+  Location locationOf(StringRef name);
   std::string inLayer(int64_t layer, StringRef name) { return ("blk." + Twine(layer) + "." + name).str(); }
   RankedTensorType rows(int64_t width) { return RankedTensorType::get({kDynamic, width}, builder.getF32Type()); }
 
@@ -53,6 +53,15 @@ private:
   Value positions, caches, outputRows, tokenIds, angles;
 };
 } // namespace
+
+/// The name, and below it what the model's own file calls that of which it was made.
+Location GraphBuilder::locationOf(StringRef name) {
+  auto named = [&](StringRef text, Location child) { return NameLoc::get(builder.getStringAttr(text), child); };
+  SmallVector<Location> origins;
+  for (const std::string &origin : file.origins(std::string_view(name)))
+    origins.push_back(named(origin, builder.getUnknownLoc()));
+  return named(name, builder.getFusedLoc(origins));
+}
 
 Type GraphBuilder::elementType(const gguf::Tensor &tensor) {
   if (tensor.type->name == "F32")

@@ -40,9 +40,9 @@ static Status writeRows(gguf::Writer &writer, const gguf::File &file, const gguf
 Status import::refuseReordered(const gguf::File &file) {
   for (const gguf::Tensor &tensor : file.tensors())
     if (tensor.name.ends_with(".columns"))
-      return fail(file.path() + ": the weight of '" + std::string(tensor.name.substr(0, tensor.name.rfind('.'))) +
-                  "' has columns in an order of their own (act-order), which GGUF files cannot tell; compile the folder "
-                  "straight to a package");
+      return fail(file.path() + ": tensor " + file.described(tensor.name) +
+                  " puts columns in an order of their own (act-order), which GGUF files cannot tell; compile the "
+                  "folder straight to a package");
   return {};
 }
 

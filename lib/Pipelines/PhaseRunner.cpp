@@ -1,4 +1,5 @@
 #include "PhaseRunner.h"
+#include "quern/Transforms/Names.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
@@ -13,8 +14,8 @@ using namespace quern::pipelines;
 
 /// The message, and the node or tensor of the model's file that it is about.
 static std::string sentence(mlir::Diagnostic &diagnostic) {
-  auto name = mlir::dyn_cast<mlir::NameLoc>(diagnostic.getLocation());
-  return (name ? "at '" + name.getName().str() + "': " : std::string()) + diagnostic.str();
+  std::string names = transforms::describe(diagnostic.getLocation());
+  return (names.empty() ? "" : "at " + names + ": ") + diagnostic.str();
 }
 
 Status PhaseRunner::collect(llvm::function_ref<mlir::LogicalResult()> work, const char *otherwise) {
@@ -64,7 +65,9 @@ static std::string dumpName(const std::string &phase, std::string target) {
 }
 
 Result<bool> PhaseRunner::endPhase(const std::string &phase, mlir::ModuleOp module, const std::string &target) {
-  QUERN_TRY(dump(dumpName(phase, target) + ".mlir", [&](llvm::raw_ostream &out) { module.print(out); }));
+  QUERN_TRY(dump(dumpName(phase, target) + ".mlir", [&](llvm::raw_ostream &out) {
+    module.print(out, mlir::OpPrintingFlags().enableDebugInfo());
+  }));
   return options.stopAfter == phase;
 }
 

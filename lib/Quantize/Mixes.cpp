@@ -197,7 +197,7 @@ Result<std::unique_ptr<Assignment>> quantize::makeAssignment(const AssignmentCho
 
 Status quantize::checkChange(std::string_view tensor, const ElementType *from, const ElementType &to,
                              bool allowRequantize) {
-  std::string start = "tensor '" + std::string(tensor) + "' ";
+  std::string start = "tensor " + std::string(tensor) + " ";
   if (!from)
     return fail(start + "holds no numbers that could become " + to.name);
   if (from->spec && !allowRequantize)

@@ -17,14 +17,14 @@ uint64_t FilePlan::bytes() const {
   return sum;
 }
 
-static Status check(const std::string &path, const TensorPlan &plan, bool allowRequantize) {
+static Status check(const gguf::File &file, const TensorPlan &plan, bool allowRequantize) {
   if (plan.copied())
     return {};
   if (plan.to->ggufType < 0)
-    return fail(path + ": tensor '" + std::string(plan.tensor->name) + "' would become " + plan.to->name +
+    return fail(file.path() + ": tensor " + file.described(plan.tensor->name) + " would become " + plan.to->name +
                 ", for which GGUF has no type; choose another format, or compile straight to a package");
-  if (Status status = checkChange(plan.tensor->name, plan.from, *plan.to, allowRequantize); !status)
-    return fail(path + ": " + status.error().message);
+  if (Status status = checkChange(file.described(plan.tensor->name), plan.from, *plan.to, allowRequantize); !status)
+    return fail(file.path() + ": " + status.error().message);
   return {};
 }
 
@@ -59,7 +59,7 @@ Result<FilePlan> quantize::planFile(const gguf::File &file, const ElementTypes &
     from = from ? from : types.find(tensor.type->name);
     TensorPlan one{&tensor, from, chosen[i] ? chosen[i] : from, tensor.bytes()};
     one.headDim = import::hasRotatedHeads(tensor.name) ? headDim : 0;
-    QUERN_TRY(check(file.path(), one, options.allowRequantize));
+    QUERN_TRY(check(file, one, options.allowRequantize));
     if (!one.copied())
       one.bytes = tensor.elements / one.to->block * one.to->bytes;
     if (options.importance && one.to && one.to->spec) {

@@ -160,7 +160,7 @@ Status Conversion::drain(gguf::Writer &writer, const std::function<void(double)>
       return fail(file.path() + ": the conversion stopped");
     lock.unlock();
     if (!piece.problem.empty())
-      return fail(file.path() + ": tensor '" + std::string(piece.plan->tensor->name) + "': " + piece.problem);
+      return fail(file.path() + ": tensor " + file.described(piece.plan->tensor->name) + ": " + piece.problem);
     QUERN_TRY(writer.write(piece.copied() ? source(piece, scratch.source) : std::span<const std::byte>(piece.out)));
     std::vector<std::byte>().swap(piece.out); // gives its memory back
     file.release(mapped(piece));

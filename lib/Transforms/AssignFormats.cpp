@@ -2,6 +2,7 @@
 #include "quern/Formats/ColumnOrder.h"
 #include "quern/Quantize/Assignment.h"
 #include "quern/Quantize/Importance.h"
+#include "quern/Transforms/Names.h"
 #include "quern/Transforms/Passes.h"
 #include "quern/Transforms/StoredRows.h"
 
@@ -96,9 +97,10 @@ private:
     std::optional<quantize::ElementType> from = transforms::elementTypeOf(type.getElementType());
     if (!to || (from && from->name == to->name))
       return {};
-    QUERN_TRY(quantize::checkChange(source.getSymName().str(), from ? &*from : nullptr, *to, allowRequantize));
+    std::string quoted = "'" + source.getSymName().str() + "'"; // the location adds the name in the model's own file
+    QUERN_TRY(quantize::checkChange(quoted, from ? &*from : nullptr, *to, allowRequantize));
     if (source.getStored())
-      return fail("weight '" + source.getSymName().str() + "' has been given a type already");
+      return fail("weight " + transforms::describe(source) + " has been given a type already");
     QUERN_TRY(quantize::RowConverter::create(*from, *to));
     Type element = elementOf(*to);
     source.setStoredAttr(TypeAttr::get(type));
@@ -114,7 +116,7 @@ private:
     if (!numbers)
       return {};
     if (getOperation().lookupSymbol(formats::columnOrder(source.getSymName().str())))
-      return fail("weight '" + source.getSymName().str() + "' has its columns in an order of their own, which an "
+      return fail("weight " + transforms::describe(source) + " has its columns in an order of their own, which an "
                   "importance matrix does not know; quantize without one");
     ArrayRef bytes(reinterpret_cast<const char *>(numbers), size_t(count) * sizeof(float));
     auto blob = HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, alignof(float), /*dataIsMutable=*/false);

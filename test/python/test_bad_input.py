@@ -1,8 +1,11 @@
 """Input that is not as it should be: each ends in one clear sentence."""
+import resource
 import shutil
+import signal
 import struct
 
 import pytest
+from conftest import SOURCE
 from quern_py import gguf_writer as g
 
 
@@ -66,6 +69,20 @@ def test_unknown_target_phase_and_unwritable_output(quern, tiny, tmp_path):
     assert "no-phase" in quern.fails("compile", tiny, "-o", tmp_path / "out", "--stop-after", "no-phase")
     assert "nowhere" in quern.fails("compile", tiny, "-o", tmp_path / "nowhere" / "out")
     quern.fails("compile", tiny)
+
+
+@pytest.mark.parametrize("kind", ["language model", "graph"])
+def test_a_full_disk_leaves_no_package(quern, tiny, tmp_path, kind):
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write past the limit fails like one to a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+
+    model = tiny if kind == "language model" else SOURCE / "test" / "models" / "onnx" / "encoder.onnx"
+    out = tmp_path / "m.quern"
+    out.write_text("old")
+    error = quern.fails("compile", model, "--target", "x86-64-v2", "-o", out, preexec_fn=small_files)
+    assert str(out) in error and "File too large" in error
+    assert out.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["m.quern"]
 
 
 @pytest.mark.parametrize("size", [0, 8, 31, 100, 5000, -1])

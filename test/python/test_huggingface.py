@@ -142,7 +142,11 @@ REFUSALS = {
     "another shape": (change("config", "intermediate_size", 96),
                       "tensor 'model.layers.0.mlp.gate_proj.weight' has shape [512, 256], but config.json "
                       "makes it [96, 256]"),
-    "infinite": (change("tensors", "model.norm.weight", ("F16", (256,), b"\x00\x7c" * 256)), "element 0 is inf"),
+    "infinite": (change("tensors", "model.norm.weight", ("F16", (256,), b"\x00\x7c" * 256)),
+                 "tensor 'model.norm.weight' (output_norm.weight): element 0 is inf"),
+    "a value that is no number": (change("tensors", "model.layers.1.mlp.up_proj.weight",
+                                         ("F16", (512, 256), bytes(512 * 400) + b"\x01\x7e" + bytes(512 * 112 - 2))),
+                                  "'model.layers.1.mlp.up_proj.weight' (blk.1.ffn_up.weight): row 400 has a value"),
     "another tokenizer": (change("tokenizer", "model", {"type": "Unigram"}),
                           "tokenizer.json: the model is no byte-level"),
     "another pattern": (split_pattern, "is neither that of Qwen2 nor that of Llama 3"),
@@ -175,6 +179,13 @@ def test_refusals(quern, tmp_path, plain, what):
     assert message in quern.fails("convert", folder, "-o", tmp_path / "out.gguf")
     assert message in quern.fails("compile", folder, "-o", tmp_path / "out.quern")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_passes_name_parts_as_the_checkpoint_does(quern, tmp_path):
+    made = write_model(tmp_path / "m.gguf", "--type", "BF16", "--hidden", "32", "--heads", "4", "--kv-heads", "2")
+    folder = HuggingFaceFolder(made).write(tmp_path / "folder")
+    error = quern.fails("compile", folder, "-o", tmp_path / "out.quern")
+    assert "at 'model.layers.0.self_attn' (blk.0.attn): the head size 8 is not a multiple of 16" in error
 
 
 def test_refuses_what_is_no_folder_of_a_model(quern, tmp_path, plain):

@@ -175,6 +175,28 @@ def test_a_sliding_window_made_of_mask_operators_is_refused(quern, tmp_path, tok
     assert "its attention does not see all tokens of a long context; sliding windows" in message
 
 
+def test_a_window_wider_than_samples_of_attention_is_refused(quern, tmp_path, tokenizer):
+    folder = folder_of("window", tokenizer, tmp_path / "folder")
+    data, width = (folder / "model.onnx").read_bytes(), 99 .to_bytes(8, "little")
+    assert data.count(width) == 1
+    (folder / "model.onnx").write_bytes(data.replace(width, 49999 .to_bytes(8, "little")))
+    message = quern.fails("compile", folder, "-o", tmp_path / "m.quern")
+    assert "hides keys from a token at position 1048576 that it shows to nearer ones; sliding windows" in message
+
+
+def test_errors_name_what_stands_in_the_file(quern, tmp_path, tokenizer):
+    """A weight that is no number by its initializer; what a pass refuses by that and the node."""
+    folder = folder_of("torch-script", tokenizer, tmp_path / "folder")
+    data = (folder / "model.onnx").read_bytes()
+    start = data.index(b"\x42\x10onnx::MatMul_727\x4a\x80\x40") + 21  # its name, then 8192 bytes of data
+    (folder / "model.onnx").write_bytes(data[:start] + np.float32(np.inf).tobytes() + data[start + 4:])
+    assert "tensor 'onnx::MatMul_727' (blk.0.attn_q.weight): row 0 has a value that is infinite or no number" in \
+        quern.fails("compile", folder, "-o", tmp_path / "m.quern")
+    folder = folder_of("builder-int4", tokenizer, tmp_path / "int4")
+    assert re.search(r"at '.*weight_Q4', '/model/layers.0/attn/qkv_proj/MatMul_Q4'.* \(blk.0.attn_q.weight\): .* is "
+                     "quantized already", quern.fails("compile", folder, "--quant", "Q8_0", "-o", tmp_path / "m.quern"))
+
+
 def test_a_sliding_window_of_the_configuration_is_refused(quern, tmp_path, tokenizer):
     folder = folder_of("plain", tokenizer, tmp_path / "folder")
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 8192, "sliding_window": 4096}))

@@ -8,6 +8,7 @@
 
 int main(int argc, char **argv) {
   quern::import::registerGGUFTranslation(quern::tools::addFormatFiles);
+  quern::import::registerModelTranslations(quern::tools::addFormatFiles);
   quern::codegen::registerPtxTranslation();
   quern::codegen::registerProgramTranslation();
   quern::codegen::registerSpirvTranslation();

@@ -137,6 +137,12 @@ public:
   /// For who streams through the tensors: the memory of `data`, part of one, may go; it is read again when it is used.
   void release(std::span<const std::byte> data) const;
 
+  /// What the model's own file calls that of which a tensor, or a part of the graph ("blk.0.attn"), was made: tensors
+  /// and nodes. Empty for all that was read from GGUF; see Assembly::addOrigins.
+  std::span<const std::string> origins(std::string_view name) const;
+  /// A tensor's name for messages, as the user's file has it: "'lm_head.weight' (output.weight)".
+  std::string described(std::string_view name) const;
+
   /// The first part's metadata, in the order of the file.
   struct Entry {
     std::string_view key;
@@ -177,6 +183,7 @@ private:
   std::deque<std::string> texts;             // of assembled files: what metadata and names point to,
   std::deque<std::vector<std::byte>> memory; // and parts that are no mapped file; their elements do not move
   std::unordered_map<uint64_t, MadeRows> made; // and, by part, tensors whose rows are made
+  std::map<std::string, std::vector<std::string>, std::less<>> originMap;
   bool headsInHalves = false;
   std::vector<Part> partList;
   std::map<uint32_t, TypeInfo> usedTypes; // nodes do not move: Tensor::type points here

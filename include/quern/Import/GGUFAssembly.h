@@ -36,6 +36,11 @@ public:
   /// What `make` refers to must live as long as the file.
   void addTensor(std::string name, uint32_t typeId, std::vector<uint64_t> dims, const std::string &path, RowMaker make);
 
+  /// Says what the model's own file calls that of which tensor or part `name` was made; see File::origins.
+  void addOrigins(const std::string &name, std::vector<std::string> origins) {
+    file.originMap[name] = std::move(origins);
+  }
+
   /// Of architecture llama: Q and K have the order of rows of the original checkpoints, heads in halves, where GGUF
   /// files have them in pairs.
   void setHeadsInHalves() { file.headsInHalves = true; }

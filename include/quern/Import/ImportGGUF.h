@@ -26,7 +26,7 @@ Status checkNumbers(mlir::MLIRContext &context, const gguf::File &file, unsigned
 ///   func @step(token_ids, positions: tensor<?xi32> [tokens], !lm.cache, output_rows: tensor<?xi32> [outputs])
 ///     -> logits: tensor<?xVxf32>
 ///
-/// Locations carry the GGUF tensor names. The module verifies.
+/// Locations carry the GGUF tensor names, and below them what the model's own file calls the same. The module verifies.
 mlir::OwningOpRef<mlir::ModuleOp> importModel(mlir::MLIRContext &context, const gguf::File &file,
                                               const ModelConfig &config);
 
@@ -38,6 +38,8 @@ Result<mlir::OwningOpRef<mlir::ModuleOp>> importGGUF(mlir::MLIRContext &context,
 
 /// Registers `--import-gguf` with the translation registry (quern-translate). `more` may add to the dialect registry.
 void registerGGUFTranslation(void (*more)(mlir::DialectRegistry &));
+/// The same for `--import-onnx` and `--import-hugging-face`.
+void registerModelTranslations(void (*more)(mlir::DialectRegistry &));
 
 } // namespace quern::import
 

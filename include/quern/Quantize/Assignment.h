@@ -45,8 +45,8 @@ struct AssignmentChoice {
 /// An error if the choice names both or neither.
 Result<std::unique_ptr<Assignment>> makeAssignment(const AssignmentChoice &choice);
 
-/// Refuses the change of a tensor that is no number, or quantized already without leave. `from` is null for types that
-/// hold no numbers.
+/// Refuses the change of a tensor that is no number, or quantized already without leave. `tensor` is its name for
+/// messages, quoted; `from` is null for types that hold no numbers.
 Status checkChange(std::string_view tensor, const ElementType *from, const ElementType &to, bool allowRequantize);
 
 /// A mix by name, e.g. "Q5_K_M" or "Q8_0", tensor for tensor as llama.cpp makes it. A type whose blocks do not divide a

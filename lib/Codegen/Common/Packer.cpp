@@ -4,6 +4,7 @@
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Support/Threads.h"
+#include "quern/Transforms/Names.h"
 #include "quern/Transforms/StoredRows.h"
 
 #include <atomic>
@@ -26,7 +27,7 @@ namespace {
 
 /// A contiguous run of rows of one weight, of whole panels on the CPU: what a thread packs and writes at once.
 struct Job {
-  std::string name;
+  std::string name; ///< for messages
   RankedTensorType type;
   transforms::StoredRows rows;
   const FormatSpec *spec; ///< null for plain numbers
@@ -94,11 +95,11 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
     auto type = cast<RankedTensorType>(source.getType());
     auto rows = transforms::StoredRows::get(source, streams.source);
     if (!rows)
-      return fail("weight '" + source.getSymName().str() + "': " + rows.error().message);
-    Job job{source.getSymName().str(), type, *std::move(rows), nullptr, place.getInt(), 0, 1};
+      return fail("weight " + transforms::describe(source) + ": " + rows.error().message);
+    Job job{transforms::describe(source), type, *std::move(rows), nullptr, place.getInt(), 0, 1};
     if (type.getRank() == 1) {
       if (!type.getElementType().isF32() && !type.getElementType().isInteger(32))
-        return fail("weight '" + job.name + "': vectors must be f32, or i32 for the order of columns");
+        return fail("weight " + job.name + ": vectors must be f32, or i32 for the order of columns");
       jobs.push_back(job);
       continue;
     }
@@ -127,7 +128,7 @@ Status codegen::packWeights(ModuleOp module, PackedFor packedFor, unsigned threa
       if (Status packed = packJob(jobs[i], packedFor, streams); !packed) {
         std::lock_guard lock(mutex);
         if (status)
-          status = fail("weight '" + jobs[i].name + "': " + packed.error().message);
+          status = fail("weight " + jobs[i].name + ": " + packed.error().message);
         next = jobs.size();
       }
       if (reports && streams.progress)

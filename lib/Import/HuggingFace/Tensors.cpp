@@ -84,6 +84,7 @@ private:
     ExpectedTensor expected;
     const safetensors::Tensor *tensor; ///< null for the rotary factors and quantized weights
     uint64_t at;                       ///< of a vector, in `vectors`; of a quantized weight, in `unpacked`
+    std::string origin;                ///< the checkpoint's tensor
   };
   Result<const safetensors::Tensor *> take(const safetensors::Checkpoint &checkpoint, const ExpectedTensor &expected);
   Status refuseOthers(const safetensors::Checkpoint &checkpoint) const;
@@ -153,8 +154,10 @@ Result<bool> TensorMap::addQuantized(const safetensors::Checkpoint &checkpoint, 
     return fail(folder + ": " + weight.error().message);
   used.insert(layer->names.begin(), layer->names.end());
   unpacked.push_back(*std::move(weight));
-  if (!layer->order.empty())
-    orders[formats::columnOrder(expected.name)] = std::move(layer->order);
+  if (std::string order = formats::columnOrder(expected.name); !layer->order.empty()) {
+    orders[order] = std::move(layer->order);
+    assembly.addOrigins(order, {name + ".g_idx"});
+  }
   return true;
 }
 
@@ -182,13 +185,16 @@ Result<std::vector<TensorMap::Found>> TensorMap::find(const safetensors::Checkpo
     bool isFactors = expected.name == "rope_freqs.weight";
     if (isFactors)
       addVector(factors);
+    std::string origin = isFactors ? "" : checkpointName(expected.name);
     QUERN_ASSIGN(bool quantized, isFactors ? Result<bool>(false) : addQuantized(checkpoint, expected));
     if (!isFactors && !quantized) {
       QUERN_ASSIGN(tensor, take(checkpoint, expected));
       if (expected.dims.size() == 1)
         addVector(safetensors::toFloats(*tensor));
     }
-    list.push_back({std::move(expected), tensor, at});
+    if (quantized && !used.contains(origin)) // but its integers
+      origin.replace(origin.rfind('.'), std::string::npos, ".qweight");
+    list.push_back({std::move(expected), tensor, at, std::move(origin)});
   }
   return list;
 }
@@ -198,8 +204,10 @@ uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkp
   uint32_t own = assembly.addPart(folder, std::move(vectors)), first = own + 1; // the checkpoint's files follow
   for (safetensors::Checkpoint::Part &part : std::move(checkpoint).takeParts())
     assembly.addPart(part.path, std::move(part.mapping));
-  for (const auto &[expected, tensor, at] : list) {
+  for (const auto &[expected, tensor, at, origin] : list) {
     const auto &[name, dims] = expected;
+    if (!origin.empty())
+      assembly.addOrigins(name, {origin});
     if (dims.size() == 1)
       assembly.addTensor(name, kF32, dims, own, assembly.part(own).subspan(at, 4 * dims[0]));
     if (dims.size() != 2)
@@ -210,6 +218,11 @@ uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkp
     else
       assembly.addTensor(name, type, dims, folder, std::move(unpacked[at].rows));
     elements[type] += dims[0] * dims[1];
+  }
+  for (int64_t layer = 0; layer < model.layers; ++layer) {
+    std::string ours = "blk." + std::to_string(layer), theirs = "model.layers." + std::to_string(layer);
+    assembly.addOrigins(ours + ".attn", {theirs + ".self_attn"});
+    assembly.addOrigins(ours + ".ffn", {theirs + ".mlp"});
   }
   for (auto &[name, order] : orders) {
     auto bytes = std::as_bytes(std::span(order));

@@ -212,8 +212,7 @@ Status GraphImporter::checkInputs(Node &node) {
 }
 
 Status GraphImporter::importNode(const onnx::NodeProto &proto) {
-  std::string name = proto.name().empty() && proto.output_size() > 0 ? proto.output(0) : proto.name();
-  emitter.at(locationOf(name));
+  emitter.at(locationOf(nodeName(proto)));
   emitter.node = describeNode(proto);
   Node node(file, proto, emitter, values, *this);
   QUERN_TRY(checkInputs(node));

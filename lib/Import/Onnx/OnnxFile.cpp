@@ -42,11 +42,12 @@ Result<int64_t> import::countElements(std::span<const int64_t> shape) {
   return count;
 }
 
+std::string import::nodeName(const onnx::NodeProto &node) {
+  return node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
+}
+
 std::string import::describeNode(const onnx::NodeProto &node) {
-  std::string name = node.name();
-  if (name.empty() && node.output_size() > 0)
-    name = node.output(0);
-  return "'" + name + "' (" + node.op_type() + ")";
+  return "'" + nodeName(node) + "' (" + node.op_type() + ")";
 }
 
 std::string import::domainName(const std::string &domain) { return domain == "ai.onnx" ? "" : domain; }

@@ -76,6 +76,16 @@ TEST(Assembly, RefusesDataThatDoNotFitTheShape) {
   }
 }
 
+TEST(Assembly, NamesTensorsAsTheModelsOwnFileDoes) {
+  Assembly assembly("folder");
+  assembly.addOrigins("output.weight", {"lm_head.weight", "/lm_head/MatMul"});
+  Result<File> file = std::move(assembly).finish(TypeTable());
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->described("output.weight"), "'lm_head.weight' (output.weight)");
+  EXPECT_EQ(file->origins("output.weight").size(), 2u);
+  EXPECT_EQ(file->described("output_norm.weight"), "'output_norm.weight'");
+}
+
 TEST(Assembly, RefusesBytesThatAPartDoesNotHave) {
   Made made;
   ASSERT_TRUE(made.file);

@@ -80,7 +80,10 @@ private:
 /// The graph's structure: no name is made twice, every name that is used was made before, dimensions are sane.
 Status checkGraph(const OnnxFile &file);
 
-/// "'/layers.0/Add' (Add)"; a node without a name goes by what it makes.
+/// "/layers.0/Add"; a node without a name goes by what it makes.
+std::string nodeName(const onnx::NodeProto &node);
+
+/// "'/layers.0/Add' (Add)".
 std::string describeNode(const onnx::NodeProto &node);
 
 } // namespace quern::import

@@ -14,9 +14,9 @@ bool isOnnxLanguageModel(OnnxFile &file);
 /// Recognises the model by its data flow and by what its parts compute, never by names. Float weights stay F32, F16 or
 /// BF16; integers with scales and zero points become block formats that hold them exactly. The tokenizer, sampling
 /// parameters and context length come from the files beside it: tokenizer.json, and config.json or genai_config.json,
-/// which may be absent. No weight is copied as a whole: rows are made when they are read. Errors name the node that is
-/// not what a language model has there.
-Result<gguf::File> openOnnxModel(OnnxFile file, const gguf::TypeTable &types);
+/// which may be absent; without the tokenizer, the graph alone can be looked at. No weight is copied as a whole: rows
+/// are made when they are read. Errors name the node that is not what a language model has there.
+Result<gguf::File> openOnnxModel(OnnxFile file, const gguf::TypeTable &types, bool withTokenizer = true);
 
 } // namespace quern::import
 

@@ -58,6 +58,8 @@ static Array cacheOf(const Graph &graph, const std::string &name, const Array &p
   const auto &dim = graph.input(name)->type().tensor_type().shape().dim(2);
   int64_t heads = past.shape[1], old = past.shape[2], size = past.shape[3];
   int64_t all = std::max(old + rows + 3, std::min<int64_t>(dim.has_dim_value() ? dim.dim_value() : 0, 4096));
+  if (past.isShapeOnly())
+    return {{1, heads, all, size}, {}, false};
   Array out{{1, heads, all, size}, std::vector<double>(size_t(heads * all * size), 0.5), false};
   for (int64_t h = 0; h < heads; ++h)
     std::copy_n(past.data.data() + h * old * size, old * size, out.data.data() + h * all * size);
@@ -73,7 +75,8 @@ Result<std::map<std::string, Array>> AttentionFinder::inputs(const Step &step) c
   for (size_t i = 0; i < others.size(); ++i) {
     QUERN_ASSIGN(values[others[i]], meaningOf(*graph.input(others[i]), meanings[i], step.past, step.rows));
   }
-  QUERN_ASSIGN(Array nothing, Array::zeros(step.pastKey.shape));
+  Array nothing = step.pastKey;
+  std::ranges::fill(nothing.data, 0);
   for (const std::string &name : otherCaches)
     values[name] = cacheOf(graph, name, nothing, step.rows);
   for (size_t i = 0; i < caches.size(); ++i)
@@ -240,6 +243,7 @@ Result<AttentionFinder::Roles> AttentionFinder::findRoles(const Projection &outp
   meanings.assign(others.size(), 0);
   QUERN_ASSIGN(Roles roles, findLayout(output, all));
   QUERN_TRY(checkFar(output, roles));
+  QUERN_TRY(checkMasks(output));
   return roles;
 }
 
@@ -262,6 +266,18 @@ Result<AttentionFinder::Roles> AttentionFinder::rolesOf(const Projection &output
   return roles;
 }
 
+/// Of an exporter's graph: nodes Cos and Sin; where there are none, the constants that may be tables.
+static Names rotaryNames(const Graph &graph, const Projections::Sources &sources) {
+  Names nodes, tables;
+  for (const GraphNode *node : sources.nodes)
+    if (node->op == "Cos" || node->op == "Sin")
+      nodes.push_back(nodeName(*node->proto));
+  for (const std::string &name : sources.constants)
+    if (graph.constant(name)->dims_size() > 1)
+      tables.push_back(name);
+  return nodes.empty() ? tables : nodes;
+}
+
 Result<FoundAttention> AttentionFinder::find(const Projection &output, const std::string &stream) {
   Projections::Sources sources = projections.sources(graph, output.input);
   layout.coarse |= hasCoarseConstants(graph, sources.constants);
@@ -277,7 +293,15 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
   if (layout.normed == roles.queryNorm.empty())
     return graph.file.wrong("node " + output.node->describe(),
                             "norms the heads of its queries and keys, or does not, unlike the other layers");
-  auto linear = [](const Piece &piece) { return rowsOf(*piece.projection, piece.first, piece.count); };
-  return FoundAttention{linear(roles.query),       linear(roles.key),       linear(roles.value),
-                        weightOf(roles.queryNorm), weightOf(roles.keyNorm), roles.query.projection->input};
+  auto linear = [&](const Piece &piece) { return rowsOf(graph, *piece.projection, piece.first, piece.count); };
+  return FoundAttention{linear(roles.query),
+                        linear(roles.key),
+                        linear(roles.value),
+                        weightOf(roles.queryNorm),
+                        weightOf(roles.keyNorm),
+                        roles.queryNorm,
+                        roles.keyNorm,
+                        roles.query.projection->input,
+                        graph.namesBetween(sources.projections, output.input),
+                        rotaryNames(graph, sources)};
 }

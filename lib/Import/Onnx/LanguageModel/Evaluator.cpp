@@ -92,6 +92,8 @@ Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor)
   return file.wrong("tensor '" + tensor.name() + "'", "its elements cannot be used in a sample of the graph");
 }
 
+bool Array::isShapeOnly() const { return data.empty() && std::ranges::find(shape, 0) == shape.end(); }
+
 Result<size_t> Call::axis(int64_t axis, int64_t rank) const {
   if (axis < -rank || axis >= rank)
     return wrong("axis " + std::to_string(axis) + " does not exist in a tensor of rank " + std::to_string(rank));
@@ -238,6 +240,8 @@ Status Evaluator::run(const GraphNode &node, Plan &plan) {
       continue;
     }
     QUERN_ASSIGN(const Array *array, known(input));
+    if (array->isShapeOnly() && node.op != "Shape" && node.op != "Size")
+      return call.wrong("reads '" + input + "', of which the sample gives the shape alone");
     call.inputs.push_back(array);
   }
   for (size_t i = 0; i < found->second.needed; ++i)

@@ -13,11 +13,12 @@ namespace quern::import::language {
 /// A row-major tensor of a sample. Integers and booleans (0 and 1) are whole numbers.
 struct Array {
   std::vector<int64_t> shape;
-  std::vector<double> data;
+  std::vector<double> data; ///< may be left out of what a sample gives: then only the shape can be asked for
   bool integer = false;
 
   int64_t rank() const { return static_cast<int64_t>(shape.size()); }
   int64_t size() const { return static_cast<int64_t>(data.size()); }
+  bool isShapeOnly() const;
   /// Zeros of that shape. Fails on more elements than a sample may have.
   static Result<Array> zeros(std::vector<int64_t> shape, bool integer = false);
   static Array vector(std::vector<double> values, bool integer);

@@ -7,8 +7,8 @@ using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
-Linear language::rowsOf(const Projection &from, int64_t first, int64_t count) {
-  Linear out{from.weight.slice(first, count), {}};
+Linear language::rowsOf(const Graph &graph, const Projection &from, int64_t first, int64_t count) {
+  Linear out{from.weight.slice(first, count), {}, graph.namesBetween({from.input}, from.output), from.biasName};
   if (!from.bias.empty())
     out.bias.assign(from.bias.begin() + first, from.bias.begin() + first + count);
   return out;
@@ -55,8 +55,10 @@ Result<FoundFeedForward> language::findFeedForward(const Graph &graph, const Pro
   bool straight = isGated(*value, first, second);
   if (!straight && !isGated(*value, second, first))
     return wrong("computes something else of them");
-  Linear one = rowsOf(*made[0], 0, width), other = packed ? rowsOf(*made[0], width, width) : rowsOf(*made[1], 0, width);
+  Linear one = rowsOf(graph, *made[0], 0, width);
+  Linear other = packed ? rowsOf(graph, *made[0], width, width) : rowsOf(graph, *made[1], 0, width);
   if (pair && graph.strip(made[0]->input) != graph.strip(made[1]->input))
     return wrong("the two products have different inputs");
-  return FoundFeedForward{straight ? one : other, straight ? other : one, made[0]->input};
+  return FoundFeedForward{straight ? one : other, straight ? other : one, made[0]->input,
+                          graph.namesBetween(sources.projections, down.input)};
 }

@@ -158,6 +158,45 @@ const onnx::TensorProto *Graph::constantBehind(std::string value) const {
   return constant(value);
 }
 
+/// The nodes that `value` is made of, as far as `from`, in the order of computation.
+std::vector<const GraphNode *> Graph::behind(const std::set<std::string> &from, const std::string &value) const {
+  std::vector<const GraphNode *> out;
+  std::set<std::string_view> seen;
+  std::vector<std::string_view> open{value};
+  while (!open.empty()) {
+    std::string at(open.back());
+    open.pop_back();
+    const GraphNode *node = from.contains(at) ? nullptr : producer(at);
+    if (!node || !seen.insert(node->outputs[0]).second)
+      continue;
+    out.push_back(node);
+    open.insert(open.end(), node->inputs.begin(), node->inputs.end());
+  }
+  std::ranges::sort(out, {}, &GraphNode::index);
+  return out;
+}
+
+std::vector<const GraphNode *> Graph::nodesBetween(const std::set<std::string> &from, const std::string &value) const {
+  std::set<std::string> reached = from;
+  std::vector<const GraphNode *> out;
+  for (const GraphNode *node : behind(from, value)) {
+    bool isShape = node->op == "Shape" || node->op == "Size";
+    if (isShape || std::ranges::none_of(node->inputs, [&](const std::string &name) { return reached.contains(name); }))
+      continue;
+    reached.insert(node->outputs.begin(), node->outputs.end());
+    out.push_back(node);
+  }
+  return out;
+}
+
+std::vector<std::string> Graph::namesBetween(const std::set<std::string> &from, const std::string &value) const {
+  std::vector<std::string> out;
+  for (const GraphNode *node : nodesBetween(from, value))
+    if (std::string name = nodeName(*node->proto); out.empty() || out.back() != name) // fused ones were split
+      out.push_back(std::move(name));
+  return out;
+}
+
 std::string Graph::strip(std::string value) const {
   while (isOneOf(producer(value), {"Identity", "Cast", "CastLike", "Reshape"}))
     value = producer(value)->input(0);

@@ -7,6 +7,7 @@
 
 #include <list>
 #include <optional>
+#include <set>
 #include <unordered_map>
 
 namespace quern::import::language {
@@ -50,7 +51,13 @@ public:
   /// The value before Identity, Cast, CastLike and Reshape.
   std::string strip(std::string value) const;
 
+  /// The nodes that lie on a way of data, not of shapes, from one of `from` to `value`, in the order of computation.
+  std::vector<const GraphNode *> nodesBetween(const std::set<std::string> &from, const std::string &value) const;
+  /// Their names.
+  std::vector<std::string> namesBetween(const std::set<std::string> &from, const std::string &value) const;
+
 private:
+  std::vector<const GraphNode *> behind(const std::set<std::string> &from, const std::string &value) const;
   void add(const onnx::NodeProto &proto);
   void addSkipNorm(const onnx::NodeProto &proto);
   void addNode(std::string op, std::vector<std::string> inputs, std::vector<std::string> outputs,

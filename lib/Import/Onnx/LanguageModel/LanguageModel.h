@@ -6,15 +6,21 @@
 
 namespace quern::import::language {
 
+/// What the file calls the nodes, or the constants, that a part was found in.
+using Names = std::vector<std::string>;
+
 struct Linear {
   Matrix weight;
   std::vector<float> bias; ///< empty: none
+  Names nodes;
+  std::string biasName;
 };
 
 /// x * weight / sqrt(mean(x^2) + epsilon).
 struct Norm {
   std::vector<float> weight;
   float epsilon;
+  Names names; ///< of the weight and of nodes
 };
 
 /// How heads are cut and turned: the same in all layers.
@@ -30,6 +36,8 @@ struct Layer {
   Norm attentionNorm, feedForwardNorm;
   Linear query, key, value, output, gate, up, down;
   std::vector<float> queryNorm, keyNorm; ///< weights of the norms of each head, [size]; empty if there are none
+  std::string queryNormName, keyNormName;
+  Names attention, feedForward; ///< nodes between the products, and the sums with the hidden state
 };
 
 struct LanguageModel {
@@ -38,6 +46,7 @@ struct LanguageModel {
   Norm finalNorm;
   Linear head;
   HeadLayout layout;
+  Names lookUp, rotary, wantedRows; ///< nodes; of `rotary`, or tables of cosines
   bool tied() const { return head.weight.sameAs(embedding); }
 };
 

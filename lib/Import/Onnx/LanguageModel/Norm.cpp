@@ -95,7 +95,7 @@ static std::optional<Norm> check(const Graph &graph, const Projections &projecti
   }
   if (!isClose(**y, wanted, 1e-6))
     return std::nullopt;
-  return Norm{std::move(weight), epsilon};
+  return Norm{std::move(weight), epsilon, {}};
 }
 
 Result<FoundNorm> language::findNorm(const Graph &graph, const Projections &projections, const std::string &value,
@@ -104,8 +104,11 @@ Result<FoundNorm> language::findNorm(const Graph &graph, const Projections &proj
     QUERN_ASSIGN(std::optional<std::vector<float>> weight, vectorOf(graph, candidate.weight, hidden));
     if (!weight)
       continue;
-    if (std::optional<Norm> norm = check(graph, projections, value, candidate, *std::move(weight)))
+    if (std::optional<Norm> norm = check(graph, projections, value, candidate, *std::move(weight))) {
+      norm->names = graph.namesBetween({candidate.input}, value);
+      norm->names.insert(norm->names.begin(), candidate.weight);
       return FoundNorm{*std::move(norm), graph.strip(candidate.input)};
+    }
   }
   const GraphNode *node = graph.producer(graph.strip(value));
   return graph.file.wrong(node ? "node " + node->describe() : "value '" + value + "'",

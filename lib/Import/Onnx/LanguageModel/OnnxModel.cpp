@@ -19,7 +19,7 @@ public:
   ModelFile(std::shared_ptr<const OnnxFile> file, LanguageModel model, const gguf::TypeTable &types)
       : file(std::move(file)), onnx(*this->file), model(std::move(model)), types(types),
         folder(fs::path(onnx.path()).has_parent_path() ? fs::path(onnx.path()).parent_path().string() : ".") {}
-  Result<gguf::File> make();
+  Result<gguf::File> make(bool withTokenizer);
 
 private:
   Status readFiles();
@@ -29,6 +29,7 @@ private:
   Status checkLayer(const Layer &layer, size_t number) const;
   void collect();
   void collectLayer(const Layer &layer, const std::string &prefix);
+  void collectMatrix(const std::string &name, const Linear &linear);
   void addTensors(gguf::Assembly &assembly);
 
   std::shared_ptr<const OnnxFile> file; ///< which the rows of matrices are made from, as long as there are any
@@ -40,6 +41,7 @@ private:
   std::optional<double> givenTheta;
   std::map<std::string, const Matrix *> matrices;
   std::map<std::string, std::vector<float>> vectors;
+  std::map<std::string, Names> origins; ///< by our names of tensors and parts
   uint32_t embeddingType = 0;
 };
 } // namespace
@@ -135,16 +137,31 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
   return {};
 }
 
+/// The matrix comes first of its names, then the nodes that multiply by it.
+void ModelFile::collectMatrix(const std::string &name, const Linear &linear) {
+  matrices[name] = &linear.weight;
+  Names &names = origins[name];
+  names.push_back(linear.weight.name);
+  names.insert(names.end(), linear.nodes.begin(), linear.nodes.end());
+}
+
 void ModelFile::collectLayer(const Layer &layer, const std::string &prefix) {
   vectors[prefix + "attn_norm.weight"] = layer.attentionNorm.weight;
   vectors[prefix + "ffn_norm.weight"] = layer.feedForwardNorm.weight;
   vectors[prefix + "attn_q_norm.weight"] = layer.queryNorm;
   vectors[prefix + "attn_k_norm.weight"] = layer.keyNorm;
+  origins[prefix + "attn_norm.weight"] = layer.attentionNorm.names;
+  origins[prefix + "ffn_norm.weight"] = layer.feedForwardNorm.names;
+  origins[prefix + "attn_q_norm.weight"] = {layer.queryNormName};
+  origins[prefix + "attn_k_norm.weight"] = {layer.keyNormName};
+  origins[prefix + "attn"] = layer.attention;
+  origins[prefix + "ffn"] = layer.feedForward;
   for (auto [name, linear] :
        {std::pair("attn_q", &layer.query), std::pair("attn_k", &layer.key), std::pair("attn_v", &layer.value),
         std::pair("attn_output", &layer.output), std::pair("ffn_gate", &layer.gate), std::pair("ffn_up", &layer.up),
         std::pair("ffn_down", &layer.down)}) {
-    matrices[prefix + name + ".weight"] = &linear->weight;
+    collectMatrix(prefix + name + ".weight", *linear);
+    origins[prefix + name + ".bias"] = {linear->biasName};
     std::vector<float> &bias = vectors[prefix + name + ".bias"];
     bias = linear->bias;
     bias.resize(static_cast<size_t>(linear->weight.n)); // no bias is one of zeros where others have one
@@ -153,14 +170,25 @@ void ModelFile::collectLayer(const Layer &layer, const std::string &prefix) {
 
 void ModelFile::collect() {
   matrices["token_embd.weight"] = &model.embedding;
-  matrices["output.weight"] = &model.head.weight;
+  origins["token_embd.weight"] = {model.embedding.name};
+  std::ranges::copy(model.lookUp, std::back_inserter(origins["token_embd.weight"]));
+  if (model.tied()) // then it is the head's matrix too
+    std::ranges::copy(model.head.nodes, std::back_inserter(origins["token_embd.weight"]));
+  collectMatrix("output.weight", model.head);
   vectors["output_norm.weight"] = model.finalNorm.weight;
+  origins["output_norm.weight"] = model.finalNorm.names;
+  origins["rope"] = origins["rope_freqs.weight"] = model.rotary;
+  origins["output_rows"] = model.wantedRows;
   vectors["rope_freqs.weight"] = config.ropeFactors;
   for (size_t i = 0; i < model.layers.size(); ++i)
     collectLayer(model.layers[i], "blk." + std::to_string(i) + ".");
 }
 
 void ModelFile::addTensors(gguf::Assembly &assembly) {
+  for (auto &[name, names] : origins) {
+    std::erase(names, "");
+    assembly.addOrigins(name, names);
+  }
   for (const ExpectedTensor &expected : expectedTensors(config.model)) {
     if (expected.dims.size() != 2) {
       auto bytes = std::as_bytes(std::span(vectors.at(expected.name)));
@@ -178,7 +206,7 @@ void ModelFile::addTensors(gguf::Assembly &assembly) {
   }
 }
 
-Result<gguf::File> ModelFile::make() {
+Result<gguf::File> ModelFile::make(bool withTokenizer) {
   QUERN_TRY(readFiles());
   QUERN_TRY(describe());
   QUERN_TRY(checkNorms());
@@ -190,15 +218,16 @@ Result<gguf::File> ModelFile::make() {
     assembly.setHeadsInHalves();
   addTensors(assembly);
   addModelKeys(assembly, config, gguf::TypeTable::isOwn(embeddingType) ? 0 : embeddingType);
-  QUERN_TRY(addTokenizer(assembly, folder, config));
+  if (withTokenizer)
+    QUERN_TRY(addTokenizer(assembly, folder, config));
   return std::move(assembly).finish(types);
 }
 
 bool import::isOnnxLanguageModel(OnnxFile &file) { return hasLanguageModelShape(Graph(file)); }
 
-Result<gguf::File> import::openOnnxModel(OnnxFile opened, const gguf::TypeTable &types) {
+Result<gguf::File> import::openOnnxModel(OnnxFile opened, const gguf::TypeTable &types, bool withTokenizer) {
   auto file = std::make_shared<OnnxFile>(std::move(opened));
   Graph graph(*file);
   QUERN_ASSIGN(LanguageModel model, recognise(graph));
-  return ModelFile(file, std::move(model), types).make();
+  return ModelFile(file, std::move(model), types).make(withTokenizer);
 }

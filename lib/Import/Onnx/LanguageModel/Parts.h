@@ -31,12 +31,13 @@ Result<FoundNorm> findNorm(const Graph &graph, const Projections &projections, c
                            int64_t hidden);
 
 /// Outputs `first` to `first + count` of a projection.
-Linear rowsOf(const Projection &from, int64_t first, int64_t count);
+Linear rowsOf(const Graph &graph, const Projection &from, int64_t first, int64_t count);
 
 /// The feed-forward part whose last projection is `down`.
 struct FoundFeedForward {
   Linear gate, up;
   std::string input;
+  Names nodes; ///< between the products
 };
 Result<FoundFeedForward> findFeedForward(const Graph &graph, const Projections &projections, const Projection &down);
 
@@ -56,7 +57,9 @@ Fingerprint fingerprintOf(const Graph &graph, const Projections &projections, co
 struct FoundAttention {
   Linear query, key, value;
   std::vector<float> queryNorm, keyNorm; ///< empty: heads are not normed
-  std::string input;
+  std::string queryNormName, keyNormName, input;
+  Names nodes;  ///< between the products
+  Names rotary; ///< nodes that compute cosines and sines, or tables of them
 };
 class AttentionFinder {
 public:
@@ -110,6 +113,7 @@ private:
   bool findPairing(const Projection &output, const Roles &roles);
   Result<std::pair<double, double>> turn(const Projection &output, const Roles &roles, int64_t first, int64_t second);
   Status checkFar(const Projection &output, const Roles &roles);
+  Status checkMasks(const Projection &output) const;
   Status check(const Projection &output, const Roles &roles);
   Result<Roles> findLayout(const Projection &output, const std::vector<Roles> &all);
   std::vector<double> expected(const Step &step) const;

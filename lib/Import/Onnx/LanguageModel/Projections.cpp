@@ -47,6 +47,7 @@ static Result<std::optional<Projection>> matchGemm(const Graph &graph, const Gra
     if (!bias)
       return std::nullopt;
     made.bias = *std::move(bias);
+    made.biasName = node.input(2);
   }
   return made;
 }
@@ -60,6 +61,7 @@ static Result<std::optional<Projection>> matchNBits(const Graph &graph, const Gr
   if (!bias)
     return graph.file.wrong("node " + node.describe(), "its bias is no constant vector of its outputs");
   made.bias = *std::move(bias);
+  made.biasName = node.input(5);
   return made;
 }
 
@@ -92,10 +94,11 @@ static Status takeBias(const Graph &graph, Projection &made) {
   if (users->size() != 1 || users->front()->op != "Add" || !made.bias.empty() || graph.isOutput(value))
     return {};
   const GraphNode &sum = *users->front();
-  QUERN_ASSIGN(std::optional<std::vector<float>> bias,
-               vectorOf(graph, sum.input(sum.input(0) == value ? 1 : 0), made.weight.n));
+  const std::string &other = sum.input(sum.input(0) == value ? 1 : 0);
+  QUERN_ASSIGN(std::optional<std::vector<float>> bias, vectorOf(graph, other, made.weight.n));
   if (bias) {
     made.bias = *std::move(bias);
+    made.biasName = other;
     made.output = sum.outputs[0];
   }
   return {};
@@ -138,8 +141,10 @@ Projections::Sources Projections::sources(const Graph &graph, const std::string 
       out.constants.insert(at);
     else if (!node)
       out.inputs.insert(at);
-    else if (node->op != "Shape" && node->op != "Size")
+    else if (node->op != "Shape" && node->op != "Size") {
+      out.nodes.push_back(node);
       open.insert(open.end(), node->inputs.begin(), node->inputs.end());
+    }
   }
   return out;
 }

@@ -15,6 +15,7 @@ struct Projection {
   std::string input, output;
   Matrix weight;
   std::vector<float> bias; ///< empty: none
+  std::string biasName = {};
 };
 
 class Projections {
@@ -27,10 +28,11 @@ public:
   /// For evaluations: the projections' outputs as zeros of their shape.
   const Surroundings &surroundings() const { return around; }
 
-  /// What a part of the graph is made of: projections' outputs, inputs of the graph and constants on the way back from
-  /// a value. Shapes of tensors are not followed. `stop`: further values at which to end.
+  /// What a part of the graph is made of: projections' outputs, inputs of the graph, constants and nodes on the way
+  /// back from a value. Shapes of tensors are not followed. `stop`: further values at which to end.
   struct Sources {
     std::set<std::string> projections, inputs, constants;
+    std::vector<const GraphNode *> nodes;
     bool reachedStop = false;
   };
   Sources sources(const Graph &graph, const std::string &value, const std::string &stop = {}) const;

@@ -30,6 +30,7 @@ private:
   struct Step {
     const Projection *projection;
     std::string before;
+    std::string sum; ///< the node's name
   };
   Result<Step> stepBack(const std::string &stream) const;
   Status addLayer(std::string &stream, AttentionFinder &attention);
@@ -140,8 +141,11 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
     return wrong(*head->node, "gives the logits with a bias, which is not supported");
   embedding = *tableOf(*head, lookUps);
   model.embedding = embedding.table;
-  model.head.weight = head->weight;
-  return skipRows(graph, head->input);
+  model.lookUp = {nodeName(*embedding.node->proto)};
+  model.head = rowsOf(graph, *head, 0, head->weight.n);
+  std::string normed = skipRows(graph, head->input);
+  model.wantedRows = graph.namesBetween({normed}, head->input);
+  return normed;
 }
 
 Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
@@ -153,7 +157,7 @@ Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
     return wrong(*sum, "should add what a layer computes to its hidden state");
   for (size_t i = 0; i < 2; ++i)
     if (const Projection *found = projections.make(graph.strip(sum->input(i))))
-      return Step{found, graph.strip(sum->input(1 - i))};
+      return Step{found, graph.strip(sum->input(1 - i)), nodeName(*sum->proto)};
   return wrong(*sum, "should add a product with a constant matrix to the hidden state, but neither input is one");
 }
 
@@ -167,7 +171,9 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
   layer.feedForwardNorm = std::move(norm.norm);
   layer.gate = std::move(feedForward.gate);
   layer.up = std::move(feedForward.up);
-  layer.down = {down.projection->weight, down.projection->bias};
+  layer.down = rowsOf(graph, *down.projection, 0, down.projection->weight.n);
+  layer.feedForward = std::move(feedForward.nodes);
+  layer.feedForward.push_back(down.sum);
   QUERN_ASSIGN(Step output, stepBack(down.before));
   QUERN_ASSIGN(FoundAttention found, attention.find(*output.projection, output.before));
   QUERN_ASSIGN(norm, findNorm(graph, projections, found.input, embedding.table.k));
@@ -179,7 +185,12 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
   layer.value = std::move(found.value);
   layer.queryNorm = std::move(found.queryNorm);
   layer.keyNorm = std::move(found.keyNorm);
-  layer.output = {output.projection->weight, output.projection->bias};
+  layer.queryNormName = std::move(found.queryNormName);
+  layer.keyNormName = std::move(found.keyNormName);
+  layer.attention = std::move(found.nodes);
+  layer.attention.push_back(output.sum);
+  model.rotary = std::move(found.rotary);
+  layer.output = rowsOf(graph, *output.projection, 0, output.projection->weight.n);
   model.layers.insert(model.layers.begin(), std::move(layer));
   stream = output.before;
   return {};
@@ -192,6 +203,7 @@ Result<LanguageModel> Walk::run() {
   QUERN_ASSIGN(FoundNorm norm, findNorm(graph, projections, value, embedding.table.k));
   model.finalNorm = std::move(norm.norm);
   std::string stream = skipRows(graph, norm.input);
+  std::ranges::move(graph.namesBetween({stream}, norm.input), std::back_inserter(model.wantedRows));
   AttentionFinder attention(graph, projections, embedding.tokenIds, embedding.output, embedding.table.k,
                             double(model.finalNorm.epsilon));
   while (stream != embedding.output)
