@@ -52,9 +52,14 @@ Status PhaseRunner::dump(const std::string &name, llvm::function_ref<void(llvm::
   std::string path = options.dumpPhases + "/" + number + "-" + name;
   std::error_code error;
   llvm::raw_fd_ostream out(path, error);
+  if (!error) {
+    print(out);
+    out.close();
+    error = out.error();
+    out.clear_error(); // which would end the process
+  }
   if (error)
     return fail("cannot write '" + path + "': " + error.message());
-  print(out);
   return {};
 }
 

@@ -1,4 +1,5 @@
 """Input that is not as it should be: each ends in one clear sentence."""
+import os
 import resource
 import shutil
 import signal
@@ -71,18 +72,26 @@ def test_unknown_target_phase_and_unwritable_output(quern, tiny, tmp_path):
     quern.fails("compile", tiny)
 
 
-@pytest.mark.parametrize("kind", ["language model", "graph"])
-def test_a_full_disk_leaves_no_package(quern, tiny, tmp_path, kind):
+@pytest.mark.parametrize("kind, size, message", [
+    ("language model", 1 << 14, "set TMPDIR to a folder with room"), ("graph", 1 << 12, "set TMPDIR to a folder"),
+    ("language model", 1 << 20, "m.quern: reserving room failed"), ("dump", 1 << 12, "01-import.mlir")])
+def test_a_full_disk_leaves_no_package(quern, tiny, tmp_path, kind, size, message):
+    """Object code passes through a temporary file before the package is written."""
     def small_files():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write past the limit fails like one to a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    model = tiny if kind == "language model" else SOURCE / "test" / "models" / "onnx" / "encoder.onnx"
-    out = tmp_path / "m.quern"
+    model = SOURCE / "test" / "models" / "onnx" / "encoder.onnx" if kind == "graph" else tiny
+    folders = [tmp_path / "temporary", tmp_path / "out"]
+    for folder in folders:
+        folder.mkdir()
+    out = folders[1] / "m.quern"
     out.write_text("old")
-    error = quern.fails("compile", model, "--target", "x86-64-v2", "-o", out, preexec_fn=small_files)
-    assert str(out) in error and "File too large" in error
-    assert out.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["m.quern"]
+    dump = ["--dump-phases", tmp_path / "ir"] if kind == "dump" else []
+    error = quern.fails("compile", model, "--target", "x86-64-v2", "-o", out, *dump, preexec_fn=small_files,
+                        env={**os.environ, "TMPDIR": str(folders[0])})
+    assert message in error and "File too large" in error
+    assert out.read_text() == "old" and [[p.name for p in f.iterdir()] for f in folders] == [[], ["m.quern"]]
 
 
 @pytest.mark.parametrize("size", [0, 8, 31, 100, 5000, -1])

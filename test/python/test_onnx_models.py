@@ -181,7 +181,7 @@ def test_a_window_wider_than_samples_of_attention_is_refused(quern, tmp_path, to
     assert data.count(width) == 1
     (folder / "model.onnx").write_bytes(data.replace(width, 49999 .to_bytes(8, "little")))
     message = quern.fails("compile", folder, "-o", tmp_path / "m.quern")
-    assert "hides keys from a token at position 1048576 that it shows to nearer ones; sliding windows" in message
+    assert "hides keys from a token at position 262144 that it shows to nearer ones; sliding windows" in message
 
 
 def test_errors_name_what_stands_in_the_file(quern, tmp_path, tokenizer):

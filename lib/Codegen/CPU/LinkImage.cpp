@@ -36,11 +36,14 @@ struct TemporaryFile {
 static Status write(llvm::StringRef path, const std::vector<char> &bytes) {
   std::error_code error;
   llvm::raw_fd_ostream out(path, error);
-  if (!error)
+  if (!error) {
     out.write(bytes.data(), bytes.size());
-  out.close();
-  if (error || out.has_error())
-    return fail("cannot write " + path.str());
+    out.close();
+    error = out.error();
+    out.clear_error(); // which would end the process
+  }
+  if (error)
+    return fail("cannot write '" + path.str() + "': " + error.message() + "; set TMPDIR to a folder with room");
   return {};
 }
 

@@ -9,7 +9,7 @@ using namespace quern::import;
 using namespace quern::import::language;
 
 /// Positions; less where a graph's tables end before.
-static constexpr int64_t kFar[] = {1 << 20, 1 << 17, 1 << 16, 1 << 15, 1 << 14, 1 << 13};
+static constexpr int64_t kFar[] = {1 << 18, 1 << 17, 1 << 16, 1 << 15, 1 << 14, 1 << 13};
 /// Of a prompt, where a graph takes no cache: its mask is a square.
 static constexpr int64_t kMostRows = 1050;
 
