@@ -130,10 +130,20 @@ def run_pytest(build, scratch):
     return totals
 
 
+def find_opencl(build):
+    """Makes the OpenCL runtime of tools/install-opencl known to the tests, where it is and no other was asked for."""
+    vendors = build / "opencl" / "vendors"
+    if vendors.is_dir() and "OCL_ICD_VENDORS" not in os.environ:
+        libraries = [str(build / "opencl" / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+        os.environ["OCL_ICD_VENDORS"] = str(vendors)
+        os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("build", nargs="?", default=SOURCE / "build", type=Path)
     build = parser.parse_args().build.resolve()
+    find_opencl(build)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         for run in (run_lit, run_gtest, run_pytest):

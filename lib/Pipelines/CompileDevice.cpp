@@ -3,6 +3,7 @@
 #include "Compilation.h"
 #include "Targets.h"
 #include "quern/Codegen/DeviceCode.h"
+#include "quern/Codegen/Spirv.h"
 #include "quern/Pipelines/Phases.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -45,14 +46,15 @@ Result<bool> Compilation::emitDevice(const codegen::GpuTarget &target) {
       "the launches make up no program"));
   QUERN_TRY(phases.collect(
       [&] {
-        auto text = codegen::emitPtx(*code, target);
+        auto text = codegen::emitDeviceCode(*code, target);
         if (mlir::failed(text))
           return mlir::failure();
         result.code = std::move(*text);
         return mlir::success();
       },
-      "the kernels became no PTX"));
-  QUERN_ASSIGN(stop, phases.endPhase("llvm", result.code, deviceName(target), ".ptx"));
+      "the kernels became no code"));
+  QUERN_ASSIGN(stop,
+               phases.endPhase("llvm", result.code, deviceName(target), codegen::takesSpirv(target) ? ".spv" : ".ptx"));
   if (stop)
     return false;
   devices.push_back(std::move(result));

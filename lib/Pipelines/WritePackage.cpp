@@ -4,6 +4,7 @@
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Codegen/Spirv.h"
 #include "quern/Package/PackageWriter.h"
 #include "quern/Package/PackageFormat.h"
 
@@ -52,7 +53,8 @@ Manifest Compilation::describe() const {
                              code.image.entries});
   for (const EmittedDevice &device : devices) {
     std::string name = deviceName(*device.target);
-    manifest.devices.push_back({name, "cuda", package::kDevicePrefix + name, package::kProgramPrefix + name, {}});
+    const char *api = codegen::takesSpirv(*device.target) ? "opencl" : "cuda";
+    manifest.devices.push_back({name, api, package::kDevicePrefix + name, package::kProgramPrefix + name, {}});
   }
   manifest.tokenizer.bos = tokenizer.bos;
   manifest.tokenizer.eos.assign(tokenizer.endOfGeneration.begin(), tokenizer.endOfGeneration.end());

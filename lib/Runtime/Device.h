@@ -65,6 +65,7 @@ struct DeviceInfo {
   std::string api;    ///< of Manifest::Device: "cuda", "opencl"
   std::string target; ///< the code that fits it best: "nvptx:sm_86"
   uint64_t memoryBytes = 0;
+  bool isProcessor = false; ///< one of the machine's own, which runs only where it was asked for by name
 };
 
 /// Memory must not outlive its device, nor modules and recordings.

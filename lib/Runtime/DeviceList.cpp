@@ -1,13 +1,15 @@
 #include "DeviceList.h"
 
 #include "CudaDevice.h"
+#include "OpenClDevice.h"
 
 #include <algorithm>
 #include <charconv>
 
 namespace quern::runtime {
 
-static constexpr DeviceKind kKinds[] = {{"cuda", listCudaDevices, cudaRuns, openCudaDevice}};
+static constexpr DeviceKind kKinds[] = {{"cuda", listCudaDevices, cudaRuns, openCudaDevice},
+                                        {"opencl", listOpenClDevices, openClRuns, openOpenClDevice}};
 
 std::span<const DeviceKind> deviceKinds() { return kKinds; }
 
@@ -52,6 +54,8 @@ Outcome<std::vector<DeviceChoice>> findDevices(const std::string &name) {
       continue;
     }
     for (size_t i = 0; i < devices->size(); ++i) {
+      if (any && (*devices)[i].isProcessor)
+        continue; // the package's own code for it is faster
       there.push_back((*devices)[i].id + " (" + (*devices)[i].name + ")");
       if (index < 0 || int(i) == index)
         found.push_back({&kind, int(i), (*devices)[i]});

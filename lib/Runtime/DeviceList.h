@@ -25,8 +25,8 @@ struct DeviceChoice {
   DeviceInfo info;
 };
 
-/// The devices that `name` means: "auto" all, "cuda" all of that kind, "cuda:1" the one with that number. Fails with
-/// what is there if it means none.
+/// The devices that `name` means: "auto" all but processors, "cuda" all of that kind, "cuda:1" the one with that
+/// number. Fails with what is there if it means none.
 Outcome<std::vector<DeviceChoice>> findDevices(const std::string &name);
 
 } // namespace quern::runtime

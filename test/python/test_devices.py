@@ -32,12 +32,14 @@ without_driver = pytest.mark.skipif(has_driver(), reason="there is a driver")
 
 @needs_fake
 def test_lists_devices(quern):
-    found = json.loads(quern.run("devices", "--json", env=environment(True, CAPABILITY=86, MEMORY=3000)))
-    assert found == [{"id": "cuda:0", "name": "PTX executor", "target": "nvptx:sm_86", "memory_bytes": 3000}]
+    def listed(**settings):
+        found = json.loads(quern.run("devices", "--json", env=environment(True, **settings)))
+        return [device for device in found if device["id"].startswith("cuda")]
+    assert listed(CAPABILITY=86, MEMORY=3000) == [
+        {"id": "cuda:0", "name": "PTX executor", "target": "nvptx:sm_86", "memory_bytes": 3000}]
     lines = quern.run("devices", env=environment(True)).splitlines()
-    assert lines[-1].split() == ["cuda:0", "PTX", "executor", "nvptx:sm_80", "1.00", "GiB"]
-    found = json.loads(quern.run("devices", "--json", env=environment(True, DEVICES=0)))
-    assert found == [{"id": "cuda", "problem": "NVIDIA's driver finds no device"}]
+    assert ["cuda:0", "PTX", "executor", "nvptx:sm_80", "1.00", "GiB"] in [line.split() for line in lines]
+    assert listed(DEVICES=0) == [{"id": "cuda", "problem": "NVIDIA's driver finds no device"}]
 
 
 @without_driver

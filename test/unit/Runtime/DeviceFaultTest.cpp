@@ -22,7 +22,7 @@ namespace {
   } while (false)
 
 TEST_F(DeviceTest, NamesThatMeanNoDevice) {
-  EXPECT_EQ(refusal("tpu"), "'tpu' names no device; it should be one of cpu, auto, cuda, cuda:N");
+  EXPECT_EQ(refusal("tpu"), "'tpu' names no device; it should be one of cpu, auto, cuda, cuda:N, opencl, opencl:N");
   EXPECT_THAT(refusal("cuda:"), HasSubstr("'cuda:' names no device"));
   EXPECT_THAT(refusal("cuda:x"), HasSubstr("names no device"));
   EXPECT_THAT(refusal("cuda:-1"), HasSubstr("names no device"));
@@ -46,8 +46,9 @@ TEST_F(DeviceTest, ListsDevices) {
     std::string all;
     auto devices = api::devices();
     for (const api::Device &device : *devices)
-      all += device.id + "|" + device.name + "|" + device.target + "|" + std::to_string(device.memoryBytes) + "|" +
-             device.problem;
+      if (device.id.starts_with("cuda")) // what there is of OpenCL is the machine's
+        all += device.id + "|" + device.name + "|" + device.target + "|" + std::to_string(device.memoryBytes) + "|" +
+               device.problem;
     return all;
   };
   EXPECT_EQ(visit(), "cuda:0|PTX executor|nvptx:sm_80|1073741824|");
@@ -87,7 +88,7 @@ TEST_F(DeviceTest, PackageForDevicesAlone) {
                                    "the model with --target cpu too");
   EXPECT_THAT(refusal(nullptr), HasSubstr("for devices alone"));
   set("DEVICES", "0");
-  EXPECT_EQ(refusal("auto"), "NVIDIA's driver finds no device");
+  EXPECT_THAT(refusal("auto"), HasSubstr("NVIDIA's driver finds no device"));
 }
 
 TEST_F(DeviceTest, CacheTypesThatDevicesDoNotHave) {

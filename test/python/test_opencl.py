@@ -1,0 +1,55 @@
+"""SPIR-V on an OpenCL device against the reference: tiny models, and the real 0.5B where it was fetched."""
+import json
+import subprocess
+
+import pytest
+from compare_logits import agreement, divergence, read
+from test_real_model import FETCH, GOLDENS
+from tiny_model import write_model
+
+# Sums over k run in f32 in another order than the reference's.
+BOUND = 1e-4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def device(quern):
+    found = json.loads(quern.run("devices", "--json"))
+    usable = [device for device in found if device.get("target") == "spirv"]
+    if not usable:
+        pytest.skip(next((device["problem"] for device in found if device["id"] == "opencl"), "no OpenCL device"))
+
+
+def on_device(quern, package, prompts, *flags, **options):
+    return quern.logits(package, prompts, "--device", "opencl", "--top", "100", *flags, **options)
+
+
+MODELS = {"Q8_0": ["--type", "Q8_0"], "Q4_K": ["--type", "Q4_K", "--tied"], "Q6_K": ["--type", "Q6_K"],
+          "mix": ["--type", "Q4_K", "--tensor-type=attn_v.weight=Q6_K", "--tensor-type=ffn_down=Q8_0",
+                  "--tensor-type=attn_q.weight=Q5_0"]}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tiny_models_are_as_the_reference(quern, tmp_path, prompts, name):
+    model = write_model(tmp_path / "m.gguf", *MODELS[name])
+    package = quern.compile(model, tmp_path / "m.quern", "--target", "spirv")
+    follow = tmp_path / "follow.jsonl"
+    follow.write_text(quern.run("logits", model, "--prompts", prompts, "--reference", "-n", "4", "--top", "100"))
+    ours = on_device(quern, package, prompts, "--follow", follow)
+    each = [divergence([base], [our]) for base, our in zip(read(follow), ours, strict=True)]
+    assert max(each) < BOUND, each
+
+
+def test_the_real_model_follows_llama(quern, tmp_path):
+    """The first prompts and steps: it takes a second or more a token."""
+    cached = subprocess.run([FETCH], capture_output=True, text=True) if FETCH.exists() else None
+    if not cached or cached.returncode != 0:
+        pytest.skip("the 0.5B is not here")
+    package = quern.compile(cached.stdout.split()[-1], tmp_path / "qwen05.quern", "--target", "spirv")
+    theirs = [line | {"steps": line["steps"][:16]} for line in read(GOLDENS / "qwen05-greedy.jsonl")[:2]]
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("".join((GOLDENS / "prompts.txt").read_text().splitlines(keepends=True)[:2]))
+    follow = tmp_path / "follow.jsonl"
+    follow.write_text("".join(json.dumps(line) + "\n" for line in theirs))
+    ours = on_device(quern, package, prompts, "--follow", follow, timeout=1200)
+    same, total = agreement(theirs, ours, 0.3)
+    assert same == total > 0
