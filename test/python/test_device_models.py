@@ -27,7 +27,7 @@ def compile_for_gpu(quern, model):
     return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", "nvptx:sm_80")
 
 
-def compare(quern, model, texts, seeds=(1,), limit=CLOSE):
+def compare(quern, model, texts, seeds=(1,)):
     package = compile_for_gpu(quern, model)
     follow = model.with_suffix(".jsonl")
     follow.write_text(quern.run("logits", model, "--prompts", texts, "--reference", "-n", "2"))
@@ -36,7 +36,7 @@ def compare(quern, model, texts, seeds=(1,), limit=CLOSE):
         ours = quern.logits(package, texts, "--follow", follow, "--top", "100", "--device", "cuda",
                             env=environment(True, SEED=seed))
         each = [divergence([base], [our]) for base, our in zip(reference, ours, strict=True)]
-        assert sum(each) / len(each) < limit, (seed, each)
+        assert sum(each) / len(each) < CLOSE, (seed, each)
 
 
 @pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"])
@@ -65,10 +65,10 @@ def test_embedded_model(quern, tmp_path, mix):
 
 
 def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
-    """Attention on tensor cores rounds queries and weights to f16, which this model feels more than random ones."""
+    """Attention on tensor cores; this model feels what is rounded more than random ones do."""
     texts = tmp_path / "prompts.txt"
-    texts.write_text("17*3+25-8*2=\n")
-    compare(quern, embedded(quern, tmp_path, "Q8_0"), texts, limit=3e-3)
+    texts.write_text("17*3+25-8*2=\n(12+5)*3-40+7=\n9*9*9-100+55=\n")
+    compare(quern, embedded(quern, tmp_path, "Q8_0"), texts)
 
 
 SHAPES = {

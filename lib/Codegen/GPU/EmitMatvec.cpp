@@ -229,8 +229,9 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
   auto body = [&](Emitter &e, ValueRange arguments) { MatvecEmitter(e, matvec, target, arguments).emit(); };
   auto function =
       emitKernel(module, {matvec.name(), int64_t(Arguments::count(matvec)), grid.blocks(), grid.warps}, body);
-  // One block to a multiprocessor is enough for many columns: else ptxas spills some numbers for the sake of one more.
-  if (matvec.columns > 2)
+  // One block to a multiprocessor has to do for the sums of two segments and many columns: else ptxas spills some
+  // numbers for the sake of one more.
+  if (matvec.swiglu && matvec.columns > 2)
     function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(1));
   return function;
 }

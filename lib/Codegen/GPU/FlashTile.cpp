@@ -90,6 +90,14 @@ Emitter::Values FlashTile::softmax(std::vector<Emitter::Values> &scores, Emitter
   return factors;
 }
 
+/// Two f32 as halves, and what these leave of them as halves.
+std::pair<Value, Value> FlashTile::splitHalves(Value a, Value b) {
+  Value rounded = packHalves(e, a, b), wide = e.widen(rounded);
+  Value pair = vector::FromElementsOp::create(e, e.f32s(2), ValueRange{a, b});
+  Value rest = e.subf(pair, wide);
+  return {rounded, arith::TruncFOp::create(e, e.vec(2, e.getF16Type()), rest)};
+}
+
 Emitter::Values FlashTile::fold(ValueRange so, Value keys, Value values, Value firstKey, ArrayRef<Value> ends) {
   Emitter::Values state(so);
   std::vector<Emitter::Values> weights = scores(keys);
@@ -100,15 +108,19 @@ Emitter::Values FlashTile::fold(ValueRange so, Value keys, Value values, Value f
   // Matrices, transposed: eight keys and eight elements; the next keys; then the next elements likewise.
   Value row = e.rem(lane, e.i64(16)), part = e.div(lane, 16);
   for (int64_t k = 0; k < keyCount; k += 16) {
-    Emitter::Values a;
+    // Weights, like queries, as the sum of two halves: one alone would round them to 11 bits.
+    Emitter::Values high, low;
     for (int64_t tile = k / 8; tile < k / 8 + 2; ++tile)
-      for (int64_t i = 0; i < 4; i += 2)
-        a.push_back(packHalves(e, weights[tile][i], weights[tile][i + 1]));
+      for (int64_t i = 0; i < 4; i += 2) {
+        auto [first, rest] = splitHalves(weights[tile][i], weights[tile][i + 1]);
+        high.push_back(first), low.push_back(rest);
+      }
     for (int64_t n = 0; n < headDim / 8; n += 2) {
       Emitter::Values b = loadMatrices(e, shared.address(values, e.add(row, k), e.add(part, n)), /*transposed=*/true);
       for (int64_t i = 0; i < 2; ++i) {
         auto c = MutableArrayRef<Value>(state).slice(4 + 4 * (n + i), 4);
-        llvm::copy(emitHalfProduct(e, target, a, ArrayRef<Value>(b).slice(2 * i, 2), ArrayRef<Value>(c)), c.begin());
+        for (auto *a : {&high, &low})
+          llvm::copy(emitHalfProduct(e, target, *a, ArrayRef<Value>(b).slice(2 * i, 2), ArrayRef<Value>(c)), c.begin());
       }
     }
   }

@@ -1,10 +1,10 @@
 // A warp's part of the attention of 16 query rows to a tile of keys in shared memory, on tensor cores: online softmax
-// in f32, with keys, values and weights in f16.
+// in f32, products in f16.
 //
-// Why f16 does: keys and values lie in the cache as f16 anyway. A weight is at most 1, and rounding it is an error of
-// 2^-12 of it at the most, as large as what rounding the values was. A query is split into the sum of two halves, which
-// together have its f32 to 22 bits: scores of large queries and keys that nearly cancel would lose too much otherwise.
-// It is scaled before it is rounded, so that it would overflow only where the keys, made likewise, have long done.
+// Why f16 does: keys and values lie in the cache as f16 anyway. A query and a weight are each split into the sum of two
+// halves, which together have its f32 to 22 bits: rounded to one, weights alone moved the logits of small models by as
+// much as quantization does. Queries are scaled before they are rounded, so that they would overflow only where the
+// keys, made likewise, have long done.
 #ifndef QUERN_LIB_CODEGEN_GPU_FLASHTILE_H
 #define QUERN_LIB_CODEGEN_GPU_FLASHTILE_H
 
@@ -53,6 +53,7 @@ public:
 
 private:
   std::vector<Emitter::Values> scores(mlir::Value keys);
+  std::pair<mlir::Value, mlir::Value> splitHalves(mlir::Value a, mlir::Value b);
   Emitter::Values softmax(std::vector<Emitter::Values> &scores, Emitter::Values &state);
   void mask(std::vector<Emitter::Values> &scores, mlir::Value firstKey, llvm::ArrayRef<mlir::Value> ends);
 

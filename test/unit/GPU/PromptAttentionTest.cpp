@@ -46,13 +46,13 @@ Status run(AttentionProblem &p, const std::string &ptx, uint32_t seed, std::vect
   return status;
 }
 
-/// The greatest error, by what weights rounded to f16 allow: 2^-12 of values of the order of 1, in each key's share.
+/// The greatest error, by what queries and weights of 22 bits and sums in f32 allow of values of the order of 1.
 double errorOf(const AttentionProblem &p, const std::vector<float> &out) {
   auto expected = p.expected({p.query.begin(), p.query.end()});
   double worst = 0;
   for (size_t i = 0; i < expected.size(); ++i)
     worst = std::isnan(out[i]) ? INFINITY : std::max(worst, std::abs(out[i] - expected[i]));
-  return worst / (2 * 0x1p-12);
+  return worst / 0x1p-16;
 }
 
 void expectAttention(AttentionProblem p, const std::string &chip, uint32_t seed) {
