@@ -1,4 +1,5 @@
 // LLVM dialect -> LLVM IR -> object code, in process.
+#include "lib/Codegen/Common/OptimizeModule.h"
 #include "quern/Codegen/Image.h"
 #include "quern/Codegen/Passes.h"
 
@@ -20,7 +21,6 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
@@ -51,28 +51,6 @@ static void initializeX86() {
     return true;
   }();
   (void)once;
-}
-
-/// The usual scalar clean-up; vectorizers only where the code is not vectors already. No loop may become a call of
-/// memset or memcpy.
-static void optimize(llvm::Module &module, llvm::TargetMachine &machine, bool vectorize) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = vectorize;
-  tuning.SLPVectorization = false;
-  tuning.LoopUnrolling = false;
-  for (llvm::Function &function : module)
-    function.addFnAttr("no-builtins");
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager sccs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine, tuning);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(sccs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, sccs, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
 /// Builds the code generation pipeline by hand, to leave out two schedulers. Kernels are emitted in the order that they
@@ -120,7 +98,7 @@ Result<std::vector<char>> codegen::emitObject(mlir::ModuleOp module, const Targe
     return fail("LLVM cannot make code for " + target.name);
   code->setTargetTriple(triple);
   code->setDataLayout(machine->createDataLayout());
-  optimize(*code, *machine, vectorize);
+  optimizeModule(*code, machine.get(), vectorize);
 
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream out(object);

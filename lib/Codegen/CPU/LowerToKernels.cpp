@@ -1,5 +1,6 @@
 // The entry function becomes calls of kernels on planned memory. See Passes.td.
 #include "EntryLowering.h"
+#include "lib/Codegen/Common/SourceName.h"
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Runtime/KernelABI.h"
@@ -88,17 +89,6 @@ void EntryLowering::emitCall(func::FuncOp kernel, const Arguments &arguments, co
                          ValueRange{e.callField(call, QUERN_CALL_MARK, e.ptr()), call, e.i64(int64_t(ops.size()))});
   }
   noteCall(kernel, reads, writes, work);
-}
-
-/// The name that the model's file gave to an op, or nothing.
-static StringRef sourceName(Location location) {
-  if (auto name = dyn_cast<NameLoc>(location))
-    return name.getName().getValue();
-  if (auto fused = dyn_cast<FusedLoc>(location))
-    for (Location part : fused.getLocations())
-      if (StringRef name = sourceName(part); !name.empty())
-        return name;
-  return "";
 }
 
 void EntryLowering::noteCall(func::FuncOp kernel, const std::vector<Access> &reads, const std::vector<Access> &writes,

@@ -1,4 +1,5 @@
 // gpu dialect -> llvm dialect -> LLVM IR -> SPIR-V for OpenCL, in process.
+#include "lib/Codegen/Common/OptimizeModule.h"
 #include "quern/Codegen/Spirv.h"
 
 #include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
@@ -11,7 +12,6 @@
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/CodeGen.h"
 #include "llvm/TargetParser/Triple.h"
 
@@ -40,27 +40,6 @@ void codegen::buildLowerToSpirvPipeline(OpPassManager &pm) {
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
-}
-
-/// Scalar clean-up. What the driver compiles again is kept small: loops stay loops.
-static void optimize(llvm::Module &module) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  tuning.LoopUnrolling = false;
-  for (llvm::Function &function : module)
-    function.addFnAttr("no-builtins");
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager sccs;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(/*TM=*/nullptr, tuning);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(sccs);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, sccs, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
 /// A number that is cut and then widened to less than it had is masked instead: LLVM 22 forgets the first cut of
@@ -95,7 +74,7 @@ FailureOr<std::string> codegen::emitSpirv(ModuleOp module) {
   llvm::Triple triple("spirv64v1.3-unknown-unknown");
   code->setTargetTriple(triple);
   code->setDataLayout(triple.computeDataLayout());
-  optimize(*code);
+  optimizeModule(*code, nullptr, /*vectorize=*/false);
   for (llvm::Function &function : *code)
     maskCutNumbers(function);
   std::string binary, message;

@@ -1,22 +1,12 @@
 #include "HostFunction.h"
 
+#include "lib/Codegen/Common/SourceName.h"
 #include "quern/Codegen/GpuLayout.h"
 #include "quern/Codegen/Passes.h"
 
 using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
-
-/// The name that the model's file gave to an op, or nothing.
-static StringRef sourceName(Location location) {
-  if (auto name = dyn_cast<NameLoc>(location))
-    return name.getName().getValue();
-  if (auto fused = dyn_cast<FusedLoc>(location))
-    for (Location part : fused.getLocations())
-      if (StringRef name = sourceName(part); !name.empty())
-        return name;
-  return "";
-}
 
 HostFunction::HostFunction(func::FuncOp entry, const std::string &name, TokenRange tokens)
     : entry(entry), e(entry.getLoc(), entry.getContext()), range(tokens) {

@@ -1,13 +1,10 @@
 // What NVIDIA's assembler makes of the kernels of a decode step that take over a norm or a quantization: nothing is
 // spilt. Prints the registers of each for docs/gpu.md. Skipped where there is no ptxas.
+#include "test/unit/GPU/Assemble.h"
 #include "test/unit/GPU/EmitKernels.h"
 
 #include "dialects/DQ/DQ.h"
 #include "lib/Codegen/GPU/Matvec.h"
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 
 namespace quern {
 namespace {
@@ -37,40 +34,18 @@ std::vector<Matvec> kernelsOf(const std::string &format) {
   return {heads, one, gated};
 }
 
-/// What `ptxas -v` says.
-std::string assemble(const std::string &ptx, const std::string &chip) {
-  auto folder = std::filesystem::path(testing::TempDir());
-  std::string base = (folder / ("quern_registers_" + chip)).string();
-  std::ofstream(base + ".ptx") << ptx;
-  std::string command = "ptxas -v -arch=" + chip + " " + base + ".ptx -o " + base + ".cubin 2>&1", text;
-  FILE *output = popen(command.c_str(), "r");
-  for (char line[512]; output && fgets(line, sizeof line, output);)
-    text += line;
-  EXPECT_EQ(output ? pclose(output) : -1, 0) << text;
-  std::filesystem::remove(base + ".ptx");
-  std::filesystem::remove(base + ".cubin");
-  return text;
+/// Emits the kernels of each format.
+void emitAll(mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
+  for (const char *format : {"q8_0", "q4_0", "q5_0", "q3_K", "q4_K", "q5_K", "q6_K", "mxfp4", "mxfp6_e3m2", "bf16"})
+    for (const Matvec &matvec : kernelsOf(format))
+      codegen::emitMatvec(module, matvec, target);
 }
 
 TEST(GpuRegisters, SufficeForKernelsThatTakeOverOthers) {
-  if (std::system("ptxas --version > /dev/null 2>&1") != 0)
+  if (!hasAssembler())
     GTEST_SKIP() << "no ptxas";
-  for (std::string chip : {"sm_80", "sm_90"}) {
-    size_t count = 0;
-    std::string ptx = emitToPtx(chip, [&](mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
-      for (const char *format : {"q8_0", "q4_0", "q5_0", "q3_K", "q4_K", "q5_K", "q6_K", "mxfp4", "mxfp6_e3m2", "bf16"})
-        for (const Matvec &matvec : kernelsOf(format)) {
-          codegen::emitMatvec(module, matvec, target);
-          ++count;
-        }
-    });
-    std::string said = assemble(ptx, chip);
-    size_t clean = 0;
-    for (size_t at = 0; (at = said.find("0 bytes spill stores, 0 bytes spill loads", at)) != std::string::npos; ++at)
-      ++clean;
-    EXPECT_EQ(clean, count) << said;
-    std::printf("%s", said.c_str());
-  }
+  for (std::string chip : {"sm_80", "sm_90"})
+    expectNoSpills(emitToPtx(chip, [](auto module, auto &target) { emitAll(module, target); }), chip);
 }
 
 } // namespace
