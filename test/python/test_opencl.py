@@ -23,7 +23,8 @@ def on_device(quern, package, prompts, *flags, **options):
     return quern.logits(package, prompts, "--device", "opencl", "--top", "100", *flags, **options)
 
 
-MODELS = {"Q8_0": ["--type", "Q8_0"], "Q4_K": ["--type", "Q4_K", "--tied"], "Q6_K": ["--type", "Q6_K"],
+# A driver of OpenCL takes most of the time, compiling.
+MODELS = {"Q8_0": ["--type", "Q8_0"],
           "mix": ["--type", "Q4_K", "--tensor-type=attn_v.weight=Q6_K", "--tensor-type=ffn_down=Q8_0",
                   "--tensor-type=attn_q.weight=Q5_0"]}
 

@@ -207,8 +207,8 @@ size_t quernFakeCudaLive(const char *kind) {
   return device.live(kind);
 }
 
-size_t quernFakeCudaGraphLaunches() {
+size_t quernFakeCudaCalls(const char *kind) {
   Device &device = Device::get();
   std::lock_guard lock(device.mutex);
-  return device.graphLaunches;
+  return device.calls(kind);
 }

@@ -88,7 +88,8 @@ QUERN_FAKE_CUDA const char *quernFakeCudaFault();
 /// Not the driver's: how many things of a kind there are that the host has made and not given back: "allocations",
 /// "pinned" (host memory), "streams", "modules", "events", "graphs" or "contexts"; of an unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaLive(const char *kind);
-/// Not the driver's: how often graphs have been launched since cuInit.
-QUERN_FAKE_CUDA size_t quernFakeCudaGraphLaunches();
+/// Not the driver's: how often something has been asked for since cuInit: "allocations" on the device, "pinned"
+/// memory of the host, "modules" to be loaded, or "graphs" to be launched; of an unknown kind, ~0.
+QUERN_FAKE_CUDA size_t quernFakeCudaCalls(const char *kind);
 
 #endif // QUERN_TEST_PTX_DRIVER_CUDAAPI_H

@@ -31,7 +31,7 @@ DeviceSettings DeviceSettings::fromEnvironment() {
 CUresult Device::start() {
   settings = DeviceSettings::fromEnvironment();
   initialized = settings.devices > 0;
-  launches = allocations = graphLaunches = 0;
+  launches = allocations = pinnings = moduleLoads = graphLaunches = 0;
   return initialized ? kSuccess : kNoDevice;
 }
 
@@ -42,6 +42,15 @@ size_t Device::live(std::string_view kind) const {
       {"contexts", retained}};
   auto found = counts.find(kind);
   return found == counts.end() ? ~size_t(0) : found->second;
+}
+
+size_t Device::calls(std::string_view kind) const {
+  const std::pair<std::string_view, size_t> counts[] = {
+      {"allocations", allocations}, {"pinned", pinnings}, {"modules", moduleLoads}, {"graphs", graphLaunches}};
+  for (auto [name, count] : counts)
+    if (name == kind)
+      return count;
+  return ~size_t(0);
 }
 
 Device &Device::get() {
@@ -91,6 +100,7 @@ CUresult Device::attribute(int attribute, int &value) const {
 }
 
 CUresult Device::load(const char *image, CUmodule &module, std::string &log) {
+  ++moduleLoads;
   if (std::string_view(image).starts_with("\x7f"
                                           "ELF"))
     return kNoBinaryForGpu; // machine code is for real devices
@@ -187,6 +197,7 @@ CUresult Device::copy(CUdeviceptr device, size_t bytes, const std::function<void
 CUresult Device::allocateHost(size_t bytes, void *&pointer) {
   if (bytes == 0)
     return kInvalidValue;
+  ++pinnings;
   auto storage = std::make_unique<std::byte[]>(bytes);
   pointer = storage.get();
   pinned.emplace(storage.get(), std::pair(bytes, std::move(storage)));

@@ -112,6 +112,8 @@ public:
   std::map<CUgraph, std::unique_ptr<FakeGraph>> graphs;
   std::map<CUgraphExec, std::unique_ptr<FakeGraphExec>> executables;
   size_t live(std::string_view kind) const;
+  /// How often things of a kind have been asked for since cuInit.
+  size_t calls(std::string_view kind) const;
   /// As cuInit does it.
   CUresult start();
 
@@ -130,7 +132,7 @@ private:
   std::map<CUdeviceptr, size_t> sizes;
   std::map<std::byte *, std::pair<size_t, std::unique_ptr<std::byte[]>>> pinned;
   size_t usedBytes = 0;
-  uint64_t launches = 0, allocations = 0, instructions = 0; ///< since cuInit
+  uint64_t launches = 0, allocations = 0, pinnings = 0, moduleLoads = 0, instructions = 0; ///< since cuInit
   std::map<CUmodule, std::unique_ptr<FakeModule>> modules;
   FakeStream defaultStream;
   std::map<CUstream, std::unique_ptr<FakeStream>> streams;

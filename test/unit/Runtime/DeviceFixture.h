@@ -64,7 +64,8 @@ protected:
              " " + kind;
     return out;
   }
-  static size_t graphLaunches() { return ofDriver<size_t()>("quernFakeCudaGraphLaunches")(); }
+  /// How often the fake driver was asked for things of a kind: "allocations", "pinned", "modules", "graphs".
+  static size_t callsFor(const char *kind) { return ofDriver<size_t(const char *)>("quernFakeCudaCalls")(kind); }
 
   std::filesystem::path folder;
   std::string path;

@@ -105,7 +105,7 @@ TEST_F(DeviceTest, ReplaysARecordedStepWhereTheDriverCan) {
     auto model = open("cuda");
     EXPECT_TRUE(model) << model.error().message;
     expectGenerates(*model, 3, 1);
-    return graphLaunches();
+    return callsFor("graphs");
   };
   EXPECT_EQ(replays(), 3u); // of four tokens one by one, the first finds out whether the kernels work
   set("GRAPHS", "0");
@@ -138,6 +138,7 @@ TEST_F(DeviceTest, TakesNoMemoryWhileRunning) {
   auto model = open("cuda");
   ASSERT_TRUE(model) << model.error().message;
   auto session = model->session();
+  size_t allocations = callsFor("allocations"), pinned = callsFor("pinned");
   std::string before;
   for (int round = 0; round < 3; ++round) { // from the second time on all is recorded that ever is
     ASSERT_TRUE(session->prefill(someTokens(40, 2)));
@@ -148,6 +149,8 @@ TEST_F(DeviceTest, TakesNoMemoryWhileRunning) {
     ASSERT_TRUE(model->stopProfile());
     before = round == 1 ? living() : before;
   }
+  EXPECT_EQ(callsFor("allocations"), allocations);
+  EXPECT_EQ(callsFor("pinned"), pinned);
   EXPECT_EQ(living(), before);
   EXPECT_THAT(before, HasSubstr("4 allocations, 1 pinned, 1 streams, 1 modules, 0 events, "));
 }
@@ -250,7 +253,20 @@ TEST_F(DeviceTest, FallsBackToPtxWhereMachineCodeIsRefused) {
   package.write(path);
   auto model = open("cuda");
   ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(callsFor("modules"), 2u); // the machine code first
   expectGenerates(*model, 2, 9);
+}
+
+/// The code of an earlier device of the same major number does, and the PTX is not looked at.
+TEST_F(DeviceTest, TakesMachineCodeOfTheDevicesKind) {
+  set("CAPABILITY", "86");
+  package.manifest.devices[0].cubins = {{"80", "cubin/sm_80"}, {"75", "cubin/sm_75"}};
+  package.sections = {{"cubin/sm_80", package.ptx + '\0'}, {"cubin/sm_75", "of another kind"}};
+  package.write(path);
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  expectGenerates(*model, 2, 9);
+  EXPECT_EQ(callsFor("modules"), 1u);
 }
 
 } // namespace
