@@ -63,8 +63,8 @@ typedef struct quern_model_options {
   quern_progress progress;     /* called while weights are read or verified, in bytes; may be NULL */
   void *progress_user;
   const char *cache_type;      /* how keys and values are kept: NULL or "f16", "q8_0", "f32"; see docs/runtime.md */
-  const char *device;          /* NULL or "cpu"; "cuda" or "cuda:1" (see quern_devices_visit); "auto": a device that
-                                  there is code for, else the processor, and quern_model_info says why */
+  const char *device;          /* NULL or "cpu"; "cuda", "opencl" or "cuda:1" (see quern_devices_visit); "auto": a
+                                  device that there is code for, else the processor, and quern_model_info says why */
   int32_t check_kernels;       /* nonzero: wait for each kernel of a device, so that a fault names its op; slow */
 } quern_model_options;
 

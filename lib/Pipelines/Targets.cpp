@@ -1,5 +1,9 @@
 #include "Targets.h"
 
+#include "quern/Codegen/Spirv.h"
+
+#include "llvm/ADT/StringRef.h"
+
 #include <algorithm>
 #include <ranges>
 
@@ -7,11 +11,27 @@ using namespace quern;
 using namespace quern::pipelines;
 
 std::string pipelines::deviceName(const codegen::GpuTarget &target) {
-  return target.chip.starts_with("sm_") ? "nvptx:" + target.chip : target.chip;
+  return codegen::takesSpirv(target) ? target.chip : "nvptx:" + target.chip;
 }
 
-Result<TargetChoice> pipelines::chooseTargets(const std::vector<std::string> &names) {
+/// A compute capability without a target of its own is served by the next one before it: "nvptx:sm_86" is
+/// "nvptx:sm_80". Other names stay as they are.
+static std::string resolve(const std::string &name) {
+  auto capability = [](llvm::StringRef text) {
+    unsigned number = 0;
+    return text.consume_front("nvptx:sm_") && !text.getAsInteger(10, number) ? number : 0;
+  };
+  std::string best = name;
+  for (const codegen::GpuTarget &target : codegen::gpuTargets()) // in ascending order
+    if (unsigned known = capability(deviceName(target)); known != 0 && known <= capability(name))
+      best = deviceName(target);
+  return best;
+}
+
+Result<TargetChoice> pipelines::chooseTargets(const std::vector<std::string> &given) {
   TargetChoice choice;
+  std::vector<std::string> names;
+  std::ranges::transform(given, std::back_inserter(names), resolve);
   std::vector<std::string> unknown = names;
   auto wants = [&](const std::string &name) {
     std::erase(unknown, name);

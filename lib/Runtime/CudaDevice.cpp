@@ -127,13 +127,15 @@ Outcome<void> CudaDevice::clear(DeviceAddress to, uint64_t bytes) {
 
 Outcome<void> CudaDevice::launch(const KernelLaunch &launch) {
   Current current(*this);
-  // The driver reads as many arguments as the kernel has, whatever the package says: 4 KiB is the most that one can
-  // have.
-  static uint64_t none = 0;
-  std::array<void *, 512> arguments;
-  arguments.fill(&none);
-  for (size_t i = 0; i < std::min(launch.arguments.size(), arguments.size()); ++i)
-    arguments[i] = const_cast<uint64_t *>(&launch.arguments[i].value);
+  // The driver reads as many arguments as the kernel has, and as many bytes of each as the kernel says, whatever the
+  // package does: 4 KiB is the most that all of them can have.
+  constexpr size_t kMost = 512;
+  std::array<uint64_t, 2 * kMost> values{};
+  std::array<void *, kMost> arguments;
+  for (size_t i = 0; i < kMost; ++i) {
+    values[i] = i < launch.arguments.size() ? launch.arguments[i].value : 0;
+    arguments[i] = &values[i];
+  }
   return check(driver.cuLaunchKernel(static_cast<cuda::Function>(launch.kernel), launch.grid[0], launch.grid[1],
                                      launch.grid[2], launch.threads, 1, 1, launch.sharedBytes, stream, arguments.data(),
                                      nullptr),

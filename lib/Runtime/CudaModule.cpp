@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 
 namespace quern::runtime {
 namespace {
@@ -52,6 +53,30 @@ private:
 
 } // namespace
 
+/// Whether the sections of an ELF file lie inside it; true for what is none. The driver takes an address and no length.
+static bool isWhole(std::string_view image) {
+  auto read = [&](size_t at, auto number) {
+    std::memcpy(&number, image.data() + at, sizeof number);
+    return number;
+  };
+  constexpr size_t kHeader = 64, kSectionHeader = 64; // of ELF with 64 bits
+  constexpr uint32_t kNoBits = 8;                     // a section without bytes in the file
+  if (!image.starts_with("\x7f"
+                         "ELF"))
+    return true;
+  if (image.size() < kHeader)
+    return false;
+  uint64_t table = read(40, uint64_t()), entry = read(58, uint16_t()), count = read(60, uint16_t());
+  if (entry != kSectionHeader || table > image.size() || count > (image.size() - table) / kSectionHeader)
+    return false;
+  for (uint64_t at = table; at < table + count * kSectionHeader; at += kSectionHeader) {
+    uint64_t offset = read(at + 24, uint64_t()), size = read(at + 32, uint64_t());
+    if (read(at + 4, uint32_t()) != kNoBits && (offset > image.size() || size > image.size() - offset))
+      return false;
+  }
+  return true;
+}
+
 cuda::Result CudaDevice::loadImage(const void *image, cuda::Module &module, std::string &log) const {
   std::array<char, 8192> text{};
   int options[] = {cuda::kErrorLog, cuda::kErrorLogBytes};
@@ -73,9 +98,10 @@ Outcome<std::unique_ptr<DeviceModule>> CudaDevice::load(const DeviceCode &code) 
     if (auto found = code.machineCode.find(std::to_string(capability / 10 * 10 + minor));
         found != code.machineCode.end())
       machineCode = found->second;
-  if (!machineCode.empty() && loadImage(machineCode.data(), module, log) == cuda::kSuccess)
+  std::string text(machineCode); // the driver wants a zero at the end of what is text
+  if (!text.empty() && isWhole(text) && loadImage(text.c_str(), module, log) == cuda::kSuccess)
     return std::make_unique<CudaModule>(*this, module);
-  std::string text(code.module); // the driver wants a zero at its end
+  text = code.module;
   if (cuda::Result result = loadImage(text.c_str(), module, log))
     return fault(QUERN_UNSUPPORTED, about.id + ": the driver rejects the code for '" + code.target +
                                         "': " + driver.describe(result) + (log.empty() ? "" : "; it says: " + log));

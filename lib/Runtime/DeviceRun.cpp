@@ -56,26 +56,23 @@ DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> siz
   return out;
 }
 
-/// Null for steps that are not recorded. Asked for only when the plan has run before: a driver may load a kernel at its
-/// first launch, which it cannot do while it records.
-Outcome<DeviceRecording *> DeviceRun::recording(size_t plan, std::span<const int64_t> sizes) {
+/// Null for steps that are not recorded.
+Outcome<DeviceRecording *> DeviceRun::record(std::span<const int64_t> sizes, const Prepared &prepared) {
   bool generates = std::all_of(sizes.begin(), sizes.end(), [&](int64_t size) { return size == sizes[0]; });
   if (!canRecord || !generates || sizes.empty() || sizes[0] > kMostRecorded)
     return nullptr;
-  std::vector<int64_t> key(sizes.begin(), sizes.end());
-  if (auto known = recordings.find(key); known != recordings.end())
-    return known->second.get();
-  auto made = owner->record(prepare(plan, sizes).launches);
+  auto made = owner->record(prepared.launches);
   if (!made)
     return tl::unexpected(std::move(made).error());
   canRecord = *made != nullptr;
   if (!canRecord)
     return nullptr;
-  return (recordings[key] = *std::move(made)).get();
+  return (recordings[{sizes.begin(), sizes.end()}] = *std::move(made)).get();
 }
 
 tl::unexpected<Fault> DeviceRun::breakDown(Fault fault, const std::string &where) {
   broken = fault.message + where;
+  fault.status = QUERN_DEVICE_FAILED; // whatever the driver calls it
   fault.message = broken + "; the device cannot be used by this process any more, the processor can (--device cpu)";
   return tl::unexpected<Fault>(std::move(fault));
 }
@@ -92,6 +89,7 @@ Outcome<void> DeviceRun::launchChecked(size_t plan, const Prepared &prepared) {
     if (!done)
       return breakDown(std::move(done).error(),
                        " in " + describe(parts.program.plans[plan].launches[prepared.numbers[i]]));
+    hasRun[plan][prepared.numbers[i]] = true;
   }
   return {};
 }
@@ -111,15 +109,20 @@ Outcome<void> DeviceRun::launchTimed(size_t plan, const Prepared &prepared) {
 Outcome<void> DeviceRun::launchPlan(size_t plan, std::span<const int64_t> sizes) {
   if (profiling)
     return launchTimed(plan, prepare(plan, sizes));
+  if (auto known = recordings.find({sizes.begin(), sizes.end()}); known != recordings.end())
+    return known->second->launch();
+  Prepared prepared = prepare(plan, sizes);
+  bool isNew = std::any_of(prepared.numbers.begin(), prepared.numbers.end(),
+                           [&](size_t number) { return !hasRun[plan][number]; });
   // What is wrong with a kernel mostly shows the first time, and then it costs little to know which one it is.
-  if (parts.checkKernels || !hasRun[plan])
-    return launchChecked(plan, prepare(plan, sizes));
-  auto recorded = recording(plan, sizes);
+  if (parts.checkKernels || isNew)
+    return launchChecked(plan, prepared);
+  auto recorded = record(sizes, prepared);
   if (!recorded)
     return tl::unexpected(std::move(recorded).error());
   if (*recorded)
     return (*recorded)->launch();
-  for (const KernelLaunch &launch : prepare(plan, sizes).launches)
+  for (const KernelLaunch &launch : prepared.launches)
     if (auto started = owner->launch(launch); !started)
       return started;
   return {};
@@ -141,7 +144,6 @@ Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const in
         return asked;
   if (auto done = owner->synchronize(); !done)
     return done;
-  hasRun[plan] = true;
   for (size_t i = 0; i < outputs.size(); ++i)
     if (uint64_t bytes = bytesOf(*outputs[i].tensor, sizes))
       std::memcpy(buffers[inputs.size() + i], staging.data() + outputs[i].offset, bytes);

@@ -69,7 +69,7 @@ private:
   Outcome<void> launchPlan(size_t plan, std::span<const int64_t> sizes);
   Outcome<void> launchChecked(size_t plan, const Prepared &prepared);
   Outcome<void> launchTimed(size_t plan, const Prepared &prepared);
-  Outcome<DeviceRecording *> recording(size_t plan, std::span<const int64_t> sizes);
+  Outcome<DeviceRecording *> record(std::span<const int64_t> sizes, const Prepared &prepared);
   Outcome<void> step(std::span<void *const> buffers, std::span<const int64_t> sizes);
   /// Remembers a failure that leaves the device unusable.
   tl::unexpected<Fault> breakDown(Fault fault, const std::string &where);
@@ -83,7 +83,7 @@ private:
   std::vector<Place> inputs, outputs;
   uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of all inputs, and of all tensors
   std::vector<std::vector<DeviceKernel>> kernels;                              ///< of each plan's launches
-  std::vector<bool> hasRun;                                                    ///< each plan
+  std::vector<std::vector<bool>> hasRun;                                       ///< each plan's launches
   std::map<std::vector<int64_t>, std::unique_ptr<DeviceRecording>> recordings; ///< by sizes
   bool canRecord = true, profiling = false;
   std::vector<uint64_t> times;

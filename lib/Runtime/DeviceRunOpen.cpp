@@ -94,11 +94,11 @@ Outcome<void> DeviceRun::findKernels() {
     byName[name] = *kernel;
   }
   for (const LaunchPlan &plan : parts.program.plans) {
+    hasRun.emplace_back(plan.launches.size(), false);
     std::vector<DeviceKernel> &list = kernels.emplace_back();
     for (const Launch &launch : plan.launches)
       list.push_back(byName[launch.kernel]);
   }
-  hasRun.assign(parts.program.plans.size(), false);
   return {};
 }
 

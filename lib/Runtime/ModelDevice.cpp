@@ -124,7 +124,10 @@ Outcome<void> Model::chooseDevice(const package::PackageReader &reader, const Mo
     parts.weights = reader.find(package::kDeviceWeights)->bytes;
     return {};
   }
-  if (!isAuto || code.empty() || opened.error().status == QUERN_CANCELLED)
+  const auto &devices = parts.manifest.devices;
+  bool asksForDevice = std::any_of(devices.begin(), devices.end(),
+                                   [&](const Manifest::Device &form) { return form.target == options.target; });
+  if (!isAuto || code.empty() || asksForDevice || opened.error().status == QUERN_CANCELLED)
     return tl::unexpected(std::move(opened).error());
   parts.deviceNote = std::move(opened).error().message;
   return {};

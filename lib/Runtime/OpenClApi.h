@@ -20,7 +20,7 @@ using Kernel = struct KernelHandle *;
 
 // Results.
 inline constexpr int kSuccess = 0, kAllocationFailed = -4, kOutOfResources = -5, kOutOfHostMemory = -6,
-                     kNoPlatform = -1001;
+                     kInvalidBufferSize = -61, kNoPlatform = -1001;
 
 // What is asked of devices, programs and kernels.
 inline constexpr unsigned kDeviceType = 0x1000, kDeviceMemory = 0x101F, kDeviceName = 0x102B, kDriverVersion = 0x102D,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 
 namespace quern::runtime {
 namespace {
@@ -40,8 +41,9 @@ public:
   Outcome<void> check(int result, const std::string &what) const {
     if (result == kSuccess)
       return {};
-    bool full =
-        result == opencl::kAllocationFailed || result == opencl::kOutOfResources || result == opencl::kOutOfHostMemory;
+    // A buffer larger than the device allows is said to be of an invalid size.
+    bool full = result == opencl::kAllocationFailed || result == opencl::kOutOfResources ||
+                result == opencl::kOutOfHostMemory || result == opencl::kInvalidBufferSize;
     return fault(full ? QUERN_OUT_OF_MEMORY : QUERN_DEVICE_FAILED,
                  about.id + ": " + what + ": " + opencl::describe(result));
   }
@@ -55,6 +57,7 @@ private:
   Found found;
   opencl::Context context = nullptr;
   opencl::Queue queue = nullptr;
+  std::mutex mutex; ///< guards what follows
   std::map<DeviceAddress, uint64_t> allocated; ///< bytes, by where they start
 };
 
@@ -133,6 +136,7 @@ Outcome<std::unique_ptr<DeviceModule>> OpenClDevice::load(const DeviceCode &code
 
 /// OpenCL does not tell what others have; a processor's memory is that of the machine.
 Outcome<uint64_t> OpenClDevice::freeBytes() {
+  std::lock_guard lock(mutex);
   uint64_t used = 0;
   for (auto [address, bytes] : allocated)
     used += bytes;
@@ -145,13 +149,17 @@ Outcome<DeviceAddress> OpenClDevice::allocate(uint64_t bytes) {
   void *start = memory.clDeviceMemAllocINTEL(context, found.device, nullptr, bytes, 256, &result);
   if (auto made = check(result, std::to_string(bytes) + " bytes of memory are refused"); !made)
     return tl::unexpected(std::move(made).error());
+  std::lock_guard lock(mutex);
   allocated[reinterpret_cast<DeviceAddress>(start)] = bytes;
   return reinterpret_cast<DeviceAddress>(start);
 }
 
 void OpenClDevice::release(DeviceAddress address) {
+  {
+    std::lock_guard lock(mutex); // the driver may give the address out again as soon as it is free
+    allocated.erase(address);
+  }
   memory.clMemBlockingFreeINTEL(context, reinterpret_cast<void *>(address));
-  allocated.erase(address);
 }
 
 Outcome<void *> OpenClDevice::allocateHost(uint64_t bytes) {

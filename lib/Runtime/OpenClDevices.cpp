@@ -102,6 +102,9 @@ Outcome<std::vector<Found>> findUsable(const Api &api) {
       problems += (problems.empty() ? "" : "; ") + ("the OpenCL device " + textOf(api, found.device, kDeviceName)) +
                   " (driver " + textOf(api, found.device, kDriverVersion) + ") lacks " + missing;
   }
+  // Devices before processors: who asks for OpenCL means the former, where there is one.
+  std::stable_partition(usable.begin(), usable.end(),
+                        [&](const Found &found) { return !describeDevice(api, found, 0).isProcessor; });
   if (!usable.empty())
     return usable;
   return fault(QUERN_UNSUPPORTED, problems.empty() ? "OpenCL knows no device on this machine; install its driver"

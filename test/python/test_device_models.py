@@ -85,7 +85,7 @@ def test_shapes(quern, tmp_path, texts, shape):
 
 def test_package_of_gpu_code_alone(quern, tmp_path, texts):
     model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL)
-    both = quern.compile(model, tmp_path / "both.quern", "--target", "x86-64-v2,nvptx:sm_80", "--target", "nvptx:sm_75")
+    both = quern.compile(model, tmp_path / "both.quern", "--target", "x86-64-v2,nvptx:sm_86", "--target", "nvptx:sm_75")
     manifest = json.loads(quern.run("inspect", both, "--json"))["manifest"]
     assert [code["target"] for code in manifest["code"]] == ["x86-64-v2"]
     assert [device["target"] for device in manifest["devices"]] == ["nvptx:sm_80", "nvptx:sm_75"]

@@ -48,7 +48,7 @@ private:
   static constexpr unsigned kAny = ~0u;          ///< `Cut::most` without a limit
   static constexpr unsigned kStreamedTokens = 2; ///< up to which reading two far panels is all that counts
 
-  static constexpr int64_t kBlocksOfShare = 16;  ///< into which a thread's panels are cut for few tokens
+  static constexpr int64_t kBlocksOfShare = 16; ///< into which a thread's panels are cut for few tokens
 
   void emitShare(Value owner, Value threads);
   void emitSingly(Value first, Value last, Cut cut);

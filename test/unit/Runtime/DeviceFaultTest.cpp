@@ -73,6 +73,11 @@ TEST_F(DeviceTest, PackageWithoutCodeForTheDevice) {
   EXPECT_FALLS_BACK(processor, "");
   EXPECT_STREQ(processor->info().device_note, "");
 
+  set("DEVICES", "0"); // what asks for a device's code by name does not end on the processor
+  EXPECT_THAT(refusal("auto", [](auto &options) { options.target = "nvptx:sm_80"; }),
+              HasSubstr("NVIDIA's driver finds no device"));
+  set("DEVICES", "1");
+
   package.manifest.devices.clear();
   package.write(path);
   EXPECT_THAT(refusal("cuda"), HasSubstr("it has x86-64; compile the model with --target nvptx:sm_90"));
