@@ -93,18 +93,16 @@ Outcome<std::vector<Found>> findUsable(const Api &api) {
   if (!all)
     return all;
   std::string problems;
-  std::vector<Found> usable;
+  std::vector<Found> usable, processors; // who asks for OpenCL means other devices first, where there are some
   for (const Found &found : *all) {
     std::string missing = missingOf(api, found.device);
     if (missing.empty())
-      usable.push_back(found);
+      (describeDevice(api, found, 0).isProcessor ? processors : usable).push_back(found);
     else
       problems += (problems.empty() ? "" : "; ") + ("the OpenCL device " + textOf(api, found.device, kDeviceName)) +
                   " (driver " + textOf(api, found.device, kDriverVersion) + ") lacks " + missing;
   }
-  // Devices before processors: who asks for OpenCL means the former, where there is one.
-  std::stable_partition(usable.begin(), usable.end(),
-                        [&](const Found &found) { return !describeDevice(api, found, 0).isProcessor; });
+  usable.insert(usable.end(), processors.begin(), processors.end());
   if (!usable.empty())
     return usable;
   return fault(QUERN_UNSUPPORTED, problems.empty() ? "OpenCL knows no device on this machine; install its driver"
