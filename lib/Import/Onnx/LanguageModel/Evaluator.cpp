@@ -240,7 +240,7 @@ Status Evaluator::run(const GraphNode &node, Plan &plan) {
       continue;
     }
     QUERN_ASSIGN(const Array *array, known(input));
-    if (array->isShapeOnly() && node.op != "Shape")
+    if (array->isShapeOnly() && node.op != "Shape" && node.op != "Concat")
       return call.wrong("reads '" + input + "', of which the sample gives the shape alone");
     call.inputs.push_back(array);
   }

@@ -13,7 +13,7 @@ namespace quern::import::language {
 /// A row-major tensor of a sample. Integers and booleans (0 and 1) are whole numbers.
 struct Array {
   std::vector<int64_t> shape;
-  std::vector<double> data; ///< may be left out of what a sample gives: then only the shape can be asked for
+  std::vector<double> data; ///< may be left out of what a sample gives: then only shapes, also of a Concat, are known
   bool integer = false;
 
   int64_t rank() const { return static_cast<int64_t>(shape.size()); }

@@ -102,21 +102,25 @@ static Status concat(Call &call) {
   QUERN_ASSIGN(size_t axis, call.axis(call.node.integer("axis", 0), call[0].rank()));
   std::vector<int64_t> shape = call[0].shape;
   shape[axis] = 0;
-  bool integer = true;
+  bool integer = true, isShapeOnly = false;
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     std::vector<int64_t> other = call.has(i) ? call[i].shape : std::vector<int64_t>();
     if (other.size() != shape.size())
       return call.wrong("puts tensors of different ranks together");
-    shape[axis] += std::exchange(other[axis], shape[axis]);
+    int64_t along = std::exchange(other[axis], shape[axis]);
+    if (other != shape)
+      return call.wrong("puts tensors together whose other sizes differ");
+    shape[axis] += along;
     integer &= call[i].integer;
+    isShapeOnly |= call[i].isShapeOnly();
   }
+  if (isShapeOnly)
+    return call.give({std::move(shape), {}, integer});
   QUERN_ASSIGN(Array out, Array::zeros(shape, integer));
   Around whole(out, axis);
   int64_t first = 0;
   for (const Array *part : call.inputs) {
     Around size(*part, axis);
-    if (size.outer != whole.outer || size.inner != whole.inner)
-      return call.wrong("puts tensors together whose other sizes differ");
     for (int64_t o = 0; o < size.outer; ++o)
       std::copy_n(part->data.data() + o * size.along * size.inner, size.along * size.inner,
                   out.data.data() + (o * whole.along + first) * whole.inner);

@@ -113,6 +113,7 @@ private:
   bool findPairing(const Projection &output, const Roles &roles);
   Result<std::pair<double, double>> turn(const Projection &output, const Roles &roles, int64_t first, int64_t second);
   Status checkFar(const Projection &output, const Roles &roles);
+  Status checkMask(const std::string &value) const;
   Status checkMasks(const Projection &output) const;
   Status check(const Projection &output, const Roles &roles);
   Result<Roles> findLayout(const Projection &output, const std::vector<Roles> &all);

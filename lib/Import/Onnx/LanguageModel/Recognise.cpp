@@ -128,11 +128,10 @@ bool language::hasLanguageModelShape(const Graph &graph) {
 /// rows.
 Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
   std::vector<Head> heads = findHeads(graph, projections, lookUps);
-  std::ranges::stable_sort(heads, std::greater(), &Head::isPlain);
   if (heads.empty())
     return graph.file.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of as many "
                                      "rows as a table has that it looks up token ids in");
-  const auto &[head, output, isPlain] = heads.front();
+  const auto &[head, output, isPlain] = *std::ranges::max_element(heads, {}, &Head::isPlain); // the first of them
   if (!isPlain)
     return wrong(*graph.producer(graph.strip(output)),
                  "stands between the product that gives the logits and the graph's output; logits that are capped, "
