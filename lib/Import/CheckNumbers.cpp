@@ -1,5 +1,4 @@
 #include "quern/Import/CheckNumbers.h"
-#include "GGUFParser.h"
 #include "quern/Support/Threads.h"
 
 #include <atomic>

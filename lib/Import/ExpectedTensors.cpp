@@ -1,7 +1,7 @@
 // The tensors that a model of an architecture holds, and whether a file holds them.
 #include "ExpectedTensors.h"
-#include "GGUFParser.h"
 #include "quern/Formats/ColumnOrder.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +10,6 @@
 
 using namespace quern;
 using namespace quern::import;
-using gguf::quoted;
 
 static void addLayer(std::vector<ExpectedTensor> &list, const ModelConfig &config, int64_t layer) {
   auto H = static_cast<uint64_t>(config.hidden), F = static_cast<uint64_t>(config.feedForward);

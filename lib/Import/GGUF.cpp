@@ -1,5 +1,6 @@
 #include "quern/Import/GGUF.h"
 #include "GGUFParser.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -112,7 +113,7 @@ std::span<const std::string> File::origins(std::string_view name) const {
 
 std::string File::described(std::string_view name) const {
   std::span<const std::string> from = origins(name);
-  return from.empty() ? quoted(name) : quoted(from.front()) + " (" + std::string(name) + ")";
+  return from.empty() ? inQuotes(name) : inQuotes(from.front()) + " (" + std::string(name) + ")";
 }
 
 Result<std::span<const std::byte>> File::read(uint64_t part, uint64_t offset, uint64_t bytes,
@@ -153,13 +154,13 @@ const Value *File::value(std::string_view key) const {
 }
 
 tl::unexpected<Error> File::wrongKind(std::string_view key, const Value &value, const std::string &wanted) const {
-  return fail(path() + ": metadata key " + quoted(key) + " must be " + wanted + ", but is " +
+  return fail(path() + ": metadata key " + inQuotes(key) + " must be " + wanted + ", but is " +
               (value.isArray ? "an array of " : "") + std::string(typeName(value.type)) +
               (value.isArray || value.type == ValueType::String ? "" : " or out of range"));
 }
 
 tl::unexpected<Error> File::missing(std::string_view key) const {
-  return fail(path() + ": metadata key " + quoted(key) + " is missing");
+  return fail(path() + ": metadata key " + inQuotes(key) + " is missing");
 }
 
 Result<std::vector<File::Entry>> File::addPart(std::span<const std::byte> bytes, const std::string &path,
@@ -185,7 +186,7 @@ Status File::indexTensors() {
     const Tensor &tensor = tensorList[i];
     placed.push_back(&tensor);
     if (!tensorIndex.emplace(tensor.name, i).second)
-      return fail(partList[tensor.part].path + ": tensor " + quoted(tensor.name) + " appears twice");
+      return fail(partList[tensor.part].path + ": tensor " + inQuotes(tensor.name) + " appears twice");
   }
   std::sort(placed.begin(), placed.end(), [](const Tensor *a, const Tensor *b) {
     return std::pair(a->part, a->offset) < std::pair(b->part, b->offset);
@@ -193,7 +194,7 @@ Status File::indexTensors() {
   for (size_t i = 1; i < placed.size(); ++i) {
     const Tensor &before = *placed[i - 1], &after = *placed[i];
     if (before.part == after.part && before.offset + before.bytes() > after.offset)
-      return fail(partList[after.part].path + ": tensors " + quoted(before.name) + " and " + quoted(after.name) +
+      return fail(partList[after.part].path + ": tensors " + inQuotes(before.name) + " and " + inQuotes(after.name) +
                   " overlap");
   }
   return {};

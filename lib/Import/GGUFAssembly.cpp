@@ -1,5 +1,5 @@
 #include "quern/Import/GGUFAssembly.h"
-#include "GGUFParser.h"
+#include "quern/Support/Quoted.h"
 
 using namespace quern;
 using namespace quern::gguf;
@@ -90,13 +90,13 @@ Result<File> Assembly::finish(const TypeTable &types) && {
       return fail(file.path() + ": tensor type " + std::to_string(tensor.typeId) + " is not known");
     tensor.type = &file.usedTypes.try_emplace(tensor.typeId, *type).first->second;
     if (tensor.dims[0] % type->block != 0)
-      return fail(file.path() + ": tensor " + quoted(tensor.name) + " has rows of " + std::to_string(tensor.dims[0]) +
+      return fail(file.path() + ": tensor " + inQuotes(tensor.name) + " has rows of " + std::to_string(tensor.dims[0]) +
                   " elements, which blocks of " + type->name + " do not divide");
     if (auto found = file.made.find(tensor.part); found != file.made.end()) {
       found->second.count = tensor.rows();
       found->second.bytes = tensor.rowBytes();
     } else if (tensor.data.size() != tensor.bytes()) {
-      return fail(file.path() + ": tensor " + quoted(tensor.name) + " has " + std::to_string(tensor.data.size()) +
+      return fail(file.path() + ": tensor " + inQuotes(tensor.name) + " has " + std::to_string(tensor.data.size()) +
                   " bytes of data, but its shape and type take " + std::to_string(tensor.bytes()));
     }
   }

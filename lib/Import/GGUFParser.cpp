@@ -3,6 +3,8 @@
 // Every count is compared with the bytes that are left before anything is allocated for it.
 #include "GGUFParser.h"
 
+#include "quern/Support/Quoted.h"
+
 #include <bit>
 #include <cstring>
 #include <unordered_set>
@@ -18,13 +20,6 @@ static constexpr uint64_t maxTensorName = 64;
 static constexpr uint64_t maxAlignment = uint64_t(1) << 30;
 static constexpr uint64_t smallestKey = 8 + 4 + 1;            // empty key, one-byte value
 static constexpr uint64_t smallestTensorInfo = 8 + 4 + 4 + 8; // empty name, no dimensions
-
-std::string quoted(std::string_view name) {
-  std::string text = "'";
-  for (char c : name.substr(0, 80))
-    text += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  return text + (name.size() > 80 ? "...'" : "'");
-}
 
 static bool isUtf8(std::string_view text) {
   auto at = reinterpret_cast<const utf8proc_uint8_t *>(text.data());
@@ -73,7 +68,7 @@ private:
   tl::unexpected<Error> error(const std::string &message) const { return fail(path + ": " + message); }
   tl::unexpected<Error> truncated(std::string_view what, std::string_view subject) const {
     return error("the file is truncated: it ends inside " + std::string(what) +
-                 (subject.empty() ? "" : " of " + quoted(subject)));
+                 (subject.empty() ? "" : " of " + inQuotes(subject)));
   }
 
   std::span<const std::byte> bytes;
@@ -100,7 +95,7 @@ Result<std::string_view> Parser::string(uint64_t limit, std::string_view what, s
   QUERN_ASSIGN(uint64_t length, number<uint64_t>(what, subject));
   if (length > limit)
     return error("a string of " + std::to_string(length) + " bytes where " + std::to_string(limit) +
-                 " are allowed, in " + std::string(what) + (subject.empty() ? "" : " of " + quoted(subject)));
+                 " are allowed, in " + std::string(what) + (subject.empty() ? "" : " of " + inQuotes(subject)));
   if (length > left())
     return truncated(what, subject);
   std::string_view text(reinterpret_cast<const char *>(bytes.data()) + at, length);
@@ -135,7 +130,7 @@ Status Parser::packedElements(Value &value, std::string_view key) {
   if (value.type == ValueType::Bool)
     for (std::byte byte : value.bytes)
       if (byte > std::byte{1})
-        return error("the bool of key " + quoted(key) + " is neither 0 nor 1");
+        return error("the bool of key " + inQuotes(key) + " is neither 0 nor 1");
   return {};
 }
 
@@ -158,14 +153,14 @@ Result<Value> Parser::value(std::string_view key) {
     QUERN_ASSIGN(value.type, number<ValueType>("the value", key));
     QUERN_ASSIGN(value.count, number<uint64_t>("the value", key));
     if (value.type == ValueType::Array)
-      return error("key " + quoted(key) + " is an array of arrays, which is not supported");
+      return error("key " + inQuotes(key) + " is an array of arrays, which is not supported");
   }
   if (value.type == ValueType::String)
     QUERN_TRY(stringElements(value, key));
   else if (elementSize(value.type) != 0)
     QUERN_TRY(packedElements(value, key));
   else
-    return error("key " + quoted(key) + " has the unknown value type " +
+    return error("key " + inQuotes(key) + " has the unknown value type " +
                  std::to_string(static_cast<uint32_t>(value.type)));
   return value;
 }
@@ -195,7 +190,7 @@ Status Parser::readAlignment() {
 
 /// Reads the dimensions and computes the number of elements and of bytes; the data span gets its size, not its place.
 Status Parser::dimensions(Tensor &tensor) {
-  const std::string name = "tensor " + quoted(tensor.name);
+  const std::string name = "tensor " + inQuotes(tensor.name);
   QUERN_ASSIGN(uint32_t rank, number<uint32_t>("the description", tensor.name));
   if (rank < 1 || rank > 4)
     return error(name + " has " + std::to_string(rank) + " dimensions; 1 to 4 are supported");
@@ -224,7 +219,7 @@ Status Parser::tensorInfo() {
   QUERN_ASSIGN(tensor.typeId, number<uint32_t>("the description", tensor.name));
   QUERN_ASSIGN(tensor.offset, number<uint64_t>("the description", tensor.name));
   tensor.type = types.find(tensor.typeId);
-  const std::string name = "tensor " + quoted(tensor.name);
+  const std::string name = "tensor " + inQuotes(tensor.name);
   if (!tensor.type || TypeTable::isOwn(tensor.typeId))
     return error(name + " has the unsupported type " + std::to_string(tensor.typeId) + "; supported are " +
                  types.supported());
@@ -243,7 +238,7 @@ Status Parser::placeTensors() {
   uint64_t start = (at + alignment - 1) / alignment * alignment; // no overflow: both are far below 2^63
   uint64_t size = start < bytes.size() ? bytes.size() - start : 0;
   for (Tensor &tensor : result.tensors) {
-    const std::string name = "tensor " + quoted(tensor.name);
+    const std::string name = "tensor " + inQuotes(tensor.name);
     if (tensor.offset % alignment != 0)
       return error(name + ": its offset " + std::to_string(tensor.offset) + " is not a multiple of the alignment " +
                    std::to_string(alignment));
@@ -262,7 +257,7 @@ Result<ParsedPart> Parser::parse() {
   for (uint64_t i = 0; i < keyCount; ++i) {
     QUERN_TRY(key());
     if (!seen.insert(result.metadata.back().key).second)
-      return error("metadata key " + quoted(result.metadata.back().key) + " appears twice");
+      return error("metadata key " + inQuotes(result.metadata.back().key) + " appears twice");
   }
   QUERN_TRY(readAlignment());
   for (uint64_t i = 0; i < tensorCount; ++i)

@@ -16,9 +16,6 @@ struct ParsedPart {
 Result<ParsedPart> parsePart(std::span<const std::byte> bytes, const std::string &path, uint32_t part,
                              const TypeTable &types);
 
-/// A name from a file, quoted for a message: control characters as '?', cut at 80 bytes.
-std::string quoted(std::string_view name);
-
 } // namespace quern::gguf
 
 #endif // QUERN_LIB_IMPORT_GGUFPARSER_H

@@ -1,6 +1,6 @@
 #include "quern/Import/GGUFWriter.h"
-#include "GGUFParser.h"
 #include "quern/Support/AtomicFile.h"
+#include "quern/Support/Quoted.h"
 
 using namespace quern;
 using namespace quern::gguf;
@@ -92,7 +92,7 @@ Result<Writer> Writer::create(const std::string &path, std::span<const File::Ent
                               std::span<const TensorInfo> tensors) {
   for (const TensorInfo &tensor : tensors)
     if (TypeTable::isOwn(tensor.typeId))
-      return fail(path + ": tensor " + quoted(tensor.name) + " has a block format that GGUF does not have; such a " +
+      return fail(path + ": tensor " + inQuotes(tensor.name) + " has a block format that GGUF does not have; such a " +
                   "model can be compiled, but not be written as GGUF");
   QUERN_ASSIGN(AtomicFile file, AtomicFile::create(path));
   auto state = std::make_unique<State>(std::move(file));
@@ -123,7 +123,7 @@ Status Writer::write(std::span<const std::byte> data) {
 
 Status Writer::finish() {
   if (state->current < state->tensors.size())
-    return fail(state->file.path() + ": tensor " + gguf::quoted(state->tensors[state->current].name) +
+    return fail(state->file.path() + ": tensor " + inQuotes(state->tensors[state->current].name) +
                 " is not complete");
   QUERN_TRY(state->flush());
   return state->file.finish();

@@ -1,14 +1,13 @@
 #include "quern/Import/ModelConfig.h"
 #include "quern/Formats/ColumnOrder.h"
 #include "ExpectedTensors.h"
-#include "GGUFParser.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <cmath>
 
 using namespace quern;
 using namespace quern::import;
-using gguf::quoted;
 
 // Bounds that keep all products of two sizes inside 64 bits, far above any model.
 static constexpr int64_t maxSize = int64_t(1) << 30;
@@ -39,10 +38,10 @@ private:
 Result<int64_t> ConfigReader::size(std::string_view name, std::optional<int64_t> byDefault) const {
   QUERN_ASSIGN(std::optional<int64_t> found, file.find<int64_t>(key(name)));
   if (!found && !byDefault)
-    return error("metadata key " + quoted(key(name)) + " is missing");
+    return error("metadata key " + inQuotes(key(name)) + " is missing");
   int64_t value = found.value_or(byDefault.value_or(0));
   if (value < 1 || value > maxSize)
-    return error("metadata key " + quoted(key(name)) + " must be from 1 to " + std::to_string(maxSize) + ", but is " +
+    return error("metadata key " + inQuotes(key(name)) + " must be from 1 to " + std::to_string(maxSize) + ", but is " +
                  std::to_string(value));
   return value;
 }
@@ -50,14 +49,14 @@ Result<int64_t> ConfigReader::size(std::string_view name, std::optional<int64_t>
 Status ConfigReader::readSizes() {
   QUERN_ASSIGN(config.layers, size("block_count"));
   if (config.layers > maxLayers)
-    return error("metadata key " + quoted(key("block_count")) + " is " + std::to_string(config.layers) + "; at most " +
+    return error("metadata key " + inQuotes(key("block_count")) + " is " + std::to_string(config.layers) + "; at most " +
                  std::to_string(maxLayers) + " layers are supported");
   QUERN_ASSIGN(config.hidden, size("embedding_length"));
   QUERN_ASSIGN(config.feedForward, size("feed_forward_length"));
   QUERN_ASSIGN(config.contextLength, size("context_length"));
   QUERN_ASSIGN(config.normEps, file.get<float>(key("attention.layer_norm_rms_epsilon")));
   if (!(config.normEps > 0) || !(config.normEps < 1))
-    return error("metadata key " + quoted(key("attention.layer_norm_rms_epsilon")) + " must lie between 0 and 1");
+    return error("metadata key " + inQuotes(key("attention.layer_norm_rms_epsilon")) + " must lie between 0 and 1");
   return {};
 }
 
@@ -69,7 +68,7 @@ Status ConfigReader::readHeads() {
                  "key-value heads, " + std::to_string(config.kvHeads));
   if (!file.value(key("attention.key_length")) && config.hidden % config.heads != 0)
     return error("the hidden size " + std::to_string(config.hidden) + " does not divide into " +
-                 std::to_string(config.heads) + " heads, and " + quoted(key("attention.key_length")) + " is missing");
+                 std::to_string(config.heads) + " heads, and " + inQuotes(key("attention.key_length")) + " is missing");
   QUERN_ASSIGN(config.headDim, size("attention.key_length", std::max<int64_t>(config.hidden / config.heads, 1)));
   QUERN_ASSIGN(int64_t valueDim, size("attention.value_length", config.headDim));
   QUERN_ASSIGN(int64_t rotaryDim, size("rope.dimension_count", config.headDim));
@@ -89,7 +88,7 @@ Status ConfigReader::readVocabulary() {
   config.vocabulary = static_cast<int64_t>(table->dims[1]);
   QUERN_ASSIGN(int64_t announced, size("vocab_size", config.vocabulary));
   if (announced != config.vocabulary)
-    return error("metadata key " + quoted(key("vocab_size")) + " is " + std::to_string(announced) +
+    return error("metadata key " + inQuotes(key("vocab_size")) + " is " + std::to_string(announced) +
                  ", but 'token_embd.weight' has " + std::to_string(config.vocabulary) + " rows");
   return {};
 }
@@ -98,16 +97,16 @@ Status ConfigReader::readRotary() {
   QUERN_ASSIGN(std::optional<double> theta, file.find<double>(key("rope.freq_base")));
   config.ropeTheta = theta.value_or(10000.0);
   if (!(config.ropeTheta > 0) || !std::isfinite(config.ropeTheta))
-    return error("metadata key " + quoted(key("rope.freq_base")) + " must be a positive number");
+    return error("metadata key " + inQuotes(key("rope.freq_base")) + " must be a positive number");
   QUERN_ASSIGN(std::optional<std::string_view> scaling, file.find<std::string_view>(key("rope.scaling.type")));
   QUERN_ASSIGN(std::optional<double> factor, file.find<double>(key("rope.scaling.factor")));
   QUERN_ASSIGN(std::optional<double> linear, file.find<double>(key("rope.scale_linear")));
   bool scaled = scaling && *scaling != "none" && !(*scaling == "linear" && factor.value_or(1) == 1);
   if (scaled)
-    return error("rotary scaling of type " + quoted(*scaling) + " (" + key("rope.scaling.type") +
+    return error("rotary scaling of type " + inQuotes(*scaling) + " (" + key("rope.scaling.type") +
                  ") is not supported; only 'none' and rope_freqs.weight are");
   if (linear.value_or(1) != 1)
-    return error("metadata key " + quoted(key("rope.scale_linear")) + " is not 1; linear scaling is not supported");
+    return error("metadata key " + inQuotes(key("rope.scale_linear")) + " is not 1; linear scaling is not supported");
   return {};
 }
 
@@ -115,7 +114,7 @@ Status ConfigReader::refuseUnsupported() {
   for (std::string_view name : {"expert_count", "attention.sliding_window"}) {
     QUERN_ASSIGN(std::optional<int64_t> found, file.find<int64_t>(key(name)));
     if (found.value_or(0) != 0)
-      return error("metadata key " + quoted(key(name)) + " is " + std::to_string(*found) +
+      return error("metadata key " + inQuotes(key(name)) + " is " + std::to_string(*found) +
                    ": models with this feature are not supported");
   }
   return {};
@@ -140,7 +139,7 @@ static Status readSampling(const gguf::File &file, ModelConfig &config) {
     std::string key = std::string("general.sampling.") + stored;
     QUERN_ASSIGN(std::optional<double> value, file.find<double>(key));
     if (value && !(std::isfinite(*value) && *value >= 0))
-      return fail(file.path() + ": metadata key " + quoted(key) + " must be a number from 0 on");
+      return fail(file.path() + ": metadata key " + inQuotes(key) + " must be a number from 0 on");
     if (value)
       config.generation[name] = *value;
   }
@@ -151,7 +150,7 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   ModelConfig config;
   QUERN_ASSIGN(std::string_view architecture, file.get<std::string_view>("general.architecture"));
   if (architecture != "qwen2" && architecture != "qwen3" && architecture != "llama")
-    return fail(file.path() + ": architecture " + quoted(architecture) +
+    return fail(file.path() + ": architecture " + inQuotes(architecture) +
                 " is not supported; qwen2, qwen3 and llama are");
   config.architecture = architecture;
   QUERN_ASSIGN(std::optional<std::string_view> name, file.find<std::string_view>("general.name"));

@@ -1,9 +1,9 @@
 // The layout: u64 length of the header, the header (JSON), the data of all tensors without gaps to the end of the file.
 #include "quern/Import/SafeTensors.h"
-#include "GGUFParser.h"
 #include "SafeTensorsHeader.h"
 #include "quern/Support/Half.h"
 #include "quern/Support/Json.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <cstring>
@@ -50,10 +50,10 @@ std::vector<float> safetensors::toFloats(const Tensor &tensor) {
 
 /// Checks one entry by itself; `data` is everything after the header.
 static Result<Tensor> describe(HeaderEntry &entry, std::span<const std::byte> data, uint64_t start, uint32_t part) {
-  const std::string name = "tensor " + gguf::quoted(entry.name);
+  const std::string name = "tensor " + inQuotes(entry.name);
   auto type = std::ranges::find(kTypes, std::string_view(entry.dtype), &DType::name);
   if (type == std::end(kTypes))
-    return fail(name + " has the unknown element type " + gguf::quoted(entry.dtype));
+    return fail(name + " has the unknown element type " + inQuotes(entry.dtype));
   uint64_t elements = 1, begin = entry.offsets[0], end = entry.offsets[1];
   for (uint64_t dim : entry.shape)
     if (__builtin_mul_overflow(elements, dim, &elements))
@@ -79,10 +79,10 @@ static Status checkPlaces(const std::vector<Tensor> &tensors, uint64_t start, ui
   uint64_t at = start;
   for (const Tensor &tensor : tensors) {
     if (tensor.offset < at)
-      return fail("tensor " + gguf::quoted(tensor.name) + " overlaps another one");
+      return fail("tensor " + inQuotes(tensor.name) + " overlaps another one");
     if (tensor.offset > at)
       return fail("there is a gap of " + std::to_string(tensor.offset - at) + " bytes before tensor " +
-                  gguf::quoted(tensor.name));
+                  inQuotes(tensor.name));
     at += tensor.data.size();
   }
   if (at != fileSize)
@@ -133,7 +133,7 @@ Status Checkpoint::addPart(const std::string &path) {
   for (Tensor &tensor : tensors) {
     std::string name = tensor.name;
     if (auto [place, isNew] = byName.try_emplace(name, std::move(tensor)); !isNew)
-      return fail(path + ": tensor " + gguf::quoted(name) + " is also in " + partList[place->second.part].path);
+      return fail(path + ": tensor " + inQuotes(name) + " is also in " + partList[place->second.part].path);
   }
   return {};
 }
@@ -155,7 +155,7 @@ Status Checkpoint::addShards(const std::string &folder, const std::string &index
   std::set<std::string> files;
   for (const auto &[name, file] : map->items()) {
     if (!file.is_string() || !isPlainName(file.get<std::string>()))
-      return fail(index + ": the file of tensor " + gguf::quoted(name) +
+      return fail(index + ": the file of tensor " + inQuotes(name) +
                   " must be the plain name of a .safetensors file");
     files.insert(file.get<std::string>());
   }
@@ -164,7 +164,7 @@ Status Checkpoint::addShards(const std::string &folder, const std::string &index
   for (const auto &[name, file] : map->items()) {
     const Tensor *tensor = find(name);
     if (!tensor || partList[tensor->part].path != folder + "/" + file.get<std::string>())
-      return fail(index + ": tensor " + gguf::quoted(name) + " is not in " + gguf::quoted(file.get<std::string>()));
+      return fail(index + ": tensor " + inQuotes(name) + " is not in " + inQuotes(file.get<std::string>()));
   }
   if (map->size() != byName.size())
     return fail(index + ": lists " + std::to_string(map->size()) + " tensors, but its files hold " +

@@ -1,7 +1,8 @@
 // An event handler rather than a document: it sees keys that appear twice, and stops at the first thing that does not
 // belong, so that a hostile header of many megabytes never becomes a tree.
 #include "SafeTensorsHeader.h"
-#include "GGUFParser.h"
+
+#include "quern/Support/Quoted.h"
 
 #include <nlohmann/json.hpp>
 
@@ -30,7 +31,7 @@ public:
   bool key(std::string &text) {
     if (depth == 1) {
       if (!names.insert(text).second)
-        return refuse("the name " + gguf::quoted(text) + " appears twice");
+        return refuse("the name " + inQuotes(text) + " appears twice");
       inMetadata = text == "__metadata__";
       name = text;
       if (!inMetadata)
@@ -38,9 +39,9 @@ public:
       return true;
     }
     if (!fields.insert(text).second)
-      return refuse(where() + " has the key " + gguf::quoted(text) + " twice");
+      return refuse(where() + " has the key " + inQuotes(text) + " twice");
     if (!inMetadata && text != "dtype" && text != "shape" && text != "data_offsets")
-      return refuse(where() + " has the unknown key " + gguf::quoted(text));
+      return refuse(where() + " has the unknown key " + inQuotes(text));
     field = text;
     return true;
   }
@@ -94,7 +95,7 @@ public:
   }
 
 private:
-  std::string where() const { return names.empty() ? "it" : "tensor " + gguf::quoted(name); }
+  std::string where() const { return names.empty() ? "it" : "tensor " + inQuotes(name); }
   bool refuse(std::string why) {
     if (error.empty())
       error = std::move(why);

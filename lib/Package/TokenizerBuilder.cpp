@@ -2,6 +2,7 @@
 #include "quern/Package/TokenizerBuilder.h"
 
 #include "quern/Runtime/Chat.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <array>
@@ -47,8 +48,6 @@ bool unmap(const std::string &text, std::string &out) {
   return true;
 }
 
-std::string quoted(const std::string &text) { return "'" + text + "'"; }
-
 /// Everything between the source and the section.
 class Builder {
 public:
@@ -69,10 +68,10 @@ public:
 private:
   Status readRules() {
     if (source.model != "gpt2")
-      return fail("tokenizer.ggml.model is " + quoted(source.model) + "; only 'gpt2' (byte-level BPE) is supported");
+      return fail("tokenizer.ggml.model is " + inQuotes(source.model) + "; only 'gpt2' (byte-level BPE) is supported");
     bool qwen = source.pre == "qwen2" || source.pre == "deepseek-r1-qwen";
     if (!qwen && source.pre != "llama-bpe")
-      return fail("tokenizer.ggml.pre is " + quoted(source.pre) +
+      return fail("tokenizer.ggml.pre is " + inQuotes(source.pre) +
                   "; supported are 'qwen2', 'deepseek-r1-qwen' and 'llama-bpe'");
     header.preTokenizer = qwen ? PreTokenizer::Qwen2 : PreTokenizer::Llama3;
     header.flags = qwen ? kNormalizeNfc : kIgnoreMerges;
@@ -98,16 +97,16 @@ private:
     const std::string &text = source.tokens[i];
     int32_t type = source.tokenTypes.empty() ? int32_t(TokenType::Normal) : source.tokenTypes[i];
     if (type < 0 || type > int32_t(TokenType::Unused))
-      return fail("token " + std::to_string(i) + " " + quoted(text) + " has type " + std::to_string(type) +
+      return fail("token " + std::to_string(i) + " " + inQuotes(text) + " has type " + std::to_string(type) +
                   ", which byte-level BPE does not know");
     if (!ids.emplace(text, uint32_t(i)).second)
-      return fail("token " + quoted(text) + " is in tokenizer.ggml.tokens twice, as " + std::to_string(ids.at(text)) +
+      return fail("token " + inQuotes(text) + " is in tokenizer.ggml.tokens twice, as " + std::to_string(ids.at(text)) +
                   " and " + std::to_string(i));
     std::string plain;
     if (TokenType(type) != TokenType::Normal)
       plain = text;
     else if (!unmap(text, plain))
-      return fail("token " + std::to_string(i) + " " + quoted(text) + " is a normal token but is not byte-mapped text");
+      return fail("token " + std::to_string(i) + " " + inQuotes(text) + " is a normal token but is not byte-mapped text");
     if (blob.size() + plain.size() >= kNone)
       return fail("the tokens have more than 4 GiB of text");
     blob += plain;
@@ -162,15 +161,15 @@ private:
       const std::string &text = source.merges[rank];
       size_t space = text.size() < 2 ? std::string::npos : text.find(' ', 1);
       if (space == std::string::npos || space + 1 == text.size())
-        return fail("merge " + std::to_string(rank) + " " + quoted(text) + " is not two tokens and a space between");
+        return fail("merge " + std::to_string(rank) + " " + inQuotes(text) + " is not two tokens and a space between");
       std::string left = text.substr(0, space), right = text.substr(space + 1);
       MergeSlot slot{normalToken(left), normalToken(right), uint32_t(rank), normalToken(left + right)};
       for (auto [id, part] : {std::pair{slot.left, &left}, {slot.right, &right}})
         if (id == kNone)
-          return fail("merge " + std::to_string(rank) + " " + quoted(text) + " uses " + quoted(*part) +
+          return fail("merge " + std::to_string(rank) + " " + inQuotes(text) + " uses " + inQuotes(*part) +
                       ", which is no token");
       if (slot.merged == kNone)
-        return fail("merge " + std::to_string(rank) + " " + quoted(text) + " makes " + quoted(left + right) +
+        return fail("merge " + std::to_string(rank) + " " + inQuotes(text) + " makes " + inQuotes(left + right) +
                     ", which is no token");
       insert(slot);
     }

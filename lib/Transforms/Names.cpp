@@ -1,4 +1,5 @@
 #include "quern/Transforms/Names.h"
+#include "quern/Support/Quoted.h"
 
 #include "llvm/ADT/SmallVector.h"
 
@@ -24,8 +25,8 @@ static void collect(Location location, llvm::SmallVectorImpl<std::string> &out) 
     return;
   llvm::SmallVector<std::string> origins;
   collect(named.getChildLoc(), origins);
-  std::string name = named.getName().str();
-  out.push_back(origins.empty() ? "'" + name + "'" : listOf(origins) + " (" + name + ")");
+  llvm::StringRef name = named.getName();
+  out.push_back(origins.empty() ? inQuotes(name) : listOf(origins) + " (" + printable(name) + ")");
 }
 
 std::string transforms::describe(Location location) {
@@ -36,5 +37,5 @@ std::string transforms::describe(Location location) {
 
 std::string transforms::describe(dq::SourceOp source) {
   std::string names = describe(source.getLoc());
-  return names.empty() ? "'" + source.getSymName().str() + "'" : names;
+  return names.empty() ? inQuotes(source.getSymName()) : names;
 }

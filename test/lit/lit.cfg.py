@@ -15,6 +15,8 @@ config.environment["PATH"] = os.pathsep.join(
 config.environment["FILECHECK_OPTS"] = "--enable-var-scope"
 config.substitutions.append(("%make-model", "/usr/bin/python3 " +
                              os.path.join(config.quern_src_root, "python", "make_test_model.py")))
+python = os.pathsep.join(os.path.join(config.quern_src_root, *path) for path in (["python"], ["test", "python"]))
+config.substitutions.append(("%python", f"env PYTHONPATH={python} /usr/bin/python3"))
 config.substitutions.append(("%models", os.path.join(config.quern_src_root, "test", "models", "onnx")))
 config.substitutions.append(("%root", config.quern_src_root))
 config.substitutions.append(("%formats", os.path.join(config.quern_src_root, "dialects", "DQ", "formats")))

@@ -138,7 +138,7 @@ public:
   void release(std::span<const std::byte> data) const;
 
   /// What the model's own file calls that of which a tensor, or a part of the graph ("blk.0.attn"), was made: tensors
-  /// and nodes. Empty for all that was read from GGUF; see Assembly::addOrigins.
+  /// and nodes. Empty for all that was read from GGUF; see Assembly::setOrigins.
   std::span<const std::string> origins(std::string_view name) const;
   /// A tensor's name for messages, as the user's file has it: "'lm_head.weight' (output.weight)".
   std::string described(std::string_view name) const;

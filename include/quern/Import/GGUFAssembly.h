@@ -37,7 +37,7 @@ public:
   void addTensor(std::string name, uint32_t typeId, std::vector<uint64_t> dims, const std::string &path, RowMaker make);
 
   /// Says what the model's own file calls that of which tensor or part `name` was made; see File::origins.
-  void addOrigins(const std::string &name, std::vector<std::string> origins) {
+  void setOrigins(const std::string &name, std::vector<std::string> origins) {
     file.originMap[name] = std::move(origins);
   }
 

@@ -1,8 +1,8 @@
 // The tensors of a checkpoint under GGUF's names.
 #include "Parts.h"
 #include "Float8.h"
-#include "../GGUFParser.h"
 #include "quern/Formats/ColumnOrder.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <map>
@@ -132,7 +132,7 @@ Result<const safetensors::Tensor *> TensorMap::take(const safetensors::Checkpoin
 Status TensorMap::refuseOthers(const safetensors::Checkpoint &checkpoint) const {
   for (const auto &[name, tensor] : checkpoint.tensors())
     if (!used.contains(name) && !isRedundant(tensor, model, packing))
-      return fail(checkpoint.parts()[tensor.part].path + ": tensor " + gguf::quoted(name) +
+      return fail(checkpoint.parts()[tensor.part].path + ": tensor " + inQuotes(name) +
                   " is not part of a model of type " + model.architecture + " as it is supported here");
   return {};
 }
@@ -156,7 +156,7 @@ Result<bool> TensorMap::addQuantized(const safetensors::Checkpoint &checkpoint, 
   unpacked.push_back(*std::move(weight));
   if (std::string order = formats::columnOrder(expected.name); !layer->order.empty()) {
     orders[order] = std::move(layer->order);
-    assembly.addOrigins(order, {name + ".g_idx"});
+    assembly.setOrigins(order, {name + ".g_idx"});
   }
   return true;
 }
@@ -207,7 +207,7 @@ uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkp
   for (const auto &[expected, tensor, at, origin] : list) {
     const auto &[name, dims] = expected;
     if (!origin.empty())
-      assembly.addOrigins(name, {origin});
+      assembly.setOrigins(name, {origin});
     if (dims.size() == 1)
       assembly.addTensor(name, kF32, dims, own, assembly.part(own).subspan(at, 4 * dims[0]));
     if (dims.size() != 2)
@@ -221,8 +221,8 @@ uint32_t TensorMap::assemble(const std::vector<Found> &list, safetensors::Checkp
   }
   for (int64_t layer = 0; layer < model.layers; ++layer) {
     std::string ours = "blk." + std::to_string(layer), theirs = "model.layers." + std::to_string(layer);
-    assembly.addOrigins(ours + ".attn", {theirs + ".self_attn"});
-    assembly.addOrigins(ours + ".ffn", {theirs + ".mlp"});
+    assembly.setOrigins(ours + ".attn", {theirs + ".self_attn"});
+    assembly.setOrigins(ours + ".ffn", {theirs + ".mlp"});
   }
   for (auto &[name, order] : orders) {
     auto bytes = std::as_bytes(std::span(order));

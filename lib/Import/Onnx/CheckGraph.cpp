@@ -1,5 +1,6 @@
 // What must hold for any graph: names are made once, and before they are used.
 #include "quern/Import/Onnx/OnnxFile.h"
+#include "quern/Support/Quoted.h"
 
 #include <set>
 
@@ -28,7 +29,7 @@ Status GraphCheck::make(const std::string &name, const std::string &what) {
   if (name.empty())
     return file.wrong(what, "has no name");
   if (!made.insert(name).second)
-    return file.wrong(what, "'" + name + "' is made twice; every value needs a name of its own");
+    return file.wrong(what, inQuotes(name) + " is made twice; every value needs a name of its own");
   return {};
 }
 
@@ -37,15 +38,16 @@ Status GraphCheck::missing(const onnx::NodeProto &user, const std::string &name)
   for (const onnx::NodeProto &node : file.graph().node())
     for (const std::string &output : node.output())
       if (output == name)
-        return file.wrong("node " + describeNode(user), "uses '" + name + "', which only node " + describeNode(node) +
+        return file.wrong("node " + describeNode(user), "uses " + inQuotes(name) + ", which only node " +
+                                                            describeNode(node) +
                                                             " makes, at or after it; the graph is cyclic or its nodes "
                                                             "are not in the order of computation");
-  return file.wrong("node " + describeNode(user), "uses '" + name + "', which nothing in the graph makes");
+  return file.wrong("node " + describeNode(user), "uses " + inQuotes(name) + ", which nothing in the graph makes");
 }
 
 Status GraphCheck::checkNode(const onnx::NodeProto &node) {
   if (node.op_type().empty())
-    return file.wrong("node '" + node.name() + "'", "names no operator");
+    return file.wrong("node " + inQuotes(node.name()), "names no operator");
   if (node.output_size() == 0)
     return file.wrong("node " + describeNode(node), "makes nothing; a node has at least one output");
   for (const std::string &input : node.input()) // an empty name: an optional input that is left out
@@ -60,7 +62,7 @@ Status GraphCheck::checkNode(const onnx::NodeProto &node) {
 Status GraphCheck::checkInput(const onnx::ValueInfoProto &input) {
   for (const auto &dimension : input.type().tensor_type().shape().dim())
     if (dimension.has_dim_value() && dimension.dim_value() < 0)
-      return file.wrong("input '" + input.name() + "'",
+      return file.wrong("input " + inQuotes(input.name()),
                         "has the dimension " + std::to_string(dimension.dim_value()) + "; dimensions are not negative");
   return {};
 }
@@ -73,7 +75,7 @@ Status GraphCheck::run() {
   for (const onnx::ValueInfoProto &input : graph.input()) {
     QUERN_TRY(checkInput(input));
     if (!inputs.insert(input.name()).second)
-      return file.wrong("input", "'" + input.name() + "' is there twice");
+      return file.wrong("input", inQuotes(input.name()) + " is there twice");
     if (!made.contains(input.name())) // an initializer of that name is the input's default
       QUERN_TRY(make(input.name(), "input"));
   }
@@ -84,9 +86,9 @@ Status GraphCheck::run() {
   std::set<std::string> outputs;
   for (const onnx::ValueInfoProto &output : graph.output()) {
     if (!made.contains(output.name()))
-      return file.wrong("output '" + output.name() + "'", "nothing in the graph makes it");
+      return file.wrong("output " + inQuotes(output.name()), "nothing in the graph makes it");
     if (!outputs.insert(output.name()).second)
-      return file.wrong("output", "'" + output.name() + "' is there twice");
+      return file.wrong("output", inQuotes(output.name()) + " is there twice");
   }
   return {};
 }

@@ -1,6 +1,8 @@
 // Operators whose elements are chosen by their place: triangles, diagonals, one-hot rows, padding.
 #include "Node.h"
 
+#include "quern/Support/Quoted.h"
+
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -136,7 +138,7 @@ static Status importPad(Node &node) {
       {"constant", Beyond::Constant}, {"edge", Beyond::Edge}, {"reflect", Beyond::Reflect}, {"wrap", Beyond::Wrap}};
   auto mode = kModes.find(node.text("mode", "constant"));
   if (mode == kModes.end())
-    return node.wrong("has the mode '" + node.text("mode", "") + "'; constant, edge, reflect and wrap are known");
+    return node.wrong("has the mode " + inQuotes(node.text("mode", "")) + "; constant, edge, reflect and wrap are known");
   Dims before(x.dims.size(), e.index(0)), behind(before), dims;
   QUERN_TRY(readPads(node, x.rank(), before, behind));
   Tensor fill = e.scalar(node.real("value", 0), x.type);

@@ -1,6 +1,7 @@
 // The graph around the operators: inputs, constants, nodes in order, outputs.
 #include "quern/Import/Onnx/ImportOnnx.h"
 #include "Node.h"
+#include "quern/Support/Quoted.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -81,7 +82,7 @@ static Status checkOperators(const OnnxFile &file) {
   std::string list;
   for (const OnnxOperatorUse &use : operatorsOf(file))
     if (!use.supported)
-      list += (list.empty() ? "" : ", ") + use.name + " (" + std::to_string(use.count) + ")";
+      list += (list.empty() ? "" : ", ") + printable(use.name) + " (" + std::to_string(use.count) + ")";
   if (list.empty())
     return {};
   return fail("'" + file.path() + "': these operators are not supported, with the number of their nodes: " + list);
@@ -119,7 +120,7 @@ private:
 Status GraphImporter::addInput(const onnx::ValueInfoProto &input) {
   if (values.contains(input.name()))
     return {}; // an initializer of the same name is the value
-  std::string what = "input '" + input.name() + "'";
+  std::string what = "input " + inQuotes(input.name());
   if (!input.type().has_tensor_type() || !input.type().tensor_type().has_shape())
     return file.wrong(what, "has no shape; inputs need one, whose sizes may be names");
   const auto &type = input.type().tensor_type();
@@ -194,7 +195,7 @@ Result<Tensor> GraphImporter::constant(const onnx::TensorProto &proto) {
   unsigned index = function.getNumArguments();
   if (failed(
           function.insertArgument(index, emitter.tensorType(tensor.dims, tensor.type), {}, locationOf(proto.name()))))
-    return file.wrong("tensor '" + proto.name() + "'", "cannot become an argument");
+    return file.wrong("tensor " + inQuotes(proto.name()), "cannot become an argument");
   tensor.value = function.getArgument(index);
   graph.weights.push_back(&proto);
   return tensor;
@@ -228,7 +229,7 @@ Status GraphImporter::importNode(const onnx::NodeProto &proto) {
 Status GraphImporter::checkOutput(Node &node, const std::string &name) {
   auto made = values.find(name);
   if (made == values.end())
-    return node.wrong("its output '" + name + "' is not supported");
+    return node.wrong("its output " + inQuotes(name) + " is not supported");
   llvm::SmallVector<int64_t> known;
   for (OpFoldResult size : made->second.dims)
     if (std::optional<int64_t> value = getConstantIntValue(size))
@@ -236,7 +237,7 @@ Status GraphImporter::checkOutput(Node &node, const std::string &name) {
   constexpr int64_t kMostElements = int64_t(1) << 48; // of at most 8 bytes, so that bytes can be counted
   auto count = countElements({known.data(), known.size()});
   if (!count || *count > kMostElements)
-    return node.wrong("its output '" + name + "' would have more elements than any machine holds");
+    return node.wrong("its output " + inQuotes(name) + " would have more elements than any machine holds");
   return {};
 }
 
@@ -246,7 +247,7 @@ Status GraphImporter::finish() {
   for (const onnx::ValueInfoProto &output : file.graph().output()) {
     Tensor &tensor = values[output.name()];
     if (!isComputable(tensor.type))
-      return file.wrong("output '" + output.name() + "'", "has elements of a type that is not supported");
+      return file.wrong("output " + inQuotes(output.name()), "has elements of a type that is not supported");
     emitter.at(locationOf(output.name()));
     results.push_back(emitter.valueOf(tensor));
     types.push_back(results.back().getType());

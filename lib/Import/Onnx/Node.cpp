@@ -1,5 +1,7 @@
 #include "Node.h"
 
+#include "quern/Support/Quoted.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -27,7 +29,7 @@ Result<Dims> Node::sizes(int i, const char *what) {
   QUERN_ASSIGN(Tensor tensor, input(i));
   std::optional<Dims> elements = e.elementsOf(tensor);
   if (!elements)
-    return wrong(std::string(what) + " ('" + proto.input(i) + "') should be a list of integers of known length");
+    return wrong(std::string(what) + " (" + inQuotes(proto.input(i)) + ") should be a list of integers of known length");
   return *elements;
 }
 
@@ -37,8 +39,8 @@ Result<std::vector<int64_t>> Node::constants(int i, const char *what) {
   for (OpFoldResult element : elements) {
     std::optional<int64_t> known = getConstantIntValue(element);
     if (!known)
-      return wrong(std::string(what) + " ('" + proto.input(i) +
-                   "') should be known when compiling: make it an initializer or a Constant");
+      return wrong(std::string(what) + " (" + inQuotes(proto.input(i)) +
+                   ") should be known when compiling: make it an initializer or a Constant");
     out.push_back(*known);
   }
   return out;

@@ -1,6 +1,7 @@
 // Reading: from bytes to a checked model message.
 #include "LeanMessage.h"
 #include "quern/Import/Onnx/OnnxFile.h"
+#include "quern/Support/Quoted.h"
 
 #include <google/protobuf/io/coded_stream.h>
 
@@ -47,7 +48,7 @@ std::string import::nodeName(const onnx::NodeProto &node) {
 }
 
 std::string import::describeNode(const onnx::NodeProto &node) {
-  return "'" + nodeName(node) + "' (" + node.op_type() + ")";
+  return inQuotes(nodeName(node)) + " (" + printable(node.op_type()) + ")";
 }
 
 std::string import::domainName(const std::string &domain) { return domain == "ai.onnx" ? "" : domain; }

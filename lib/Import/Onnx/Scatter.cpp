@@ -1,6 +1,8 @@
 // Operators that write elements at places that the data tells, and GatherND, which reads them there.
 #include "Node.h"
 
+#include "quern/Support/Quoted.h"
+
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -29,7 +31,7 @@ static Result<Combine> combineOf(Node &node, int32_t type) {
     return [](const Scalars &s, Value old, Value update) { return s.min(old, update); };
   if (how == "max")
     return [](const Scalars &s, Value old, Value update) { return s.max(old, update); };
-  return node.wrong("has the reduction '" + how + "'; none, add, mul, min and max are known");
+  return node.wrong("has the reduction " + inQuotes(how) + "; none, add, mul, min and max are known");
 }
 
 /// Checks that the shapes are equal, now or at run time.

@@ -1,5 +1,6 @@
 // The bytes of a tensor: raw, in a typed field of the message, or in a file beside the model.
 #include "quern/Import/Onnx/OnnxFile.h"
+#include "quern/Support/Quoted.h"
 
 #include <charconv>
 #include <filesystem>
@@ -9,7 +10,7 @@ using namespace quern;
 using namespace quern::import;
 namespace fs = std::filesystem;
 
-static std::string nameOf(const onnx::TensorProto &tensor) { return "tensor '" + tensor.name() + "'"; }
+static std::string nameOf(const onnx::TensorProto &tensor) { return "tensor " + inQuotes(tensor.name()); }
 
 static std::span<const std::byte> asBytes(const std::string &text) { return std::as_bytes(std::span(text)); }
 
@@ -96,8 +97,8 @@ Result<std::span<const std::byte>> OnnxFile::external(const onnx::TensorProto &t
       continue;
     std::optional<int64_t> number = parseCount(entry.value());
     if (!number)
-      return wrong(nameOf(tensor), "the " + entry.key() + " of its external data is '" + entry.value() +
-                                       "', which is no size in bytes");
+      return wrong(nameOf(tensor), "the " + entry.key() + " of its external data is " + inQuotes(entry.value()) +
+                                       ", which is no size in bytes");
     (entry.key() == "offset" ? offset : length) = *number;
   }
   if (length != bytes)
@@ -106,7 +107,7 @@ Result<std::span<const std::byte>> OnnxFile::external(const onnx::TensorProto &t
   QUERN_ASSIGN(std::span<const std::byte> whole, mapped(location, nameOf(tensor)));
   if (uint64_t(offset) > whole.size() || uint64_t(length) > whole.size() - uint64_t(offset))
     return wrong(nameOf(tensor), "its external data reaches from byte " + std::to_string(offset) + " over " +
-                                     std::to_string(length) + " bytes, but '" + location + "' has only " +
+                                     std::to_string(length) + " bytes, but " + inQuotes(location) + " has only " +
                                      std::to_string(whole.size()));
   return whole.subspan(size_t(offset), size_t(length));
 }
@@ -127,8 +128,8 @@ Result<std::span<const std::byte>> OnnxFile::mapped(const std::string &location,
   for (const fs::path &part : fs::path(location))
     leaves |= part == "..";
   if (leaves)
-    return wrong(tensor, "its external data '" + location +
-                             "' lies outside the model's folder; only files in that "
+    return wrong(tensor, "its external data " + inQuotes(location) +
+                             " lies outside the model's folder; only files in that "
                              "folder are read");
   auto file = MappedFile::open(target.string());
   if (!file)

@@ -1,6 +1,7 @@
 // RUN: split-file %s %t
 // RUN: quern-opt %t/quantized.mlir --dq-assign-formats=mix=Q4_0 --verify-diagnostics
 // RUN: quern-opt %t/twice.mlir --dq-assign-formats=mix=Q8_0 --verify-diagnostics
+// RUN: quern-opt %t/names.mlir --dq-assign-formats=mix=Q8_0 --verify-diagnostics
 // RUN: quern-opt %t/integers.mlir --dq-assign-formats=recipe=%t/integers.json --verify-diagnostics
 // RUN: quern-opt %t/no-mix.mlir --dq-assign-formats=mix=Q5_K_X --verify-diagnostics
 // RUN: quern-opt %t/no-choice.mlir --dq-assign-formats --verify-diagnostics
@@ -14,6 +15,11 @@ dq.source @w.weight : tensor<2x32x!dq.block<q8_0>> in 0 at 0 bytes 68
 //--- twice.mlir
 // expected-error@+1 {{weight 'w.weight' has been given a type already}}
 dq.source @w.weight : tensor<2x32xf16> from tensor<2x32xbf16> in 0 at 0 bytes 128
+
+// Names from files may hold anything, of any length.
+//--- names.mlir
+// expected-error@unknown {{weight 'a?b?[31mxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' (w.weight) has been given a type already}}
+dq.source @w.weight : tensor<2x32xf16> from tensor<2x32xbf16> in 0 at 0 bytes 128 loc("w.weight"("a\0Ab\1B[31mxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"))
 
 //--- integers.mlir
 // expected-error@+1 {{tensor 'w.weight' holds no numbers that could become Q8_0}}

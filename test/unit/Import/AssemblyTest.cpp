@@ -78,7 +78,7 @@ TEST(Assembly, RefusesDataThatDoNotFitTheShape) {
 
 TEST(Assembly, NamesTensorsAsTheModelsOwnFileDoes) {
   Assembly assembly("folder");
-  assembly.addOrigins("output.weight", {"lm_head.weight", "/lm_head/MatMul"});
+  assembly.setOrigins("output.weight", {"lm_head.weight", "/lm_head/MatMul"});
   Result<File> file = std::move(assembly).finish(TypeTable());
   ASSERT_TRUE(file) << file.error().message;
   EXPECT_EQ(file->described("output.weight"), "'lm_head.weight' (output.weight)");

@@ -37,6 +37,19 @@ TEST(OnnxFile, ReadsAGraph) {
   EXPECT_EQ(file->data(file->graph().initializer(0))->size(), 12u);
 }
 
+TEST(OnnxFile, NamesInMessagesAreCutAndHoldNoControlCharacters) {
+  OnnxModel model = addition();
+  onnx::NodeProto *node = model.graph->mutable_node(0);
+  node->set_name("a\n\x1b[31m" + std::string(1 << 20, 'x'));
+  node->set_op_type("Add\n");
+  EXPECT_EQ(describeNode(*node), "'a??[31m" + std::string(73, 'x') + "...' (Add?)");
+  node->set_input(0, "b\n" + std::string(1 << 20, 'y'));
+  std::string message = refusal(model);
+  EXPECT_NE(message.find("uses 'b?" + std::string(78, 'y') + "...', which nothing in the graph makes"),
+            std::string::npos);
+  EXPECT_LT(message.size(), 400u);
+}
+
 TEST(OnnxFile, ReadsTypedFieldsAsRawBytes) {
   OnnxModel model = addition();
   onnx::TensorProto *halves = model.initializer("halves", {2}, onnx::TensorProto::FLOAT16);

@@ -1,6 +1,8 @@
 // Tries what is not written in the graph: which input means what, which product is which, how wide a head is.
 #include "Parts.h"
 
+#include "quern/Support/Quoted.h"
+
 #include <algorithm>
 #include <limits>
 
@@ -47,7 +49,7 @@ static Result<Array> meaningOf(const onnx::ValueInfoProto &input, int which, int
     return mask;
   }
   }
-  return fail("input '" + input.name() + "' has a shape that none of a language model's inputs has");
+  return fail("input " + inQuotes(input.name()) + " has a shape that none of a language model's inputs has");
 }
 
 /// The cache as the graph takes it: rows that grow, or, where it is written in place, more rows than are filled.

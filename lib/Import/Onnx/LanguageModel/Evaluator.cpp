@@ -1,6 +1,7 @@
 #include "Evaluator.h"
 
 #include "quern/Support/Half.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <cmath>
@@ -55,7 +56,7 @@ Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor)
   QUERN_ASSIGN(std::span<const std::byte> bytes, file.data(tensor));
   auto made = Array::zeros(shapeOf(tensor));
   if (!made)
-    return file.wrong("tensor '" + tensor.name() + "'", made.error().message);
+    return file.wrong("tensor " + inQuotes(tensor.name()), made.error().message);
   Array &out = *made;
   auto same = [](auto value) { return value; };
   out.integer = true;
@@ -89,7 +90,7 @@ Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor)
     read<uint16_t>(bytes, out, bfloatToFloat);
     return out;
   }
-  return file.wrong("tensor '" + tensor.name() + "'", "its elements cannot be used in a sample of the graph");
+  return file.wrong("tensor " + inQuotes(tensor.name()), "its elements cannot be used in a sample of the graph");
 }
 
 bool Array::isShapeOnly() const { return data.empty() && std::ranges::find(shape, 0) == shape.end(); }
@@ -207,7 +208,7 @@ Result<const Array *> Evaluator::known(const std::string &name) {
     return &found->second;
   const onnx::TensorProto *constant = graph.constant(name);
   if (!constant)
-    return graph.file.wrong("value '" + name + "'", "is not computed in the sample");
+    return graph.file.wrong("value " + inQuotes(name), "is not computed in the sample");
   QUERN_ASSIGN(Array array, arrayOf(graph.file, *constant));
   return &around.constants.emplace(name, std::move(array)).first->second;
 }
@@ -217,7 +218,7 @@ Status Evaluator::makeWide(const std::string &name) {
   QUERN_ASSIGN(const Array *like, known(width.like));
   std::vector<int64_t> shape = like->shape;
   if (shape.empty())
-    return graph.file.wrong("value '" + name + "'", "is a product of a single number");
+    return graph.file.wrong("value " + inQuotes(name), "is a product of a single number");
   shape.back() = width.width;
   QUERN_ASSIGN(values[name], Array::zeros(shape));
   return {};
@@ -241,7 +242,7 @@ Status Evaluator::run(const GraphNode &node, Plan &plan) {
     }
     QUERN_ASSIGN(const Array *array, known(input));
     if (array->isShapeOnly() && node.op != "Shape" && node.op != "Concat")
-      return call.wrong("reads '" + input + "', of which the sample gives the shape alone");
+      return call.wrong("reads " + inQuotes(input) + ", of which the sample gives the shape alone");
     call.inputs.push_back(array);
   }
   for (size_t i = 0; i < found->second.needed; ++i)
@@ -275,7 +276,7 @@ Status Evaluator::makeReady(Plan &plan) {
 Result<const Array *> Evaluator::get(const std::string &name) {
   Plan all = plan(name);
   if (!all.missing.empty())
-    return graph.file.wrong("value '" + all.missing.front() + "'", "nothing in the sample gives it");
+    return graph.file.wrong("value " + inQuotes(all.missing.front()), "nothing in the sample gives it");
   QUERN_TRY(makeReady(all));
   for (const GraphNode *node : all.nodes) {
     QUERN_TRY(run(*node, all));

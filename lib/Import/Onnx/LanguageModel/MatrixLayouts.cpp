@@ -2,6 +2,8 @@
 // bytes that are there before anything is read.
 #include "Matrix.h"
 
+#include "quern/Support/Quoted.h"
+
 #include <algorithm>
 
 using namespace quern;
@@ -38,12 +40,12 @@ static std::optional<Integers> integersOf(int32_t type) {
 static Result<Floats> floatsAt(const Graph &graph, const GraphNode &node, const std::string &value, int64_t count) {
   const Type *tensor = graph.constantBehind(value);
   if (!tensor || !isFloat(tensor->data_type()))
-    return graph.file.wrong("node " + node.describe(), "needs '" + value + "' as a constant of floats");
+    return graph.file.wrong("node " + node.describe(), "needs " + inQuotes(value) + " as a constant of floats");
   QUERN_ASSIGN(std::span<const std::byte> bytes, graph.file.data(*tensor));
   int64_t size = tensor->data_type() == Type::FLOAT ? 4 : 2;
   if (count >= 0 && static_cast<int64_t>(bytes.size()) != count * size)
-    return graph.file.wrong("node " + node.describe(), "needs " + std::to_string(count) + " elements in '" + value +
-                                                           "', which has " + std::to_string(bytes.size() / size));
+    return graph.file.wrong("node " + node.describe(), "needs " + std::to_string(count) + " elements in " +
+                                                           inQuotes(value) + ", which has " + std::to_string(bytes.size() / size));
   return Floats{bytes, tensor->data_type()};
 }
 

@@ -2,6 +2,8 @@
 // epsilon.
 #include "Parts.h"
 
+#include "quern/Support/Quoted.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -111,7 +113,7 @@ Result<FoundNorm> language::findNorm(const Graph &graph, const Projections &proj
     }
   }
   const GraphNode *node = graph.producer(graph.strip(value));
-  return graph.file.wrong(node ? "node " + node->describe() : "value '" + value + "'",
+  return graph.file.wrong(node ? "node " + node->describe() : "value " + inQuotes(value),
                           "stands where a language model has the RMS norm of its hidden state, with a weight of " +
                               std::to_string(hidden) + " elements, but computes something else");
 }

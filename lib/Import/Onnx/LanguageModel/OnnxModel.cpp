@@ -3,6 +3,7 @@
 #include "../../HuggingFace/Parts.h"
 #include "LanguageModel.h"
 #include "Rotary.h"
+#include "quern/Support/Quoted.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -120,9 +121,8 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
   std::string what = "layer " + std::to_string(number);
   for (const Linear *linear : {&layer.output, &layer.gate, &layer.up, &layer.down})
     if (std::ranges::any_of(linear->bias, [](float value) { return value != 0; }))
-      return onnx.wrong(what, "the product with '" + linear->weight.name +
-                                  "' has a bias; only those for queries, keys "
-                                  "and values may have one");
+      return onnx.wrong(what, "the product with " + inQuotes(linear->weight.name) +
+                                  " has a bias; only those for queries, keys and values may have one");
   int64_t hidden = config.model.hidden, feedForward = config.model.feedForward;
   for (auto [linear, n, k] : {std::tuple(&layer.query, model.layout.heads * model.layout.size, hidden),
                               std::tuple(&layer.gate, feedForward, hidden), std::tuple(&layer.up, feedForward, hidden),
@@ -131,8 +131,8 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
                               std::tuple(&layer.value, model.layout.kvHeads * model.layout.size, hidden),
                               std::tuple(&layer.output, hidden, model.layout.heads * model.layout.size)})
     if (linear->weight.n != n || linear->weight.k != k)
-      return onnx.wrong(what, "the matrix '" + linear->weight.name + "' is of " + std::to_string(linear->weight.n) +
-                                  " outputs and " + std::to_string(linear->weight.k) +
+      return onnx.wrong(what, "the matrix " + inQuotes(linear->weight.name) + " is of " +
+                                  std::to_string(linear->weight.n) + " outputs and " + std::to_string(linear->weight.k) +
                                   " inputs, but the others make it " + std::to_string(n) + " and " + std::to_string(k));
   return {};
 }
@@ -187,7 +187,7 @@ void ModelFile::collect() {
 void ModelFile::addTensors(gguf::Assembly &assembly) {
   for (auto &[name, names] : origins) {
     std::erase(names, "");
-    assembly.addOrigins(name, names);
+    assembly.setOrigins(name, names);
   }
   for (const ExpectedTensor &expected : expectedTensors(config.model)) {
     if (expected.dims.size() != 2) {

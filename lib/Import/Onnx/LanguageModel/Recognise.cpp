@@ -1,6 +1,8 @@
 // The walk along the residual stream, from the logits back to the token ids.
 #include "Parts.h"
 
+#include "quern/Support/Quoted.h"
+
 #include <algorithm>
 #include <functional>
 
@@ -150,7 +152,7 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
 Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
   const GraphNode *sum = graph.producer(stream);
   if (!sum)
-    return graph.file.wrong("value '" + stream + "'",
+    return graph.file.wrong("value " + inQuotes(stream),
                             "should be the hidden state behind a layer, but nothing makes it");
   if (sum->op != "Add")
     return wrong(*sum, "should add what a layer computes to its hidden state");
