@@ -74,6 +74,8 @@ def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
 SHAPES = {
     "tied, rows that fill no block": "--hidden 192 --heads 3 --kv-heads 1 --ffn 352 --vocab 301 --tied",
     "qwen3, norms of heads": "--arch qwen3 --hidden 128 --heads 4 --kv-heads 2 --head-size 48 --ffn 160",
+    "qwen3, one key-value head, whose norm is as long as its row":
+        "--arch qwen3 --hidden 128 --heads 2 --kv-heads 1 --head-size 96 --ffn 160",
     "llama, frequency factors": "--arch llama --hidden 128 --heads 4 --kv-heads 2 --ffn 160 --rope-freqs",
 }
 

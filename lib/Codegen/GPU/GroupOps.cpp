@@ -1,5 +1,5 @@
 // Which ops may become one kernel. See Passes.td.
-#include "quern/Codegen/GPU.h"
+#include "LaunchLowering.h"
 #include "quern/Codegen/Passes.h"
 
 namespace quern::codegen {
@@ -11,10 +11,15 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
-/// A norm of heads, as opposed to one of whole rows.
-static bool isHeadNorm(Operation *op) {
-  auto norm = dyn_cast<lm::RmsNormOp>(op);
-  return norm && norm.getGain().getType().getDimSize(0) != norm.getX().getType().getDimSize(1);
+bool codegen::isHeadNorm(Operation *op) {
+  auto norm = dyn_cast_or_null<lm::RmsNormOp>(op);
+  if (!norm)
+    return false;
+  int64_t length = norm.getGain().getType().getDimSize(0);
+  if (length != norm.getX().getType().getDimSize(1))
+    return true;
+  auto rotary = norm->hasOneUse() ? dyn_cast<lm::RotaryOp>(*norm->user_begin()) : lm::RotaryOp();
+  return rotary && rotary.getAngles().getType().getDimSize(1) == length;
 }
 
 /// What stands before attention, and is done by the kernel that writes the cache.

@@ -48,7 +48,7 @@ LogicalResult LaunchLowering::run() {
 static int64_t widthOf(Value rows) { return cast<RankedTensorType>(rows.getType()).getDimSize(1); }
 
 LogicalResult LaunchLowering::lowerNorm(lm::RmsNormOp op) {
-  if (op.getGain().getType().getDimSize(0) != widthOf(op.getX()))
+  if (isHeadNorm(op))
     return lowerHeadNorm(op);
   FailureOr<bool> taken = isTakenByMatmul(op);
   if (failed(taken) || *taken)

@@ -17,6 +17,13 @@ RowKind rowKindOf(mlir::Value rows);
 /// A weight as kernels know it; fails for formats that they do not read.
 Result<Matvec::Segment> segmentOf(mlir::RankedTensorType type);
 
+/// Whether an op norms heads, as opposed to whole rows. A row of one head is both; it is a head if nothing but its
+/// rotation reads the result.
+bool isHeadNorm(mlir::Operation *op);
+
+/// Whether two ops are in one `lm.group`.
+bool inOneGroup(mlir::Operation *a, mlir::Operation *b);
+
 class LaunchLowering {
 public:
   /// Kernels are made in `kernels` when first asked for.

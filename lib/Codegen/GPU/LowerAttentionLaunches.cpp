@@ -32,13 +32,24 @@ LogicalResult LaunchLowering::checkRotary(lm::RotaryOp op) {
   return success();
 }
 
+/// The norm of heads whose result is rotated and read by nothing else.
+static lm::RmsNormOp headNormOf(lm::RotaryOp rotary) {
+  auto norm = rotary.getX().getDefiningOp<lm::RmsNormOp>();
+  return norm && norm->hasOneUse() && isHeadNorm(norm) ? norm : lm::RmsNormOp();
+}
+
 FailureOr<LaunchLowering::Rotation> LaunchLowering::rotationOf(lm::AttentionOp op) {
   auto query = op.getQuery().getDefiningOp<lm::RotaryOp>(), key = op.getKey().getDefiningOp<lm::RotaryOp>();
   auto angles = query ? query.getAngles().getDefiningOp<lm::RotaryAnglesOp>() : lm::RotaryAnglesOp();
   if (!key || !angles || key.getAngles() != query.getAngles() || key.getStyle() != query.getStyle())
     return op.emitError("attention has a GPU kernel only where queries and keys are rotated alike");
   Rotation rotation{query.getX(), key.getX(), {}, {}, angles, query.getStyle() == lm::RotaryStyle::Interleaved};
-  auto queryNorm = rotation.query.getDefiningOp<lm::RmsNormOp>(), keyNorm = rotation.key.getDefiningOp<lm::RmsNormOp>();
+  lm::RmsNormOp queryNorm = headNormOf(query), keyNorm = headNormOf(key);
+  // Kernels read what the first of these ops reads, which keeps its place in the arena as long as the group runs.
+  for (Operation *before : {query.getOperation(), key.getOperation(), queryNorm.getOperation(), keyNorm.getOperation()})
+    if (before && !inOneGroup(before, op))
+      return op.emitError("attention has a GPU kernel only where it follows the norms and rotations of its queries and "
+                          "keys, with no other op between them");
   if (!queryNorm && !keyNorm)
     return rotation;
   if (!queryNorm || !keyNorm || queryNorm.getEps() != keyNorm.getEps())

@@ -15,7 +15,7 @@ RowKind codegen::rowKindOf(Value rows) {
   return isa<dq::Act8Type>(element) ? RowKind::Act8 : element.isBF16() ? RowKind::BFloat : RowKind::Float;
 }
 
-static bool inOneGroup(Operation *a, Operation *b) {
+bool codegen::inOneGroup(Operation *a, Operation *b) {
   return a->hasAttr(kGroup) && a->getAttr(kGroup) == b->getAttr(kGroup);
 }
 

@@ -39,3 +39,23 @@ func.func @width(%ids: tensor<?xi32> {lm.size = "tokens"}) {
   %y = dq.matmul %x, [%w] : tensor<?x30xf32>, [tensor<64x30xf32>] -> tensor<?x64xf32>
   return
 }
+
+// -----
+
+!rows = tensor<?x64xf32>
+dq.source @w : tensor<64x64xf32> in 0 at 0 bytes 16384
+dq.source @head : tensor<32xf32> in 0 at 16384 bytes 128
+func.func @apart(%ids: tensor<?xi32> {lm.size = "tokens"}, %cache: !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>) {
+  %w = dq.weight @w : tensor<64x64xf32>
+  %head = dq.weight @head : tensor<32xf32>
+  %x = lm.embedding %ids, %w : tensor<?xi32>, tensor<64x64xf32> -> !rows
+  %a = lm.rotary_angles %ids {gpu.rotary_table = @w, theta = 1.0e4 : f64} : tensor<?xi32> -> tensor<?x32xf32>
+  %n = lm.rms_norm %x, %head {eps = 1.0e-6 : f32} : !rows, tensor<32xf32> -> !rows
+  %v = dq.matmul %x, [%w] : !rows, [tensor<64x64xf32>] -> !rows
+  %q = lm.rotary half %n, %a : !rows, tensor<?x32xf32>
+  %k = lm.rotary half %x, %a : !rows, tensor<?x32xf32>
+  // expected-error @+1 {{only where it follows the norms and rotations of its queries and keys, with no other op}}
+  %o = lm.attention %q, %k, %v at %ids in %cache {layer = 0, scale = 0.125 : f32}
+    : !rows, !rows, tensor<?xi32>, !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>
+  return
+}
