@@ -6,6 +6,7 @@ stand in the order of the time that they lose to the limit of the memory. Regist
 path.
 """
 import argparse
+import math
 import re
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from .predict import Works, predict
 from .program import Program, Step
 from .ptx import text_of
 from .report import Row, StepReport, print_reports
-from .source import from_files, from_package
+from .source import Files, Package
 
 EXAMPLES = """examples:
   tools/bench/gpu-model model.quern                                  a token after 512 others, on all devices
@@ -33,11 +34,11 @@ def parse_arguments(words):
     p = argparse.ArgumentParser(prog="gpu-model", description=__doc__, epilog=EXAMPLES,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("package", nargs="?", type=Path, metavar="MODEL.quern", help="a package with code for NVIDIA GPUs")
-    p.add_argument("--target", metavar="NAME", help="which code of the package, as nvptx:sm_80; its first PTX else")
+    p.add_argument("--target", metavar="NAME", help="which code, as nvptx:sm_80; else the first that a device takes")
     p.add_argument("--ptx", type=Path, help="PTX text, instead of a package's")
     p.add_argument("--program", type=Path, help="with --ptx: a program of launches, JSON as in docs/package-format.md")
     p.add_argument("--manifest", type=Path, help="with --ptx: names of sizes and inputs; else a language model's")
-    p.add_argument("--device", default=",".join(DEVICES), help="which of them (%(default)s)")
+    p.add_argument("--device", help=f"which of {','.join(DEVICES)}; else all that take the code")
     p.add_argument("--tokens", type=int, default=1, help="rows of the step: of a prompt, or 1 (%(default)s)")
     p.add_argument("--depth", type=int, default=512, help="tokens in the cache before them (%(default)s)")
     p.add_argument("--outputs", type=int, default=1, help="rows whose logits are wanted (%(default)s)")
@@ -58,24 +59,43 @@ def parse_arguments(words):
         if not name or not re.fullmatch(r"\d+(\.\d+)?", share):
             p.error(f"--what-if needs KERNEL=SHARE, got '{assumed}'")
         a.shares[name] = float(share)
-    a.devices = [d for d in a.device.split(",") if d]
+    a.devices = [d for d in a.device.split(",") if d] if a.device else list(DEVICES)
     for name in a.devices:
         if name not in DEVICES:
             p.error(f"no device '{name}'; there are {', '.join(DEVICES)}")
+    if a.boundary_us is not None and not (math.isfinite(a.boundary_us) and a.boundary_us >= 0):
+        p.error("--boundary-us needs a time of 0 or more")
     if not 1 <= a.tokens <= 1 << 20 or not 0 <= a.depth <= 1 << 24 or not 0 <= a.outputs <= a.tokens or a.top < 1:
         p.error("expected --tokens of 1 to 1048576, --depth of 0 to 16777216, --outputs up to --tokens, --top from 1")
     return a
 
 
-def report_of(device, step, launches, source, works, arguments):
-    text = text_of(source.ptx_text, source.kernels, {launch.kernel for launch in launches})
-    assembled = assemble(text, device.arch, arguments.ptxas) if arguments.ptxas else {}
-    rows = {}
-    for launch in launches:
+class Code:
+    """What one source does in a step, for all devices that take it."""
+
+    def __init__(self, source, step, ptxas):
+        self.source, self.ptxas, self.made = source, ptxas, {}
+        self.launches = Program(source).launches(step)
+        if not self.launches:
+            raise ModelError(f"{source.name} launches nothing in this step")
+        self.works = Works(source)
+
+    def assembled(self, arch):
+        """What ptxas makes of the step's kernels; asked once for an architecture."""
+        if arch not in self.made:
+            names = {launch.kernel for launch in self.launches}
+            text = text_of(self.source.ptx_text, self.source.kernels, names)
+            self.made[arch] = assemble(text, arch, self.ptxas) if self.ptxas else {}
+        return self.made[arch]
+
+
+def report_of(device, step, code, arguments):
+    assembled, rows = code.assembled(device.arch), {}
+    for launch in code.launches:
         share = next((s for name, s in arguments.shares.items() if launch.kernel.startswith(name)), 1.0)
         if share == 0:
             continue
-        key, work = works.of(launch)
+        key, work = code.works.of(launch)
         if key not in rows:
             made = assembled.get(launch.kernel)
             shared = work.kernel.shared_bytes + launch.shared_bytes
@@ -87,20 +107,31 @@ def report_of(device, step, launches, source, works, arguments):
     if not rows:
         raise ModelError("--what-if leaves out every launch")
     boundary = None if arguments.boundary_us is None else arguments.boundary_us * 1e-6
-    return StepReport(device, step, list(rows.values()), boundary)
+    return StepReport(device, code.source.target, step, list(rows.values()), boundary)
+
+
+def sources(holder, arguments):
+    """(device, its source) of the devices asked for. Where none was named, those that take no code are left out."""
+    found = [(DEVICES[name], holder.source(DEVICES[name])) for name in arguments.devices]
+    without = ", ".join(device.name for device, source in found if source is None)
+    said = f"{without}: no code of {holder.path} ({', '.join(holder.targets)}) runs there"
+    if without and (arguments.device or not any(source for _, source in found)):
+        raise ModelError(f"{said}; compile it with --target nvptx:sm_80")
+    if without:
+        print(f"gpu-model: left out {said}", file=sys.stderr)
+    return [(device, source) for device, source in found if source]
 
 
 def run(arguments):
     if arguments.package:
-        source = from_package(arguments.package, arguments.target)
+        holder = Package(arguments.package, arguments.target)
     else:
-        source = from_files(arguments.ptx, arguments.program, arguments.manifest)
-    step = Step(arguments.tokens, arguments.depth, arguments.outputs)
-    launches = Program(source).launches(step)
-    if not launches:
-        raise ModelError(f"{source.name} launches nothing in this step")
-    works = Works(source)
-    reports = [report_of(DEVICES[d], step, launches, source, works, arguments) for d in arguments.devices]
+        holder = Files(arguments.ptx, arguments.program, arguments.manifest)
+    step, codes, reports = Step(arguments.tokens, arguments.depth, arguments.outputs), {}, []
+    for device, source in sources(holder, arguments):
+        if source.target not in codes:
+            codes[source.target] = Code(source, step, arguments.ptxas)
+        reports.append(report_of(device, step, codes[source.target], arguments))
     print_reports(reports, arguments.format, arguments.counts, arguments.top)
 
 

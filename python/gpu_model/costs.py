@@ -99,7 +99,7 @@ def cost(i):
         return Cost("barrier", 1, latency=20)
     if opcode in ("bra", "ret", "exit"):
         return Cost("control", 1)
-    if opcode in ("shfl", "redux", "vote", "activemask", "match", "elect"):
+    if opcode in ("shfl", "redux", "vote", "activemask", "match"):
         return Cost("shuffle", 1, "memory", work=2 if opcode == "redux" else 1, latency=23)
     if opcode in ("mul", "mad", "fma"):
         return of_multiply(i)

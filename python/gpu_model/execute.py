@@ -2,8 +2,8 @@
 
 Lanes stand at a basic block each; the first block at which any stands, in an order in which those that have parted meet
 again, runs for all of them at once. So loops take the trips that they would take, and accesses have the addresses they
-would have. A branch that hangs on numbers from memory
-is noted, and not taken: what it would skip is counted, and a loop ends.
+would have. A branch that hangs on numbers from memory is noted, and not taken: what it would skip is counted, and a
+loop ends.
 """
 import re
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import numpy as np
 
 from . import ModelError
 from .cfg import order_and_loops, successors
-from .memory import CACHE, INPUTS, OF_BLOCK, OUTPUTS, REGION_SHIFT, SECTOR, SHARED, Traffic, passes_of_warps
+from .memory import CACHE, INPUTS, OF_BLOCK, OUTPUTS, REGION_SHIFT, SECTOR, Traffic, passes_of_warps
 from .ptx import ACCESSES, TYPE_BYTES, parse_operand
 from .values import evaluate, exchange
 
@@ -219,7 +219,7 @@ class Execution:
             known = np.broadcast_to(known, active.shape) & (addresses >= 0) & (addresses < ADDRESSES)
             if (active & ~known).any():
                 self.result.unknown_addresses.add(i.line)
-            if is_shared or (addresses[0] >> REGION_SHIFT) == SHARED:
+            if is_shared:
                 self.shared(number, place, addresses, active & known, size)
             elif (active & known).any():
                 self.touch(number, place, i, addresses, active & known, size)
@@ -272,8 +272,8 @@ def access_bytes(i):
     return vector * TYPE_BYTES.get(i.type, 4)
 
 
-def cache_address(sequence=0):
-    return (CACHE << REGION_SHIFT) + (sequence << 36)
+def cache_address():
+    return CACHE << REGION_SHIFT
 
 
 def deciding(kernel):

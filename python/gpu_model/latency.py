@@ -35,7 +35,8 @@ class WarpClock:
         self.stretch_ends()
         if "wait_group" in i.name:
             keep = int(i.operands[0]) if i.operands and i.operands[0].isdigit() else 0
-            done, self.groups = self.groups[:len(self.groups) - keep], self.groups[len(self.groups) - keep:]
+            split = max(len(self.groups) - keep, 0)
+            done, self.groups = self.groups[:split], self.groups[split:]
         else:
             done, self.groups, self.copies = self.groups + [self.copies], [], []
         self.now = max([self.now] + [t for group in done for t in group])

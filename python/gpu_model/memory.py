@@ -2,16 +2,11 @@
 import numpy as np
 
 REGION_SHIFT = 44  # each region has so many bits of addresses
-WEIGHTS, ARENA, CACHE, SHARED, INPUTS, OUTPUTS = 1, 2, 3, 4, 16, 64
+WEIGHTS, ARENA, CACHE, INPUTS, OUTPUTS = 1, 2, 3, 16, 64
 SECTOR = 5  # log2 of its bytes
 OF_BLOCK = 46  # bits of a sector's number
 BANKS = 32
 NOWHERE = np.int64(2 ** 62)
-
-
-def region_name(region):
-    fixed = {WEIGHTS: "weights", ARENA: "arena", CACHE: "cache", SHARED: "shared"}
-    return fixed.get(region) or ("inputs" if region < OUTPUTS else "outputs")
 
 
 def by_warp(addresses, mask):

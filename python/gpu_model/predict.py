@@ -124,8 +124,9 @@ class Works:
         kernel = self.source.kernels[launch.kernel]
         if launch.kernel not in self.deciding:
             self.deciding[launch.kernel] = deciding(kernel)
-        *rest, numbers = launch.key
-        key = (*rest, tuple(n if p in self.deciding[launch.kernel] else None for p, n in enumerate(numbers)))
+        *rest, arguments = launch.key
+        key = (*rest, tuple((kind, number if kind == "input" or place in self.deciding[launch.kernel] else None)
+                            for place, (kind, number) in enumerate(arguments)))
         if key not in self.made:
             self.made[key] = work_of(kernel, launch.geometry)
         return key, self.made[key]

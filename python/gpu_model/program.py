@@ -6,6 +6,7 @@ import numpy as np
 from . import ModelError
 from .execute import Geometry, cache_address
 from .memory import ARENA, INPUTS, OUTPUTS, REGION_SHIFT, WEIGHTS
+from .source import list_of
 
 GRANULE = 64
 MOST = 1 << 40
@@ -38,8 +39,9 @@ class Program:
         self.sizes = list_of(source.manifest, "sizes", source.name)
         inputs, self.plans = (list_of(h, k, source.name) for h, k in ((source.manifest, "inputs"),
                                                                       (source.program, "plans")))
-        if not all(isinstance(value, dict) for value in inputs + self.plans):
-            self.fail("inputs and plans have to be objects")
+        if not all(isinstance(value, dict) for value in inputs + self.plans) or \
+                not all(isinstance(size, str) for size in self.sizes):
+            self.fail("inputs and plans have to be objects, sizes names")
         self.inputs = [str(i.get("name")) for i in inputs]
 
     def fail(self, what):
@@ -75,7 +77,7 @@ class Program:
         sizes = [values.get(name, step.tokens) for name in self.sizes]
         found = []
         for number, launch in enumerate(list_of(self.plan(step.tokens), "launches", self.source.name)):
-            if not isinstance(launch, dict) or launch.get("kernel") not in self.source.kernels:
+            if not isinstance(launch, dict) or str(launch.get("kernel")) not in self.source.kernels:
                 self.fail(f"launch {number} names no kernel of the module")
             made = self.launch(launch, sizes, step, f"launch {number} ({launch['kernel']})")
             if made:
@@ -92,11 +94,11 @@ class Program:
         if threads > 1024:
             self.fail(f"{what}: {threads} threads, a block has 1024 at most")
         arguments = [self.argument(a, sizes, what) for a in list_of(launch, "arguments", what)]
-        numbers = tuple(a if k in ("constant", "size") else k for a, k in arguments)
+        kinds = tuple((k, a if k in ("constant", "size", "input") else None) for a, k in arguments)
         geometry = Geometry(blocks, threads, [a for a, _ in arguments], self.input_values(step))
         shared = self.number(launch.get("sharedBytes", 0), f"{what}: sharedBytes")
         name = " ".join(str(launch[k]) for k in ("op", "name") if launch.get(k))
-        return Launch(launch["kernel"], name, geometry, shared, (launch["kernel"], blocks, threads, shared, numbers))
+        return Launch(launch["kernel"], name, geometry, shared, (launch["kernel"], blocks, threads, shared, kinds))
 
     def holds(self, when, sizes, what):
         """Whether the launch is made for these sizes."""
@@ -148,10 +150,3 @@ class Program:
             name = self.inputs[index] if index < len(self.inputs) else None
             return values[name](element) if name in values else None
         return read
-
-
-def list_of(holder, key, name):
-    value = holder.get(key)
-    if not isinstance(value, list):
-        raise ModelError(f"{name} has no list '{key}'")
-    return value

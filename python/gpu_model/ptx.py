@@ -13,7 +13,7 @@ SHARED = re.compile(r"(\.extern\s+)?\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+
 STATEMENT = re.compile(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*)$")
 OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,]+")
 NO_RESULT = {"st", "bar", "barrier", "bra", "ret", "exit", "cp", "membar", "fence", "red", "griddepcontrol", "trap",
-             "prefetch", "nanosleep", "discard", "applypriority"}
+             "prefetch", "nanosleep"}
 
 # Least number of operands of each instruction that the model knows; a type must stand in the name where True.
 KNOWN = {
@@ -26,6 +26,7 @@ KNOWN = {
     **dict.fromkeys("bra nanosleep prefetch".split(), (1, False)),
     "mma": (4, True), "activemask": (1, True), "atom": (3, True)}
 ACCESSES = {"ld", "ldu", "st", "ldmatrix", "red", "atom"}
+SPACES = {"global", "shared", "param", "const", "local"}  # an address without one could be of any
 MMA_SHAPE = re.compile(r"\.m(\d+)n(\d+)k(\d+)\.")
 
 
@@ -112,6 +113,10 @@ def check(i, source):
              i.opcode not in NO_RESULT and operands > 0 and not i.results,
              i.opcode == "mma" and not MMA_SHAPE.search(i.name),
              operands > 1 and i.opcode not in NO_RESULT and not i.sources]
+    if i.opcode in ACCESSES and SPACES.isdisjoint(i.parts):
+        raise ModelError(f"{source}: line {i.line}: '{i.name[:40]}' names no kind of memory that the model knows")
+    if i.opcode == "ldmatrix" and "x4" not in i.parts:
+        raise ModelError(f"{source}: line {i.line}: the model knows only .x4 of ldmatrix, not '{i.name[:40]}'")
     if any(wrong):
         raise ModelError(f"{source}: line {i.line}: cannot read the operands of '{i.name[:40]}'")
 

@@ -25,6 +25,7 @@ class Row:
 @dataclass
 class StepReport:
     device: object
+    target: str  # of the code
     step: object
     rows: list
     boundary: float  # seconds between launches, None: the device's own
@@ -94,7 +95,7 @@ class StepReport:
                  "residency_limit": r.prediction.limit, "warp_seconds": r.prediction.warp_seconds,
                  "instructions": r.work.classes, "exact": r.work.exact, "notes": r.work.run.notes()}
                 for r in self.worst_first()]
-        return {"device": self.device.key, "tokens": self.step.tokens, "depth": self.step.depth,
+        return {"device": self.device.key, "target": self.target, "tokens": self.step.tokens, "depth": self.step.depth,
                 "outputs": self.step.outputs, "launches": self.launches(),
                 "seconds": {mode: self.seconds(mode) for mode in MODES}, "memory_seconds": self.memory_seconds(),
                 "memory_bytes": self.memory_bytes(), "kernels": rows}
@@ -152,7 +153,10 @@ def print_reports(reports, form, counts, most):
         rows = report.worst_first()
         print(table(report.HEAD, [report.cells(r) for r in rows[:most]], form == "markdown"))
         print_notes(rows)
-    if counts:
-        print()
-        for row in reports[0].worst_first()[:most]:
+    shown = {}
+    for report in reports if counts else []:
+        shown.setdefault(report.target, report)
+    for target, report in shown.items():
+        print(f"\ncode for {target}:")
+        for row in report.worst_first()[:most]:
             print("\n".join(counts_of(row)))

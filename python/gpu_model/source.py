@@ -1,5 +1,6 @@
 """Reads what a model is made of: a package, or PTX and a program from files."""
 import json
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ MOST_SECTIONS = 64
 @dataclass
 class Source:
     name: str  # for messages
+    target: str  # nvptx:sm_80
     kernels: dict
     ptx_text: str
     program: dict
@@ -82,31 +84,77 @@ def read_section(path, table, name):
         return file.read(length)
 
 
-def choose_device(path, manifest, target):
-    """The package's code for `target`, or the first that is PTX."""
-    devices = [d for d in manifest.get("devices", []) if isinstance(d, dict)]
-    usable = [d for d in devices if str(d.get("target", "")).startswith("nvptx") and
-              (target is None or d["target"] == target)]
+def list_of(holder, key, name):
+    """The list `key` of `name`'s JSON object `holder`."""
+    value = holder.get(key)
+    if not isinstance(value, list):
+        raise ModelError(f"{name} has no list '{key}'")
+    return value
+
+
+def arch_of(target):
+    """sm_80 of nvptx:sm_80; "" where it is no NVIDIA target."""
+    match = re.fullmatch(r"nvptx:(sm_\w+)", str(target))
+    return match.group(1) if match else ""
+
+
+def runs_on(made_for, arch):
+    """Whether a device of `arch`, as sm_80, takes PTX made for an architecture: that of its own or of an earlier one,
+    but sm_90a's runs there alone. A device without an architecture takes all, in place of code of its own."""
+    numbers = [re.fullmatch(r"sm_(\d+)", a) for a in (made_for, arch)]
+    return not arch or made_for == arch or all(numbers) and int(numbers[0].group(1)) <= int(numbers[1].group(1))
+
+
+def ptx_devices(path, manifest, target):
+    """What the manifest says of the package's PTX: that for `target`, or all, in order of preference."""
+    devices = [d for d in list_of(manifest, "devices", f"the manifest of {path}") if isinstance(d, dict)] \
+        if "devices" in manifest else []
+    usable = [d for d in devices if arch_of(d.get("target")) and target in (None, d["target"])]
     if not usable:
         names = ", ".join(str(d.get("target")) for d in devices) or "none"
         wanted = target or "an NVIDIA target"
         raise ModelError(f"{path} has no PTX for {wanted} (its devices: {names}); compile it with "
                          f"--target {target or 'nvptx:sm_80'}")
-    return usable[0]
+    return usable
 
 
-def from_package(path, target=None):
-    table = section_table(path)
-    manifest = parse_json(read_section(path, table, "manifest"), f"the manifest of {path}")
-    device = choose_device(path, manifest, target)
-    text = decode(read_section(path, table, str(device.get("section"))), f"section '{device.get('section')}' of {path}")
-    program = parse_json(read_section(path, table, str(device.get("program"))),
-                         f"section '{device.get('program')}' of {path}")
-    return Source(str(path), ptx.parse(text, f"{path}, {device['section']}"), text, program, manifest)
+class Package:
+    """The PTX of a package; each target's is read when a device first takes it."""
+
+    def __init__(self, path, target=None):
+        self.path, self.table, self.made = path, section_table(path), {}
+        self.manifest = parse_json(read_section(path, self.table, "manifest"), f"the manifest of {path}")
+        self.devices = ptx_devices(path, self.manifest, target)
+        self.targets = [d["target"] for d in self.devices]
+
+    def source(self, device):
+        """The first code that `device` takes, None where there is none."""
+        found = next((d for d in self.devices if runs_on(arch_of(d["target"]), device.arch)), None)
+        if found and found["target"] not in self.made:
+            self.made[found["target"]] = self.read(found)
+        return self.made[found["target"]] if found else None
+
+    def read(self, found):
+        section, program = str(found.get("section")), str(found.get("program"))
+        text = decode(read_section(self.path, self.table, section), f"section '{section}' of {self.path}")
+        launches = parse_json(read_section(self.path, self.table, program), f"section '{program}' of {self.path}")
+        kernels = ptx.parse(text, f"{self.path}, {section}")
+        return Source(str(self.path), found["target"], kernels, text, launches, self.manifest)
 
 
-def from_files(ptx_path, program_path, manifest_path=None):
-    text = decode(read_bytes(ptx_path), ptx_path)
-    program = parse_json(read_bytes(program_path), program_path)
-    manifest = parse_json(read_bytes(manifest_path), manifest_path) if manifest_path else DEFAULT_MANIFEST
-    return Source(str(ptx_path), ptx.parse(text, str(ptx_path)), text, program, manifest)
+class Files:
+    """PTX and a program of files of their own."""
+
+    def __init__(self, ptx_path, program_path, manifest_path=None):
+        self.path, text = ptx_path, decode(read_bytes(ptx_path), ptx_path)
+        program = parse_json(read_bytes(program_path), program_path)
+        manifest = parse_json(read_bytes(manifest_path), manifest_path) if manifest_path else DEFAULT_MANIFEST
+        match = re.search(r"^\s*\.target\s+(sm_\w+)", text, re.M)
+        if not match:
+            raise ModelError(f"{ptx_path} is no PTX: it has no .target")
+        self.targets = [f"nvptx:{match.group(1)}"]
+        self.only = Source(str(ptx_path), self.targets[0], ptx.parse(text, str(ptx_path)), text, program, manifest)
+
+    def source(self, device):
+        """The code, None where `device` does not take it."""
+        return self.only if runs_on(arch_of(self.only.target), device.arch) else None

@@ -30,12 +30,13 @@ def as_type(value, kind):
 
 def shift_right(value, by, kind):
     bits = bits_of(kind)
-    by = np.minimum(by, 63 if bits == 64 else bits)
+    within = np.minimum(by, 63)
     if kind.startswith("s"):
-        return signed(value, bits) >> by
+        return signed(value, bits) >> within
     if bits < 64:
-        return value >> by
-    return np.where(by == 0, value, (value >> by) & ~(np.int64(-1) << np.maximum(64 - by, 1)))
+        return value >> within
+    shifted = np.where(by == 0, value, (value >> within) & ~(np.int64(-1) << np.maximum(64 - within, 1)))
+    return np.where(by >= 64, 0, shifted)
 
 
 def divide(a, b, remainder=False):
@@ -116,21 +117,29 @@ REDUCTIONS = {"min": np.minimum, "max": np.maximum, "add": np.add, "and": np.bit
 
 
 def exchange(instruction, operands, mask):
-    """redux and shfl over the lanes of `mask` of each warp; None for others. Lanes beyond it give the first one's."""
+    """redux and shfl over the lanes of `mask` of each warp; None for others."""
     lanes = np.where(mask, np.broadcast_to(operands[0], mask.shape), 0).reshape(-1, 32)
     taking_part = mask.reshape(-1, 32)
     name = next((p for p in instruction.parts[1:] if p in REDUCTIONS), None)
     if instruction.opcode == "redux" and name:
         first = lanes[np.arange(len(lanes)), taking_part.argmax(axis=1)][:, None]
-        values = as_type(np.where(taking_part | (name == "add"), lanes, first), instruction.type)
+        values = as_type(np.where(taking_part | (name in ("add", "xor")), lanes, first), instruction.type)
         return wrap(np.repeat(REDUCTIONS[name].reduce(values, axis=1), 32), bits_of(instruction.type))
     mode = next((p for p in instruction.parts[1:] if p in ("bfly", "idx", "up", "down")), None)
-    if instruction.opcode != "shfl" or mode is None or len(operands) < 2:
+    if instruction.opcode != "shfl" or mode is None or len(operands) < 3:
         return None
-    lane, by = np.arange(32), np.broadcast_to(operands[1], mask.shape).reshape(-1, 32)
-    from_lane = {"bfly": lane ^ by, "idx": by, "up": lane - by, "down": lane + by}[mode]
-    from_lane = np.where((from_lane < 0) | (from_lane > 31), lane, from_lane)
-    return np.take_along_axis(lanes, from_lane, axis=1).ravel()
+    by, clamp = (np.broadcast_to(o, mask.shape).reshape(-1, 32) for o in operands[1:3])
+    return np.take_along_axis(lanes, source_lanes(mode, by & 31, clamp & 31, clamp >> 8 & 31), axis=1).ravel()
+
+
+def source_lanes(mode, by, clamp, segment):
+    """The lane that each one reads in a shfl, as its description in PTX says; its own beyond the segment's bounds."""
+    lane = np.arange(32)
+    first = lane & segment
+    last = first | clamp & ~segment
+    from_lane = {"bfly": lane ^ by, "idx": first | by & ~segment, "up": lane - by, "down": lane + by}[mode]
+    inside = from_lane >= last if mode == "up" else from_lane <= last
+    return np.where(inside, from_lane, lane)
 
 
 def other(instruction, operands, opcode, parts, kind, bits):

@@ -76,9 +76,9 @@ def program(*launches):
     return {"version": 1, "arena": 1 << 20, "plans": [{"least": 1, "most": 8, "launches": list(launches)}]}
 
 
-def read(text, *launches, step=Step()):
+def read(text, *launches, step=Step(), manifest=source.DEFAULT_MANIFEST):
     """(work, launch) of each launch."""
-    made = source.Source("test", ptx.parse(text, "test"), text, program(*launches), source.DEFAULT_MANIFEST)
+    made = source.Source("test", "nvptx:sm_80", ptx.parse(text, "test"), text, program(*launches), manifest)
     return [(work.work_of(made.kernels[found.kernel], found.geometry), found)
             for found in Program(made).launches(step)]
 
@@ -89,13 +89,21 @@ def files(folder, text, *launches):
     return ["--ptx", folder / "k.ptx", "--program", folder / "p.json"]
 
 
-def package(ptx_text, made, manifest=None):
-    """Bytes of a .quern with these sections."""
-    manifest = manifest or {**source.DEFAULT_MANIFEST, "devices": [
-        {"target": "spirv", "api": "opencl", "section": "device/spirv", "program": "program/spirv"},
-        {"target": "nvptx:sm_80", "api": "cuda", "section": "device/nvptx:sm_80", "program": "program/nvptx:sm_80"}]}
-    sections = {"manifest": json.dumps(manifest).encode(), "device/nvptx:sm_80": ptx_text.encode(),
-                "program/nvptx:sm_80": json.dumps(made).encode()}
+def with_devices(targets):
+    """A manifest with these targets' code, behind that of another kind of device."""
+    codes = [{"target": t, "api": "cuda", "section": f"device/{t}", "program": f"program/{t}"} for t in targets]
+    other = {"target": "spirv", "api": "opencl", "section": "device/spirv", "program": "program/spirv"}
+    return {**source.DEFAULT_MANIFEST, "devices": [other, *codes]}
+
+
+WITH_DEVICES = with_devices(["nvptx:sm_80"])
+
+
+def package(codes, manifest=None):
+    """Bytes of a .quern; `codes` are (PTX, program) by target."""
+    sections = {"manifest": json.dumps(manifest or with_devices(codes)).encode()}
+    for target, (text, made) in codes.items():
+        sections |= {f"device/{target}": text.encode(), f"program/{target}": json.dumps(made).encode()}
     table, body, at = b"", b"", 8192
     for name, data in sections.items():
         table += struct.pack("<48sQQ16x", name.encode(), at, len(data))
