@@ -34,9 +34,11 @@ class Totals:
         self.failed += 1
         print(f"FAILED {self.kind}: {name}\n{output.rstrip()}\n", flush=True)
 
-    def skip(self, name, why=""):
-        self.skipped += 1
-        print(f"skipped {self.kind}: {name}" + (f": {why}" if why else ""), flush=True)
+    def skip(self, name, why="", count=1):
+        """`count` tests that are skipped for the same reason, `name` the first of them."""
+        self.skipped += count
+        more = f" and {count - 1} more" if count > 1 else ""
+        print(f"skipped {self.kind}: {name}{more}" + (f": {why}" if why else ""), flush=True)
 
     def report(self):
         seconds = time.monotonic() - self.start
@@ -78,25 +80,28 @@ def run_lit(build, scratch):
 
 
 def run_gtest_binary(binary, scratch, totals):
-    result = scratch / f"{binary.name}.json"
-    status, output = execute([binary, f"--gtest_output=json:{result}"], cwd=binary.parent)
+    result = scratch / f"{binary.name}.xml"  # GoogleTest's JSON does not tell why a test was skipped
+    status, output = execute([binary, f"--gtest_output=xml:{result}"], cwd=binary.parent)
     try:
-        suites = json.loads(result.read_text())["testsuites"]
-    except (OSError, ValueError):
+        tests = list(xml.parse(result).getroot().iter("testcase"))
+    except (OSError, xml.ParseError):
         totals.fail(binary.name, f"{output}\nended with status {status} without a result")
         return
     failures = 0
-    for suite in suites:
-        for test in suite["testsuite"]:
-            if test["result"] == "SKIPPED":
-                why = [skip.get("message", "").strip().split("\n")[-1] for skip in test.get("skipped", [])]
-                totals.skip(f"{suite['name']}.{test['name']}", *why[:1])
-            elif "failures" in test:
-                failures += 1
-                totals.fail(f"{binary.name}: {suite['name']}.{test['name']}",
-                            "\n".join(failure["failure"] for failure in test["failures"]))
-            elif test["status"] == "RUN":
-                totals.passed += 1
+    skipped = {}
+    for test in tests:
+        name = f"{test.get('classname')}.{test.get('name')}"
+        broken = test.findall("failure")
+        if broken:
+            failures += 1
+            totals.fail(f"{binary.name}: {name}", "\n".join(failure.text or "" for failure in broken))
+        elif test.get("result") == "skipped":
+            why = [skip.get("message", "").strip().split("\n")[-1] for skip in test.findall("skipped")] or [""]
+            skipped.setdefault(why[0], []).append(name)
+        elif test.get("status") == "run":
+            totals.passed += 1
+    for why, names in skipped.items():
+        totals.skip(names[0], why, len(names))
     if status != 0 and failures == 0:
         totals.fail(binary.name, f"{output}\nended with status {status} although no test failed")
 
