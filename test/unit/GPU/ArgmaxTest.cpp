@@ -13,7 +13,7 @@ using codegen::Argmax;
 Result<std::vector<int32_t>> tokensOf(const std::vector<float> &logits, int64_t vocabulary, const std::string &chip,
                                       uint32_t seed, bool barriers = true) {
   Argmax argmax{vocabulary};
-  std::string ptx = emitToPtx(chip, [&](auto module, auto &target) {
+  std::string ptx = emitCode(chip, [&](auto module, auto &target) {
     emitArgmaxParts(module, argmax, target);
     emitArgmaxMerge(module, argmax, target);
   });

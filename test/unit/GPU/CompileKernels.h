@@ -1,10 +1,9 @@
-// Compiles kernels in MLIR to PTX and runs them in the executor.
+// Compiles kernels in MLIR to PTX or SPIR-V and runs them.
 #ifndef QUERN_TEST_UNIT_GPU_COMPILEKERNELS_H
 #define QUERN_TEST_UNIT_GPU_COMPILEKERNELS_H
 
-#include "quern/Codegen/GPU.h"
-#include "test/ptx/Executor.h"
-#include "test/unit/Ptx/Buffers.h"
+#include "quern/Codegen/Spirv.h"
+#include "test/unit/GPU/TestDevice.h"
 
 #include "mlir/Parser/Parser.h"
 
@@ -13,51 +12,48 @@
 
 namespace quern {
 
-/// The PTX of the kernels in MLIR text, for one chip.
-inline std::string compileToPtx(const std::string &text, const std::string &chip) {
+/// The code of the kernels in MLIR text, for one chip; "spirv" is one.
+inline std::string compileText(const std::string &text, const std::string &chip) {
   mlir::DialectRegistry registry;
   codegen::registerPtxDialects(registry);
   mlir::MLIRContext context(registry);
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
   auto target = codegen::findGpuTarget(chip);
   EXPECT_TRUE(module && target);
-  auto ptx = codegen::emitPtx(*module, **target);
-  EXPECT_TRUE(mlir::succeeded(ptx));
-  return mlir::succeeded(ptx) ? *ptx : "";
+  auto code = codegen::emitDeviceCode(*module, **target);
+  EXPECT_TRUE(mlir::succeeded(code));
+  return mlir::succeeded(code) ? *code : "";
 }
 
 /// A loaded module, and memory that its kernels run on.
 class GpuProgram {
 public:
-  explicit GpuProgram(const std::string &ptx) {
-    auto loaded = ptx::loadModule(ptx);
-    EXPECT_TRUE(loaded) << loaded.error().message << "\n" << ptx;
+  /// Of PTX or SPIR-V.
+  explicit GpuProgram(const std::string &code) {
+    auto loaded = loadCode(code);
+    EXPECT_TRUE(loaded) << loaded.error().message;
     if (loaded)
-      module = std::move(*loaded);
+      device = std::move(*loaded);
   }
 
-  template <typename T> uint64_t upload(const std::vector<T> &values) { return ptx::upload(memory, values); }
+  template <typename T> uint64_t upload(const std::vector<T> &values) {
+    return device ? device->upload(std::as_bytes(std::span(values))) : 0;
+  }
 
   template <typename T> std::vector<T> download(uint64_t address, size_t count) {
     std::vector<T> values(count);
-    ptx::download(memory, address, values);
+    if (device)
+      device->download(address, std::as_writable_bytes(std::span(values)));
     return values;
   }
 
   Status launch(const std::string &name, std::array<uint32_t, 3> grid, uint32_t threads,
-                const std::vector<uint64_t> &pointers, uint32_t seed) {
-    const ptx::Kernel *kernel = module.find(name);
-    if (!kernel)
-      return fail("no kernel " + name);
-    ptx::LaunchOptions options;
-    options.seed = seed;
-    QUERN_TRY(ptx::launch(*kernel, memory, {grid, {threads, 1, 1}, 0}, std::as_bytes(std::span(pointers)), options));
-    return {};
+                const std::vector<uint64_t> &arguments, uint32_t seed, uint32_t sharedBytes = 0) {
+    return device ? device->launch({name, grid, threads, arguments, seed, sharedBytes}) : fail("nothing is loaded");
   }
 
 private:
-  ptx::Module module;
-  ptx::GlobalMemory memory;
+  std::unique_ptr<TestDevice> device;
 };
 
 /// Every target and some orders of threads.

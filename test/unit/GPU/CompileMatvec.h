@@ -1,4 +1,4 @@
-// Matmuls with few columns compiled to PTX, the weights and activations that they read, and what comes out.
+// Matmuls with few columns compiled to PTX or SPIR-V, the weights and activations that they read, and what comes out.
 #ifndef QUERN_TEST_UNIT_GPU_COMPILEMATVEC_H
 #define QUERN_TEST_UNIT_GPU_COMPILEMATVEC_H
 
@@ -22,7 +22,7 @@ using codegen::Matvec;
 using codegen::RowKind;
 
 struct CompiledMatvec {
-  std::string ptx, name;
+  std::string code, name;
   uint32_t blocks, threads;
 };
 
@@ -30,7 +30,7 @@ inline CompiledMatvec compileMatvec(const Matvec &matvec, const std::string &chi
   auto possible = matvec.check();
   EXPECT_TRUE(possible) << possible.error().message;
   CompiledMatvec compiled{"", matvec.name(), 0, 0};
-  compiled.ptx = emitToPtx(chip, [&](mlir::gpu::GPUModuleOp kernels, const codegen::GpuTarget &target) {
+  compiled.code = emitCode(chip, [&](mlir::gpu::GPUModuleOp kernels, const codegen::GpuTarget &target) {
     auto kernel = codegen::emitMatvec(kernels, matvec, target);
     compiled.blocks = uint32_t(kernel.getKnownGridSize()->front());
     compiled.threads = uint32_t(kernel.getKnownBlockSize()->front());
@@ -171,7 +171,7 @@ public:
 
   /// Results of f32, of each segment [T, N].
   std::vector<std::vector<float>> run(uint32_t seed) const {
-    GpuProgram program(compiled().ptx);
+    GpuProgram program(compiled().code);
     std::vector<uint64_t> results;
     size_t count = matvec.swiglu ? 1 : weights.size();
     for (size_t i = 0; i < count; ++i)
@@ -204,7 +204,7 @@ public:
   }
 
   const CompiledMatvec &compiled() const {
-    if (kernel.ptx.empty())
+    if (kernel.code.empty())
       kernel = compileMatvec(matvec, chip);
     return kernel;
   }

@@ -1,4 +1,4 @@
-// Ops of the dq dialect compiled to PTX, with the size of each kernel's grid.
+// Ops of the dq dialect compiled to PTX or SPIR-V, with the size of each kernel's grid.
 #ifndef QUERN_TEST_UNIT_GPU_COMPILEOPS_H
 #define QUERN_TEST_UNIT_GPU_COMPILEOPS_H
 
@@ -14,7 +14,7 @@
 namespace quern {
 
 struct CompiledOps {
-  std::string ptx;
+  std::string code;
   std::map<std::string, uint32_t> blocks; ///< of each kernel's grid
 };
 
@@ -34,9 +34,9 @@ inline CompiledOps compileOps(const std::string &text, const std::string &chip) 
   module->walk([&](mlir::gpu::GPUFuncOp kernel) {
     compiled.blocks[kernel.getName().str()] = uint32_t(kernel.getKnownGridSize()->front());
   });
-  auto ptx = codegen::emitPtx(*module, **codegen::findGpuTarget(chip));
-  EXPECT_TRUE(mlir::succeeded(ptx));
-  compiled.ptx = mlir::succeeded(ptx) ? *ptx : "";
+  auto code = codegen::emitDeviceCode(*module, **codegen::findGpuTarget(chip));
+  EXPECT_TRUE(mlir::succeeded(code));
+  compiled.code = mlir::succeeded(code) ? *code : "";
   return compiled;
 }
 

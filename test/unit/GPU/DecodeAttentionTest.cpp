@@ -72,7 +72,7 @@ DecodeRun run(AttentionProblem &p, const DecodeAttention &attention, const std::
 }
 
 std::string ptxOf(const AttentionProblem &p, const DecodeAttention &attention, const std::string &chip) {
-  return emitToPtx(chip, [&](auto module, auto &target) {
+  return emitCode(chip, [&](auto module, auto &target) {
     emitDecodeAttention(module, attention, target);
     for (bool quantized : {false, true})
       emitMergeAttention(module, {p.heads, p.headDim, attention.splits(), quantized}, target);

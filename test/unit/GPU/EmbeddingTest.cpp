@@ -17,7 +17,7 @@ constexpr int64_t kRows = 5;
 const std::vector<int32_t> kIds = {3, 0, 4, 3};
 
 std::vector<float> run(const Embedding &embedding, const std::vector<uint8_t> &table, const std::string &chip) {
-  GpuProgram program(emitToPtx(chip, [&](auto module, auto &target) { emitEmbedding(module, embedding, target); }));
+  GpuProgram program(emitCode(chip, [&](auto module, auto &target) { emitEmbedding(module, embedding, target); }));
   uint64_t out = program.upload(std::vector<float>(kIds.size() * embedding.width));
   auto status = program.launch(embedding.name(), {uint32_t(embedding.blocks()), uint32_t(kIds.size()), 1}, 128,
                                {program.upload(kIds), program.upload(table), out}, 1);
@@ -81,7 +81,7 @@ TEST(GpuEmbedding, WidensFloats) {
 TEST(GpuEmbedding, AnIdBeyondTheTableIsFound) {
   GpuLayout layout = GpuLayout::getFloat(4, false);
   Embedding embedding{{layout, "f32", kRows}, 64};
-  GpuProgram program(emitToPtx("sm_80", [&](auto module, auto &target) { emitEmbedding(module, embedding, target); }));
+  GpuProgram program(emitCode("sm_80", [&](auto module, auto &target) { emitEmbedding(module, embedding, target); }));
   uint64_t table = program.upload(std::vector<float>(kRows * 64)), out = program.upload(std::vector<float>(64));
   auto status = program.launch(embedding.name(), {uint32_t(embedding.blocks()), 1, 1}, 128,
                                {program.upload(std::vector<int32_t>{kRows}), table, out}, 1);

@@ -1,4 +1,4 @@
-// Kernels that are emitted by a function of lib/Codegen/GPU, as PTX.
+// Kernels that are emitted by a function of lib/Codegen/GPU, as PTX or SPIR-V.
 #ifndef QUERN_TEST_UNIT_GPU_EMITKERNELS_H
 #define QUERN_TEST_UNIT_GPU_EMITKERNELS_H
 
@@ -8,9 +8,9 @@
 
 namespace quern {
 
-/// The PTX of a module in which `emit(module, target)` made the kernels.
-inline std::string emitToPtx(const std::string &chip,
-                             llvm::function_ref<void(mlir::gpu::GPUModuleOp, const codegen::GpuTarget &)> emit) {
+/// The code of a module in which `emit(module, target)` made the kernels.
+inline std::string emitCode(const std::string &chip,
+                            llvm::function_ref<void(mlir::gpu::GPUModuleOp, const codegen::GpuTarget &)> emit) {
   mlir::DialectRegistry registry;
   codegen::registerPtxDialects(registry);
   mlir::MLIRContext context(registry);
@@ -22,9 +22,9 @@ inline std::string emitToPtx(const std::string &chip,
   auto target = codegen::findGpuTarget(chip);
   EXPECT_TRUE(target);
   emit(kernels, **target);
-  auto ptx = codegen::emitPtx(*module, **target);
-  EXPECT_TRUE(mlir::succeeded(ptx));
-  return mlir::succeeded(ptx) ? *ptx : "";
+  auto code = codegen::emitDeviceCode(*module, **target);
+  EXPECT_TRUE(mlir::succeeded(code));
+  return mlir::succeeded(code) ? *code : "";
 }
 
 inline std::vector<float> normalFloats(size_t count, uint32_t seed, float scale = 1) {

@@ -21,7 +21,7 @@ gpu.module @kernels {
 })";
 
 std::vector<float> exponentials(const std::vector<float> &x) {
-  GpuProgram program(compileToPtx(kExp, "sm_80"));
+  GpuProgram program(compileText(kExp, "sm_80"));
   uint64_t out = program.upload(std::vector<float>(x.size()));
   auto status = program.launch("exponential", {uint32_t(x.size() / 128), 1, 1}, 128, {program.upload(x), out}, 0);
   EXPECT_TRUE(status) << status.error().message;

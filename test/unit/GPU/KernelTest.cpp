@@ -25,7 +25,7 @@ std::vector<float> randomFloats(size_t count, float scale, uint32_t seed) {
 }
 
 TEST_P(GpuKernels, Add) {
-  GpuProgram program(compileToPtx(readTest("kernels.mlir"), chip()));
+  GpuProgram program(compileText(readTest("kernels.mlir"), chip()));
   auto a = randomFloats(1000, 10, 1), b = randomFloats(1000, 10, 2);
   uint64_t out = program.upload(std::vector<float>(1000));
   auto status = program.launch("add", {8, 1, 1}, 128, {program.upload(a), program.upload(b), out}, seed());
@@ -36,7 +36,7 @@ TEST_P(GpuKernels, Add) {
 }
 
 TEST_P(GpuKernels, Silu) {
-  GpuProgram program(compileToPtx(readTest("kernels.mlir"), chip()));
+  GpuProgram program(compileText(readTest("kernels.mlir"), chip()));
   auto x = randomFloats(4096, 12, 3);
   uint64_t out = program.upload(std::vector<uint16_t>(4096));
   auto status = program.launch("silu", {32, 1, 1}, 128, {program.upload(x), out}, seed());
@@ -50,7 +50,7 @@ TEST_P(GpuKernels, Silu) {
 }
 
 TEST_P(GpuKernels, Norm) {
-  GpuProgram program(compileToPtx(readTest("kernels.mlir"), chip()));
+  GpuProgram program(compileText(readTest("kernels.mlir"), chip()));
   auto x = randomFloats(8 * 1024, 3, 4);
   uint64_t out = program.upload(std::vector<float>(x.size()));
   auto status = program.launch("norm", {8, 1, 1}, 128, {program.upload(x), out}, seed());
@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Targets, GpuKernels,
                          testing::Combine(testing::Values("sm_75", "sm_80", "sm_90"), testing::Values(0, 1, 2)));
 
 TEST(GpuTensorCores, Multiply) {
-  std::string ptx = compileToPtx(readTest("tensor-cores.mlir"), "sm_80");
+  std::string ptx = compileText(readTest("tensor-cores.mlir"), "sm_80");
   std::vector<uint16_t> a(16 * 16), b(8 * 16);
   for (size_t i = 0; i < a.size(); ++i)
     a[i] = floatToHalf(float(int(i * 7 % 23) - 11));
@@ -102,7 +102,7 @@ std::string without(const std::string &ptx, const std::string &what) {
 }
 
 TEST(GpuFaults, RemovedBarrierInEmittedCode) {
-  GpuProgram program(without(compileToPtx(readTest("kernels.mlir"), "sm_80"), "bar.sync"));
+  GpuProgram program(without(compileText(readTest("kernels.mlir"), "sm_80"), "bar.sync"));
   uint64_t x = program.upload(randomFloats(8 * 1024, 3, 4)), y = program.upload(std::vector<float>(8 * 1024));
   for (uint32_t seed : {0u, 1u, 2u}) {
     auto status = program.launch("norm", {8, 1, 1}, 128, {x, y}, seed);
@@ -112,7 +112,7 @@ TEST(GpuFaults, RemovedBarrierInEmittedCode) {
 }
 
 TEST(GpuFaults, RemovedWaitInEmittedCode) {
-  GpuProgram program(without(compileToPtx(readTest("tensor-cores.mlir"), "sm_80"), "cp.async.wait_group"));
+  GpuProgram program(without(compileText(readTest("tensor-cores.mlir"), "sm_80"), "cp.async.wait_group"));
   uint64_t a = program.upload(std::vector<uint16_t>(256)), b = program.upload(std::vector<uint16_t>(128));
   auto status = program.launch("multiply", {1, 1, 1}, 32, {a, b, program.upload(std::vector<float>(128))}, 0);
   ASSERT_FALSE(status);
@@ -123,7 +123,7 @@ TEST(GpuFaults, TooLittleAlignmentInEmittedCode) {
   std::string text = readTest("tensor-cores.mlir");
   std::string alignment = " {llvm.align = 16 : i64}";
   text.erase(text.find(alignment), alignment.size());
-  GpuProgram program(compileToPtx(text, "sm_80"));
+  GpuProgram program(compileText(text, "sm_80"));
   uint64_t a = program.upload(std::vector<uint16_t>(256)), b = program.upload(std::vector<uint16_t>(128));
   auto status = program.launch("multiply", {1, 1, 1}, 32, {a, b, program.upload(std::vector<float>(128))}, 0);
   ASSERT_FALSE(status);
@@ -131,7 +131,7 @@ TEST(GpuFaults, TooLittleAlignmentInEmittedCode) {
 }
 
 TEST(GpuFaults, TooShortBuffer) {
-  GpuProgram program(compileToPtx(readTest("kernels.mlir"), "sm_80"));
+  GpuProgram program(compileText(readTest("kernels.mlir"), "sm_80"));
   uint64_t whole = program.upload(std::vector<float>(1000)), cut = program.upload(std::vector<float>(999));
   auto status = program.launch("add", {8, 1, 1}, 128, {whole, whole, cut}, 0);
   ASSERT_FALSE(status);

@@ -93,7 +93,7 @@ TEST(GpuPrologue, IsFoundOutWithoutItsBarriers) {
   Matvec matvec{.segments = {}, .width = 256, .columns = 1};
   matvec.prologue = Matvec::Prologue::Norm;
   MatvecTest test(matvec, {{"q8_0", 9}}, "sm_80");
-  std::string ptx = test.compiled().ptx;
+  std::string ptx = test.compiled().code;
   size_t at = ptx.rfind("bar.sync"); // the one behind the prologue
   ASSERT_NE(at, std::string::npos);
   GpuProgram program(ptx.substr(0, ptx.rfind('\n', at)) + ptx.substr(ptx.find('\n', at)));

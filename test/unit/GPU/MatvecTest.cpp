@@ -62,7 +62,7 @@ TEST(GpuMatvecPlaces, GoBeyond32Bits) {
   CompiledMatvec compiled = compileMatvec(matvec, "sm_80");
   int64_t first = (compiled.blocks - 1) * 4, count = kRows - first;
   ASSERT_EQ(count, 1);
-  std::string ptx = compiled.ptx;
+  std::string ptx = compiled.code;
   size_t at = ptx.find("%ctaid.x");
   ASSERT_NE(at, std::string::npos);
   GpuProgram program(ptx.replace(at, strlen("%ctaid.x"), std::to_string(compiled.blocks - 1)));
@@ -135,7 +135,7 @@ struct Quantized {
 };
 
 Quantized runQuantized(const MatvecTest &test, uint32_t seed) {
-  GpuProgram program(test.compiled().ptx);
+  GpuProgram program(test.compiled().code);
   size_t count = test.matvec.columns * codegen::gpuRowWidth(test.weights[0].rows);
   std::vector<uint64_t> results = {program.upload(std::vector<int8_t>(count, 1)),
                                    program.upload(std::vector<float>(count / 32, 1)),
@@ -175,7 +175,7 @@ TEST(GpuSwiglu, RoundsItsResultToBfloat) {
   for (int64_t columns : {1, 4}) {
     MatvecTest plain(gated(64, columns), formats, "sm_80");
     MatvecTest test(gated(64, columns, RowKind::BFloat), formats, "sm_80");
-    GpuProgram program(test.compiled().ptx);
+    GpuProgram program(test.compiled().code);
     uint64_t result = program.upload(std::vector<uint16_t>(columns * 19));
     test.launch(program, {result}, 1);
     std::vector<uint16_t> expected;

@@ -30,7 +30,7 @@ AttentionProblem problemOf(int64_t heads, int64_t kvHeads, int64_t headDim, cons
 PromptAttention kernelOf(const AttentionProblem &p) { return {p.heads, p.kvHeads, p.headDim, p.scale()}; }
 
 std::string ptxOf(const AttentionProblem &p, const std::string &chip) {
-  return emitToPtx(chip, [&](auto module, auto &target) { emitPromptAttention(module, kernelOf(p), target); });
+  return emitCode(chip, [&](auto module, auto &target) { emitPromptAttention(module, kernelOf(p), target); });
 }
 
 Status run(AttentionProblem &p, const std::string &ptx, uint32_t seed, std::vector<float> &out) {

@@ -70,7 +70,7 @@ public:
 
   std::string ptx() const {
     std::string chip = c.chip == "dots" ? "sm_75" : c.chip;
-    return emitToPtx(chip, [&](mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &) {
+    return emitCode(chip, [&](mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &) {
       codegen::emitPromptMatmul(module, shape, target());
     });
   }
@@ -84,32 +84,20 @@ public:
   }
 
   std::vector<float> tryRun(const std::string &ptx, uint32_t seed, Status &status) const {
-    auto module = ptx::loadModule(ptx);
-    EXPECT_TRUE(module) << module.error().message;
-    ptx::GlobalMemory memory;
+    GpuProgram program(ptx);
     std::vector<uint64_t> arguments;
     for (const TestWeight &weight : weights)
-      arguments.push_back(ptx::upload(memory, weight.packed));
-    int64_t padded = codegen::gpuRowWidth(c.width);
-    const reference::Act8Rows &q = x.quantized;
-    arguments.push_back(ptx::upload(memory, x.padRows<int8_t>(q.codes, c.width, padded)));
-    arguments.push_back(ptx::upload(memory, x.padRows<float>(q.scales, q.groups(), padded / 32)));
-    arguments.push_back(ptx::upload(memory, x.padRows<int16_t>(q.sums, q.sumsOfRow(), padded / 16)));
+      arguments.push_back(program.upload(weight.packed));
+    std::ranges::copy(x.upload(program), std::back_inserter(arguments));
     if (c.epilogue)
-      arguments.insert(arguments.end(), {ptx::upload(memory, bias), ptx::upload(memory, residual)});
-    std::vector<float> results(c.tokens * c.rows, NAN);
-    uint64_t y = ptx::upload(memory, results);
+      arguments.insert(arguments.end(), {program.upload(bias), program.upload(residual)});
+    uint64_t y = program.upload(std::vector<float>(c.tokens * c.rows, NAN));
     arguments.insert(arguments.end(), {y, uint64_t(c.tokens)});
     auto blocks = [](int64_t count, int64_t of) { return uint32_t((count + of - 1) / of); };
-    ptx::LaunchShape launch{{blocks(c.tokens, PromptMatmul::kBlockTokens), blocks(c.rows, shape.blockRows()), 1},
-                            {32 * PromptMatmul::kWarps, 1, 1},
-                            uint32_t(shape.sharedBytes(target()))};
-    ptx::LaunchOptions options;
-    options.seed = seed;
-    auto ran = ptx::launch(*module->find(shape.name()), memory, launch, std::as_bytes(std::span(arguments)), options);
-    status = ran ? Status() : Status(fail(ran.error().message));
-    ptx::download(memory, y, results);
-    return results;
+    status = program.launch(shape.name(),
+                            {blocks(c.tokens, PromptMatmul::kBlockTokens), blocks(c.rows, shape.blockRows()), 1},
+                            32 * PromptMatmul::kWarps, arguments, seed, uint32_t(shape.sharedBytes(target())));
+    return program.download<float>(y, c.tokens * c.rows);
   }
 
   Sum sum(size_t segment, int64_t t, int64_t n) const {

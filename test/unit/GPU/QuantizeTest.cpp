@@ -41,7 +41,7 @@ Quantized runQuantize(const reference::Rows &rows, const std::string &chip, uint
                                         "x!dq.act8<32>> {\n%q = dq.quantize %x : tensor<" + shape + "xf32> -> tensor<" +
                                         shape + "x!dq.act8<32>>\nreturn %q : tensor<" + shape + "x!dq.act8<32>>\n}",
                                     chip);
-  GpuProgram program(compiled.ptx);
+  GpuProgram program(compiled.code);
   uint64_t codes = program.upload(std::vector<int8_t>(count * padded, 1));
   uint64_t scales = program.upload(std::vector<float>(count * padded / 32, 1));
   uint64_t sums = program.upload(std::vector<int16_t>(count * padded / 16, 1));
@@ -73,21 +73,31 @@ TEST(GpuQuantize, EqualsTheReferenceToTheBit) {
   expectRows(5, 480, "sm_80", 3);
 }
 
-TEST(GpuQuantize, ANanReachesTheScale) {
+TEST_F(OpenCl, QuantizeEqualsTheReferenceToTheBit) {
+  expectRows(1, 96, "spirv", 0);
+  expectRows(3, 896, "spirv", 0);
+}
+
+void expectNanInScale(const std::string &chip) {
   reference::Rows rows(1, 128);
   std::ranges::fill(rows.values, 1);
   rows.values[37] = -std::nanf("");
   rows.values[38] = std::numeric_limits<float>::infinity();
-  for (const char *chip : {"sm_75", "sm_80"}) {
-    Quantized got = runQuantize(rows, chip, 1);
-    for (int64_t group = 0; group < 4; ++group)
-      EXPECT_EQ(std::isnan(got.scales[group]), group == 1) << "group " << group;
-    for (int64_t k = 0; k < 128; ++k)
-      EXPECT_EQ(got.codes[k], k / 32 == 1 ? 0 : 127) << k; // those of a NaN count as zero, as on the CPU
-    EXPECT_EQ(got.sums[2], 0);
-    EXPECT_EQ(got.sums[4], 16 * 127);
-  }
+  Quantized got = runQuantize(rows, chip, 1);
+  for (int64_t group = 0; group < 4; ++group)
+    EXPECT_EQ(std::isnan(got.scales[group]), group == 1) << "group " << group;
+  for (int64_t k = 0; k < 128; ++k)
+    EXPECT_EQ(got.codes[k], k / 32 == 1 ? 0 : 127) << k; // those of a NaN count as zero, as on the CPU
+  EXPECT_EQ(got.sums[2], 0);
+  EXPECT_EQ(got.sums[4], 16 * 127);
 }
+
+TEST(GpuQuantize, ANanReachesTheScale) {
+  for (const char *chip : {"sm_75", "sm_80"})
+    expectNanInScale(chip);
+}
+
+TEST_F(OpenCl, QuantizeLetsANanReachTheScale) { expectNanInScale("spirv"); }
 
 } // namespace
 } // namespace quern

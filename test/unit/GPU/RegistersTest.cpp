@@ -45,7 +45,7 @@ TEST(GpuRegisters, SufficeForKernelsThatTakeOverOthers) {
   if (!hasAssembler())
     GTEST_SKIP() << "no ptxas";
   for (std::string chip : {"sm_80", "sm_90"})
-    expectNoSpills(emitToPtx(chip, [](auto module, auto &target) { emitAll(module, target); }), chip);
+    expectNoSpills(emitCode(chip, [](auto module, auto &target) { emitAll(module, target); }), chip);
 }
 
 } // namespace

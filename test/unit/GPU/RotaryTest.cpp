@@ -75,7 +75,7 @@ void expectRotary(const RotaryCache &r, int32_t position, const std::string &chi
   RotaryProblem p(r, position);
   const std::vector<int32_t> &positions = p.positions;
   const std::vector<int64_t> &capacities = p.capacities;
-  GpuProgram program(emitToPtx(chip, [&](auto module, auto &target) { emitRotaryCache(module, r, target); }));
+  GpuProgram program(emitCode(chip, [&](auto module, auto &target) { emitRotaryCache(module, r, target); }));
   auto table = codegen::makeRotaryTable(kTheta, {}, r.headDim, 131072);
   std::vector<uint64_t> caches;
   for (int64_t capacity : capacities)
@@ -121,7 +121,7 @@ TEST(GpuRotaryCache, AgreesWithDoublePrecision) {
 
 TEST(GpuRotaryCache, ATooShortCacheIsFound) {
   RotaryCache r{2, 1, 64};
-  GpuProgram program(emitToPtx("sm_80", [&](auto module, auto &target) { emitRotaryCache(module, r, target); }));
+  GpuProgram program(emitCode("sm_80", [&](auto module, auto &target) { emitRotaryCache(module, r, target); }));
   uint64_t rows = program.upload(normalFloats(2 * 64, 1));
   uint64_t cache = program.upload(std::vector<uint16_t>(2 * 64 * 64));
   uint64_t table = program.upload(codegen::makeRotaryTable(kTheta, {}, 64, 128));

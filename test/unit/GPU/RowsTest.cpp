@@ -14,9 +14,8 @@ namespace {
 using codegen::HeadNorm;
 using codegen::RmsNorm;
 
-TEST(GpuGather, TakesRows) {
-  std::string ptx = emitToPtx("sm_80", [](auto module, auto &target) { emitGatherRows(module, 197, target); });
-  GpuProgram program(ptx);
+void expectRowsTaken(const std::string &chip) {
+  GpuProgram program(emitCode(chip, [](auto module, auto &target) { emitGatherRows(module, 197, target); }));
   auto x = normalFloats(5 * 197, 1);
   std::vector<int32_t> rows = {4, 0, 4};
   uint64_t out = program.upload(std::vector<float>(3 * 197));
@@ -28,31 +27,51 @@ TEST(GpuGather, TakesRows) {
       EXPECT_EQ(y[o * 197 + k], x[rows[o] * 197 + k]);
 }
 
-TEST(GpuGather, PutsColumnsInOrder) {
-  std::string ptx = emitToPtx("sm_75", [](auto module, auto &target) { emitGatherColumns(module, 130, 261, target); });
-  auto x = normalFloats(2 * 130, 2);
-  std::vector<int32_t> columns(261);
-  for (size_t k = 0; k < columns.size(); ++k)
-    columns[k] = int32_t(k * 37 % 130);
-  auto run = [&](const std::vector<int32_t> &order, std::vector<float> &y) {
-    GpuProgram program(ptx);
+TEST(GpuGather, TakesRows) { expectRowsTaken("sm_80"); }
+TEST_F(OpenCl, GatherTakesRows) { expectRowsTaken("spirv"); }
+
+/// Two rows of 130 columns become rows of 261.
+class ColumnGather {
+public:
+  explicit ColumnGather(const std::string &chip)
+      : program(emitCode(chip, [](auto module, auto &target) { emitGatherColumns(module, 130, 261, target); })) {
+    for (size_t k = 0; k < columns.size(); ++k)
+      columns[k] = int32_t(k * 37 % 130);
+  }
+
+  Status run() {
     uint64_t out = program.upload(y);
     auto status =
-        program.launch("gather_columns_130to261", {2, 1, 1}, 128, {program.upload(x), program.upload(order), out}, 2);
+        program.launch("gather_columns_130to261", {2, 1, 1}, 128, {program.upload(x), program.upload(columns), out}, 2);
     y = program.download<float>(out, y.size());
     return status;
-  };
-  std::vector<float> y(2 * 261);
-  auto status = run(columns, y);
-  ASSERT_TRUE(status) << status.error().message;
-  for (size_t t = 0; t < 2; ++t)
-    for (size_t k = 0; k < 261; ++k)
-      EXPECT_EQ(y[t * 261 + k], x[t * 130 + columns[k]]);
-  columns[260] = 130 * 2; // beyond both rows
-  status = run(columns, y);
+  }
+
+  void expectOrder() {
+    auto status = run();
+    ASSERT_TRUE(status) << status.error().message;
+    for (size_t t = 0; t < 2; ++t)
+      for (size_t k = 0; k < 261; ++k)
+        EXPECT_EQ(y[t * 261 + k], x[t * 130 + columns[k]]);
+  }
+
+  std::vector<int32_t> columns = std::vector<int32_t>(261);
+
+private:
+  GpuProgram program;
+  std::vector<float> x = normalFloats(2 * 130, 2), y = std::vector<float>(2 * 261);
+};
+
+TEST(GpuGather, PutsColumnsInOrder) {
+  ColumnGather gather("sm_75");
+  gather.expectOrder();
+  gather.columns[260] = 130 * 2; // beyond both rows
+  auto status = gather.run();
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message, testing::HasSubstr("out of bounds of global memory"));
 }
+
+TEST_F(OpenCl, GatherPutsColumnsInOrder) { ColumnGather("spirv").expectOrder(); }
 
 /// The factor of a row in double precision.
 double factorOf(const float *x, int64_t width, double eps) {
@@ -77,7 +96,7 @@ struct NormRun {
 NormRun runNorm(const std::vector<float> &x, const std::vector<float> &gain, const std::string &chip, uint32_t seed) {
   int64_t width = int64_t(gain.size()), count = int64_t(x.size()) / width, padded = codegen::gpuRowWidth(width);
   RmsNorm norm{width, 1e-6}, quantized{width, 1e-6, true};
-  GpuProgram program(emitToPtx(chip, [&](auto module, auto &target) {
+  GpuProgram program(emitCode(chip, [&](auto module, auto &target) {
     emitRmsNorm(module, norm, target);
     emitRmsNorm(module, quantized, target);
   }));
@@ -125,9 +144,14 @@ TEST(GpuRmsNorm, AgreesWithDoublePrecision) {
   expectNorm(1, 5120, "sm_80", 0);
 }
 
+TEST_F(OpenCl, RmsNormAgreesWithDoublePrecision) {
+  expectNorm(2, 896, "spirv", 0);
+  expectNorm(2, 205, "spirv", 0);
+}
+
 TEST(GpuRmsNorm, ARemovedBarrierIsFound) {
   RmsNorm norm{896, 1e-6};
-  std::string ptx = emitToPtx("sm_80", [&](auto module, auto &target) { emitRmsNorm(module, norm, target); });
+  std::string ptx = emitCode("sm_80", [&](auto module, auto &target) { emitRmsNorm(module, norm, target); });
   GpuProgram program(withoutLine(ptx, "bar.sync"));
   uint64_t x = program.upload(normalFloats(896, 1));
   for (uint32_t seed : {0u, 1u, 2u}) {
@@ -137,9 +161,9 @@ TEST(GpuRmsNorm, ARemovedBarrierIsFound) {
   }
 }
 
-TEST(GpuHeadNorm, AgreesWithDoublePrecision) {
+void expectHeadNorms(const std::string &chip) {
   for (HeadNorm norm : {HeadNorm{5, 128, 1e-6}, HeadNorm{3, 80, 1e-5}, HeadNorm{4, 64, 1e-6}}) {
-    GpuProgram program(emitToPtx("sm_80", [&](auto module, auto &target) { emitHeadNorm(module, norm, target); }));
+    GpuProgram program(emitCode(chip, [&](auto module, auto &target) { emitHeadNorm(module, norm, target); }));
     int64_t count = 2 * norm.heads;
     auto x = normalFloats(count * norm.headDim, 5, 3), gain = normalFloats(norm.headDim, 6);
     uint64_t inPlace = program.upload(x);
@@ -154,6 +178,9 @@ TEST(GpuHeadNorm, AgreesWithDoublePrecision) {
     }
   }
 }
+
+TEST(GpuHeadNorm, AgreesWithDoublePrecision) { expectHeadNorms("sm_80"); }
+TEST_F(OpenCl, HeadNormAgreesWithDoublePrecision) { expectHeadNorms("spirv"); }
 
 } // namespace
 } // namespace quern

@@ -24,7 +24,7 @@ constexpr int64_t kVocabulary = 1500;
 std::vector<int32_t> draw(const std::vector<float> &logits, const std::vector<Settings> &settings,
                           const std::string &chip = "sm_80") {
   Sample sample{kVocabulary};
-  GpuProgram program(emitToPtx(chip, [&](auto module, auto &target) { emitSample(module, sample, target); }));
+  GpuProgram program(emitCode(chip, [&](auto module, auto &target) { emitSample(module, sample, target); }));
   std::vector<float> rows;
   for (size_t i = 0; i < settings.size(); ++i)
     rows.insert(rows.end(), logits.begin(), logits.end());
@@ -99,7 +99,7 @@ TEST(GpuSample, IsSafeAtTheEnds) {
 
 TEST(GpuSample, ARemovedBarrierIsFound) {
   Sample sample{kVocabulary};
-  std::string ptx = emitToPtx("sm_80", [&](auto module, auto &target) { emitSample(module, sample, target); });
+  std::string ptx = emitCode("sm_80", [&](auto module, auto &target) { emitSample(module, sample, target); });
   GpuProgram program(withoutLine(ptx, "bar.sync"));
   uint64_t tokens = program.upload(std::vector<int32_t>{0});
   auto status = program.launch(sample.name(), {1, 1, 1}, 32 * Sample::kWarps,

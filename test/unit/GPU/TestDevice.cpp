@@ -1,0 +1,133 @@
+#include "test/unit/GPU/TestDevice.h"
+
+#include "lib/Runtime/OpenClDevice.h"
+#include "test/ptx/Executor.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace quern {
+namespace {
+
+class Executor final : public TestDevice {
+public:
+  explicit Executor(ptx::Module module) : module(std::move(module)) {}
+
+  uint64_t upload(std::span<const std::byte> bytes) override {
+    uint64_t address = memory.allocate(bytes.size());
+    std::memcpy(memory.find(address, bytes.size()), bytes.data(), bytes.size());
+    return address;
+  }
+
+  void download(uint64_t address, std::span<std::byte> bytes) override {
+    std::memcpy(bytes.data(), memory.find(address, bytes.size()), bytes.size());
+  }
+
+  Status launch(const TestLaunch &launch) override {
+    const ptx::Kernel *kernel = module.find(launch.kernel);
+    if (!kernel)
+      return fail("no kernel " + launch.kernel);
+    ptx::LaunchOptions options;
+    options.seed = launch.seed;
+    ptx::LaunchShape shape{launch.grid, {launch.threads, 1, 1}, launch.sharedBytes};
+    QUERN_TRY(ptx::launch(*kernel, memory, shape, std::as_bytes(std::span(launch.arguments)), options));
+    return {};
+  }
+
+private:
+  ptx::Module module;
+  ptx::GlobalMemory memory;
+};
+
+template <typename T> Result<T> withoutStatus(runtime::Outcome<T> outcome) {
+  if (!outcome)
+    return fail(outcome.error().message);
+  if constexpr (std::is_void_v<T>)
+    return {};
+  else
+    return std::move(*outcome);
+}
+
+/// The device, or why there is none.
+Result<runtime::Device *> openClDevice() {
+  static const auto device = runtime::openOpenClDevice(0);
+  if (!device)
+    return fail(device.error().message);
+  return device->get();
+}
+
+class OpenClModule final : public TestDevice {
+public:
+  OpenClModule(runtime::Device &device, std::unique_ptr<runtime::DeviceModule> module)
+      : device(device), module(std::move(module)) {}
+
+  uint64_t upload(std::span<const std::byte> bytes) override {
+    auto memory = runtime::DeviceMemory::allocate(device, bytes.size());
+    if (!succeeds(memory))
+      return 0;
+    uint64_t address = memory->address();
+    allocated.push_back(std::move(*memory));
+    succeeds(device.write(address, bytes.data(), bytes.size()));
+    succeeds(device.synchronize());
+    return address;
+  }
+
+  void download(uint64_t address, std::span<std::byte> bytes) override {
+    succeeds(device.read(bytes.data(), address, bytes.size()));
+    succeeds(device.synchronize());
+  }
+
+  Status launch(const TestLaunch &launch) override {
+    runtime::KernelLaunch made;
+    QUERN_ASSIGN(made.kernel, withoutStatus(module->kernel(launch.kernel, launch.sharedBytes)));
+    std::ranges::copy(launch.grid, made.grid);
+    made.threads = launch.threads;
+    made.sharedBytes = launch.sharedBytes;
+    for (uint64_t value : launch.arguments)
+      made.arguments.push_back({value, isAddress(value)});
+    QUERN_TRY(withoutStatus(device.launch(made)));
+    return withoutStatus(device.synchronize());
+  }
+
+private:
+  template <typename T> static bool succeeds(const runtime::Outcome<T> &outcome) {
+    EXPECT_TRUE(outcome) << outcome.error().message;
+    return bool(outcome);
+  }
+
+  bool isAddress(uint64_t value) const {
+    return std::ranges::any_of(allocated, [&](const runtime::DeviceMemory &memory) {
+      return value >= memory.address() && value - memory.address() < memory.size();
+    });
+  }
+
+  runtime::Device &device;
+  std::unique_ptr<runtime::DeviceModule> module;
+  std::vector<runtime::DeviceMemory> allocated;
+};
+
+bool isSpirv(const std::string &code) {
+  constexpr uint32_t kMagic = 0x07230203;
+  uint32_t first = 0;
+  std::memcpy(&first, code.data(), std::min(code.size(), sizeof first));
+  return first == kMagic;
+}
+
+} // namespace
+
+std::string openClProblem() {
+  auto device = openClDevice();
+  return device ? "" : device.error().message;
+}
+
+Result<std::unique_ptr<TestDevice>> loadCode(const std::string &code) {
+  if (!isSpirv(code)) {
+    QUERN_ASSIGN(ptx::Module module, ptx::loadModule(code));
+    return std::make_unique<Executor>(std::move(module));
+  }
+  QUERN_ASSIGN(runtime::Device * device, openClDevice());
+  QUERN_ASSIGN(auto module, withoutStatus(device->load({"spirv", code, {}})));
+  return std::make_unique<OpenClModule>(*device, std::move(module));
+}
+
+} // namespace quern
