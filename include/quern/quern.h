@@ -94,6 +94,7 @@ typedef struct quern_model_info {
   const char *device;        /* "cpu", "cuda:0" */
   const char *device_name;   /* as its maker calls it; "" of the processor */
   const char *device_note;   /* why the device "auto" is the processor; "" if another was asked for or found */
+  const char *device_code;   /* the form in which a device took the code: "machine code for sm_80", "PTX"; else "" */
 } quern_model_info;
 
 QUERN_API quern_status quern_model_get_info(const quern_model *model, quern_model_info *info);

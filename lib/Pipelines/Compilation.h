@@ -17,6 +17,7 @@
 #include "mlir/IR/MLIRContext.h"
 
 #include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace quern::pipelines {
@@ -40,7 +41,9 @@ private:
   Result<bool> emitTargets();
   Result<bool> emitTarget(const codegen::Target &target);
   Result<bool> planDevices();
-  Result<bool> emitDevice(const codegen::GpuTarget &target);
+  Result<bool> emitDevice(const DeviceTarget &target);
+  Result<std::map<std::string, std::string>> makeMachineCode(const DeviceTarget &target,
+                                                             const std::string &ptx) const;
   void report(std::string_view stage, double fraction) const {
     if (options.progress)
       options.progress(stage, fraction);
@@ -59,6 +62,7 @@ private:
   TokenizerImage tokenizer;
   std::string chatTemplate;
   TargetChoice targets;
+  std::string assembler; ///< of machine code for GPUs; empty: none
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::OwningOpRef<mlir::ModuleOp> deviceModule; ///< packed and planned for GPUs; null: for none
   struct Emitted {
@@ -71,6 +75,7 @@ private:
     const codegen::GpuTarget *target;
     DeviceProgram program;
     std::string code;
+    std::map<std::string, std::string> machineCode; ///< by compute capability
   };
   std::vector<EmittedDevice> devices;
   std::vector<int64_t> arenaSizes;

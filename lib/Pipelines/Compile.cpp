@@ -1,3 +1,4 @@
+#include "Assembler.h"
 #include "Compilation.h"
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/Passes.h"
@@ -139,9 +140,9 @@ Result<bool> Compilation::emitTargets() {
     if (!whole)
       return false;
   }
-  for (const codegen::GpuTarget *target : targets.devices) {
+  for (const DeviceTarget &target : targets.devices) {
     report("generating code", made++ / all);
-    QUERN_ASSIGN(bool whole, emitDevice(*target));
+    QUERN_ASSIGN(bool whole, emitDevice(target));
     if (!whole)
       return false;
   }
@@ -151,6 +152,7 @@ Result<bool> Compilation::emitTargets() {
 
 Result<bool> Compilation::compile() {
   QUERN_ASSIGN(targets, chooseTargets(options.targets));
+  QUERN_ASSIGN(assembler, findAssembler(options.ptxas));
   if (!options.stopAfter.empty() && std::ranges::find(phaseNames(), options.stopAfter) == phaseNames().end()) {
     std::string names;
     for (const std::string &name : phaseNames())

@@ -107,7 +107,7 @@ Result<bool> GraphCompilation::compile() {
   QUERN_ASSIGN(TargetChoice targets, chooseTargets(options.targets));
   if (!targets.devices.empty())
     return fail("'" + file.path() + "': there is code for GPUs of language models only; leave out --target " +
-                deviceName(*targets.devices.front()));
+                deviceName(*targets.devices.front().code));
   static const std::vector<std::string> phases = {"import", "buffers", "loops", "llvm"};
   if (!options.stopAfter.empty() && std::ranges::find(phases, options.stopAfter) == phases.end())
     return fail("an ONNX graph has no phase '" + options.stopAfter + "'; its phases are import, buffers, loops, llvm");

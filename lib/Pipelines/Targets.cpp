@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <ranges>
+#include <set>
 
 using namespace quern;
 using namespace quern::pipelines;
@@ -14,18 +15,31 @@ std::string pipelines::deviceName(const codegen::GpuTarget &target) {
   return codegen::takesSpirv(target) ? target.chip : "nvptx:" + target.chip;
 }
 
+/// 86 of "nvptx:sm_86", 0 of what is no such name.
+static unsigned capabilityOf(llvm::StringRef name) {
+  unsigned number = 0;
+  return name.consume_front("nvptx:sm_") && !name.getAsInteger(10, number) ? number : 0;
+}
+
 /// A compute capability without a target of its own is served by the next one before it: "nvptx:sm_86" is
 /// "nvptx:sm_80". Other names stay as they are.
 static std::string resolve(const std::string &name) {
-  auto capability = [](llvm::StringRef text) {
-    unsigned number = 0;
-    return text.consume_front("nvptx:sm_") && !text.getAsInteger(10, number) ? number : 0;
-  };
   std::string best = name;
   for (const codegen::GpuTarget &target : codegen::gpuTargets()) // in ascending order
-    if (unsigned known = capability(deviceName(target)); known != 0 && known <= capability(name))
+    if (unsigned known = capabilityOf(deviceName(target)); known != 0 && known <= capabilityOf(name))
       best = deviceName(target);
   return best;
+}
+
+static std::vector<std::string> capabilitiesFor(const codegen::GpuTarget &target,
+                                                const std::vector<std::string> &given) {
+  std::set<unsigned> numbers;
+  for (const std::string &name : given)
+    if (unsigned number = capabilityOf(name); number != 0 && resolve(name) == deviceName(target))
+      numbers.insert(number);
+  std::vector<std::string> out;
+  std::ranges::transform(numbers, std::back_inserter(out), [](unsigned number) { return std::to_string(number); });
+  return out;
 }
 
 Result<TargetChoice> pipelines::chooseTargets(const std::vector<std::string> &given) {
@@ -46,7 +60,7 @@ Result<TargetChoice> pipelines::chooseTargets(const std::vector<std::string> &gi
   }
   for (const codegen::GpuTarget &target : std::views::reverse(codegen::gpuTargets())) {
     if (wants(deviceName(target)))
-      choice.devices.push_back(&target);
+      choice.devices.push_back({&target, capabilitiesFor(target, given)});
     known += ", " + deviceName(target);
   }
   if (!unknown.empty())

@@ -7,9 +7,16 @@
 
 namespace quern::pipelines {
 
+/// Code for devices, and the compute capabilities it was asked for by: those of "nvptx:sm_80" and "nvptx:sm_86", which
+/// are one target, are "80" and "86".
+struct DeviceTarget {
+  const codegen::GpuTarget *code;
+  std::vector<std::string> capabilities; ///< ascending; none for SPIR-V
+};
+
 struct TargetChoice {
-  std::vector<const codegen::Target *> cpu;        ///< the most capable first
-  std::vector<const codegen::GpuTarget *> devices; ///< the same
+  std::vector<const codegen::Target *> cpu; ///< the most capable first
+  std::vector<DeviceTarget> devices;        ///< the same
   bool allCpu = false; ///< those for what a model may not need are to be left out
 };
 

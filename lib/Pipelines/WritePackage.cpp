@@ -15,6 +15,8 @@ using namespace quern::pipelines;
 
 static constexpr char kProducer[] = "quern 0.1.0";
 
+static std::string cubinSection(const std::string &capability) { return package::kCubinPrefix + ("sm_" + capability); }
+
 static Manifest::Tensor describeTensor(std::string name, std::string type, std::vector<Manifest::Dimension> shape) {
   return {std::move(name), std::move(type), std::move(shape)};
 }
@@ -55,6 +57,8 @@ Manifest Compilation::describe() const {
     std::string name = deviceName(*device.target);
     const char *api = codegen::takesSpirv(*device.target) ? "opencl" : "cuda";
     manifest.devices.push_back({name, api, package::kDevicePrefix + name, package::kProgramPrefix + name, {}});
+    for (const auto &machineCode : device.machineCode)
+      manifest.devices.back().cubins[machineCode.first] = cubinSection(machineCode.first);
   }
   manifest.tokenizer.bos = tokenizer.bos;
   manifest.tokenizer.eos.assign(tokenizer.endOfGeneration.begin(), tokenizer.endOfGeneration.end());
@@ -137,6 +141,8 @@ Status Compilation::write() {
     std::string name = deviceName(*device.target);
     QUERN_TRY(writer.addSection(package::kDevicePrefix + name, device.code));
     QUERN_TRY(writer.addSection(package::kProgramPrefix + name, printDeviceProgram(device.program)));
+    for (const auto &[capability, machineCode] : device.machineCode)
+      QUERN_TRY(writer.addSection(cubinSection(capability), machineCode));
   }
   if (!emitted.empty())
     QUERN_TRY(writeWeights(writer, package::kWeights, *module, codegen::PackedFor::Cpu));

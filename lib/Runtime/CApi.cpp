@@ -103,7 +103,8 @@ void quern_model_close(quern_model *model) { delete model; }
 quern_status quern_model_get_info(const quern_model *model, quern_model_info *info) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(model && info, "model or info"));
-    bool withDevice = info->struct_size == sizeof *info;
+    bool withCode = info->struct_size == sizeof *info;
+    bool withDevice = withCode || info->struct_size == offsetof(quern_model_info, device_code);
     if (!withDevice && info->struct_size != offsetof(quern_model_info, device))
       return fault(QUERN_INVALID_ARGUMENT, "struct_size of the info is not sizeof(quern_model_info)");
     const Model &impl = *model->impl;
@@ -131,6 +132,8 @@ quern_status quern_model_get_info(const quern_model *model, quern_model_info *in
       info->device_name = impl.device() ? impl.device()->device().info().name.c_str() : "";
       info->device_note = impl.deviceNote().c_str();
     }
+    if (withCode)
+      info->device_code = impl.device() ? impl.device()->codeForm().c_str() : "";
     return {};
   });
 }

@@ -21,7 +21,14 @@ using Event = struct EventHandle *;
 using Graph = struct GraphHandle *;
 using GraphExec = struct GraphExecHandle *;
 
-enum : Result { kSuccess = 0, kOutOfMemory = 2, kNoDevice = 100, kNoBinaryForGpu = 209, kNotSupported = 801 };
+enum : Result {
+  kSuccess = 0,
+  kOutOfMemory = 2,
+  kNoDevice = 100,
+  kInvalidImage = 200,
+  kNoBinaryForGpu = 209,
+  kNotSupported = 801
+};
 enum DeviceAttribute { kCapabilityMajor = 75, kCapabilityMinor = 76 };
 enum FunctionAttribute { kDynamicSharedBytes = 8 };
 enum JitOption { kErrorLog = 5, kErrorLogBytes = 6 };

@@ -10,7 +10,9 @@ namespace {
 
 class CudaModule final : public DeviceModule {
 public:
-  CudaModule(CudaDevice &device, cuda::Module module) : device(device), module(module) {}
+  CudaModule(CudaDevice &device, cuda::Module module, std::string loaded) : device(device), module(module) {
+    form = std::move(loaded);
+  }
   ~CudaModule() override {
     CudaDevice::Current current(device);
     device.driver.cuModuleUnload(module);
@@ -93,19 +95,22 @@ Outcome<std::unique_ptr<DeviceModule>> CudaDevice::load(const DeviceCode &code) 
   cuda::Module module = nullptr;
   std::string log;
   // Machine code runs on its own capability and on later ones of the same major number.
-  std::string_view machineCode;
-  for (int minor = capability % 10; minor >= 0 && machineCode.empty(); --minor)
-    if (auto found = code.machineCode.find(std::to_string(capability / 10 * 10 + minor));
-        found != code.machineCode.end())
-      machineCode = found->second;
-  std::string text(machineCode); // the driver wants a zero at the end of what is text
-  if (!text.empty() && isWhole(text) && loadImage(text.c_str(), module, log) == cuda::kSuccess)
-    return std::make_unique<CudaModule>(*this, module);
-  text = code.module;
+  auto found = code.machineCode.end();
+  for (int minor = capability % 10; minor >= 0 && found == code.machineCode.end(); --minor)
+    found = code.machineCode.find(std::to_string(capability / 10 * 10 + minor));
+  std::string form = "PTX";
+  if (found != code.machineCode.end()) {
+    std::string image(found->second), what = "machine code for sm_" + found->first;
+    cuda::Result result = isWhole(image) ? loadImage(image.c_str(), module, log) : cuda::kInvalidImage;
+    if (result == cuda::kSuccess)
+      return std::make_unique<CudaModule>(*this, module, what);
+    form += ", since " + what + " cannot be used: " + driver.describe(result);
+  }
+  std::string text(code.module); // the driver wants a zero at its end
   if (cuda::Result result = loadImage(text.c_str(), module, log))
     return fault(QUERN_UNSUPPORTED, about.id + ": the driver rejects the code for '" + code.target +
                                         "': " + driver.describe(result) + (log.empty() ? "" : "; it says: " + log));
-  return std::make_unique<CudaModule>(*this, module);
+  return std::make_unique<CudaModule>(*this, module, form);
 }
 
 Outcome<std::unique_ptr<DeviceRecording>> CudaDevice::record(std::span<const KernelLaunch> launches) {

@@ -48,6 +48,8 @@ struct DeviceCode {
 class DeviceModule {
 public:
   virtual ~DeviceModule() = default;
+  /// What of the code was loaded, for users: "machine code for sm_80", "PTX".
+  std::string form;
   /// A kernel that may use `sharedBytes` of dynamic shared memory. Fails naming the kernel.
   virtual Outcome<DeviceKernel> kernel(const std::string &name, uint32_t sharedBytes) = 0;
 };

@@ -29,6 +29,7 @@ public:
 
   Device &device() { return *owner; }
   const std::string &target() const { return parts.code.target; }
+  const std::string &codeForm() const { return module->form; }
   std::span<const int64_t> capacities() const { return parts.capacities; }
 
   /// Copies the inputs, runs the plan for sizes[0] and copies the outputs: buffers and sizes as Program::run takes

@@ -24,7 +24,7 @@ def texts(tmp_path_factory):
 
 
 def compile_for_gpu(quern, model):
-    return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", "nvptx:sm_80")
+    return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", "nvptx:sm_80", "--ptxas", "none")
 
 
 def compare(quern, model, texts, seeds=(1,)):

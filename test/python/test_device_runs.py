@@ -11,7 +11,8 @@ def package(quern, tmp_path_factory):
     model = tmp_path_factory.mktemp("both") / "m.gguf"
     write_model(model, "--type", "Q8_0", "--layers", "1", "--hidden", "64", "--heads", "2", "--kv-heads", "1", "--ffn",
                 "64", "--vocab", "285")
-    return quern.compile(model, model.with_suffix(".quern"), "--target", "x86-64-v2,nvptx:sm_80")
+    return quern.compile(model, model.with_suffix(".quern"), "--target", "x86-64-v2,nvptx:sm_80",
+                         "--ptxas", "none")
 
 
 def run(quern, package, *flags, **settings):
@@ -23,7 +24,7 @@ def run(quern, package, *flags, **settings):
 
 def test_runs_on_the_device_where_there_is_one(quern, package):
     text, said = run(quern, package)
-    assert "code for nvptx:sm_80, cuda:0 (PTX executor)" in said and "processor" not in said
+    assert "code for nvptx:sm_80 (PTX), cuda:0 (PTX executor)" in said and "processor" not in said
     on_processor, said = run(quern, package, "--device", "cpu", "-t", "1")
     assert on_processor == text
     assert "code for x86-64-v2, 1 threads" in said and "quern:" not in said

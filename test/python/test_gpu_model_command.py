@@ -98,7 +98,7 @@ def test_reads_a_package(tool, tmp_path):
 
 def test_knows_all_that_quern_emits(quern, tiny, tmp_path, tool):
     """Every kernel of a package is parsed; steps of one, of eight and of forty tokens are followed to their ends."""
-    path = quern.compile(tiny, tmp_path / "m.quern", "--target", "nvptx:sm_80")
+    path = quern.compile(tiny, tmp_path / "m.quern", "--target", "nvptx:sm_80", "--ptxas", "none")
     for tokens, products in ((1, "dp4a"), (8, "dp4a"), (40, "mma")):
         done = tool(path, "--tokens", tokens, "--outputs", 1, "--depth", 70, "--device", "a100-80", "--ptxas", "",
                     "--format", "json")

@@ -31,7 +31,8 @@ def compile_model(quern, folder):
     model = write_model(Path(folder) / "layer.gguf", *SHAPE)
     targets = ",".join(f"nvptx:{chip}" for chip in TARGETS)
     package = Path(folder) / "layer.quern"
-    subprocess.run([str(quern), "compile", str(model), "-o", str(package), "--target", targets], check=True)
+    subprocess.run([str(quern), "compile", str(model), "-o", str(package), "--target", targets,
+                    "--ptxas", "none"], check=True)
     return package
 
 

@@ -49,6 +49,9 @@ Command cli::addCompileModel(CLI::App &root) {
                   "Make code for these processors and GPUs only, as cpu,nvptx:sm_80; may be given several times")
       ->delimiter(',')
       ->allow_extra_args(false);
+  app->add_option("--ptxas", options->ptxas,
+                  "NVIDIA's assembler, for machine code beside the PTX; none: PTX alone (default: that of PATH or "
+                  "CUDA_HOME, where there is one)");
   app->add_option("--format", options->formatFiles,
                   "File that describes further block formats; may be given several times")
       ->allow_extra_args(false);

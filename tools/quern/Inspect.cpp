@@ -97,11 +97,14 @@ static void printCode(const Manifest &manifest, const package::PackageReader &re
   if (manifest.devices.empty())
     return;
   std::printf("\ncode for devices\n");
-  Table devices({"target", "api", ">bytes", ">bytes of the program"});
+  Table devices({"target", "api", ">bytes", ">bytes of the program", "machine code"});
   for (const Manifest::Device &device : manifest.devices) {
     const package::Section *section = reader.find(device.section), *program = reader.find(device.program);
+    std::string machineCode;
+    for (const auto &cubin : device.cubins)
+      machineCode += (machineCode.empty() ? "sm_" : " sm_") + cubin.first;
     devices.add({device.target, device.api, std::to_string(section ? section->bytes.size() : 0),
-                 std::to_string(program ? program->bytes.size() : 0)});
+                 std::to_string(program ? program->bytes.size() : 0), machineCode});
   }
   devices.print();
 }

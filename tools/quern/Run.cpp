@@ -152,8 +152,9 @@ static Status run(const RunOptions &options) {
     quern_model_info info = model.info();
     std::string where = info.threads > 0 ? std::to_string(info.threads) + " threads"
                                          : std::string(info.device) + " (" + info.device_name + ")";
+    std::string code = info.target + (*info.device_code ? std::string(" (") + info.device_code + ")" : "");
     std::fprintf(stderr, "%s: %s, code for %s, %s, context %lld, temperature %g, seed %llu\n", info.name,
-                 info.architecture, info.target, where.c_str(), (long long)session.contextLength(),
+                 info.architecture, code.c_str(), where.c_str(), (long long)session.contextLength(),
                  sampling.temperature, (unsigned long long)sampling.seed);
   }
 

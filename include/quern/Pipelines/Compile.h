@@ -18,6 +18,7 @@ struct CompileOptions {
   quantize::AssignmentChoice assignment; ///< what weights become on their way; empty: they stay what they are
   std::vector<std::string> targets;     ///< names of targets, "cpu" for all of the CPU; empty: those
   std::vector<std::string> formatFiles; ///< further block formats
+  std::string ptxas;                    ///< NVIDIA's assembler; empty: where there is one, "none": no machine code
   std::string dumpPhases;               ///< folder for the IR after each phase; empty: none
   std::string stopAfter;                ///< name of a phase; nothing is written after it
   unsigned threads = 2;                 ///< for packing

@@ -1,51 +1,16 @@
 // Object code -> flat image, by lld in process.
 #include "quern/Codegen/Image.h"
+#include "quern/Codegen/TemporaryFile.h"
 
 #include "lld/Common/Driver.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Object/ELFObjectFile.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 LLD_HAS_DRIVER(elf)
 
 using namespace quern;
 using namespace quern::codegen;
-
-/// An empty temporary file, removed with the object.
-struct TemporaryFile {
-  llvm::SmallString<128> path;
-
-  static Result<TemporaryFile> create(llvm::StringRef suffix) {
-    TemporaryFile file;
-    if (std::error_code error = llvm::sys::fs::createTemporaryFile("quern", suffix, file.path))
-      return fail("cannot create a temporary file: " + error.message() +
-                  "; set TMPDIR to a folder that can be written");
-    return file;
-  }
-  TemporaryFile() = default;
-  TemporaryFile(TemporaryFile &&other) : path(other.path) { other.path.clear(); }
-  ~TemporaryFile() {
-    if (!path.empty())
-      llvm::sys::fs::remove(path);
-  }
-};
-
-static Status write(llvm::StringRef path, const std::vector<char> &bytes) {
-  std::error_code error;
-  llvm::raw_fd_ostream out(path, error);
-  if (!error) {
-    out.write(bytes.data(), bytes.size());
-    out.close();
-    error = out.error();
-    out.clear_error(); // which would end the process
-  }
-  if (error)
-    return fail("cannot write '" + path.str() + "': " + error.message() + "; set TMPDIR to a folder with room");
-  return {};
-}
 
 using Elf = llvm::object::ELF64LEObjectFile;
 
@@ -101,7 +66,7 @@ static std::vector<CodeImage::Kernel> listKernels(const Elf &file) {
 Result<CodeImage> codegen::linkImage(const std::vector<char> &object) {
   QUERN_ASSIGN(TemporaryFile input, TemporaryFile::create("o"));
   QUERN_ASSIGN(TemporaryFile output, TemporaryFile::create("so"));
-  QUERN_TRY(write(input.path, object));
+  QUERN_TRY(input.write({object.data(), object.size()}));
   std::string messages;
   llvm::raw_string_ostream log(messages);
   const char *arguments[] = {"ld.lld",        "-shared",   "-Bsymbolic",           "--no-undefined", "-z", "text",
@@ -112,10 +77,8 @@ Result<CodeImage> codegen::linkImage(const std::vector<char> &object) {
   if (linked.retCode != 0)
     return fail("the kernels do not link into an image: " + messages);
 
-  auto buffer = llvm::MemoryBuffer::getFile(output.path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
-  if (!buffer)
-    return fail("cannot read the linked image back: " + buffer.getError().message());
-  auto file = Elf::create((*buffer)->getMemBufferRef());
+  QUERN_ASSIGN(std::string linkedBytes, output.read());
+  auto file = Elf::create(llvm::MemoryBufferRef(linkedBytes, output.path));
   if (!file)
     return fail("the linked image is no ELF file: " + llvm::toString(file.takeError()));
   QUERN_TRY(checkRelocations(*file));

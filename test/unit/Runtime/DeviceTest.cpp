@@ -196,6 +196,10 @@ TEST_F(DeviceTest, TakesStructsOfEarlierVersions) {
   ASSERT_EQ(quern_model_get_info(model->get(), &info), QUERN_OK);
   EXPECT_STREQ(info.target, "x86-64") << "there was no device then";
   EXPECT_EQ(info.device, nullptr) << "nothing is written behind the end";
+  info.struct_size = offsetof(quern_model_info, device_code);
+  ASSERT_EQ(quern_model_get_info(model->get(), &info), QUERN_OK);
+  EXPECT_STREQ(info.device, "cpu");
+  EXPECT_EQ(info.device_code, nullptr);
   info.struct_size = 8;
   EXPECT_EQ(quern_model_get_info(model->get(), &info), QUERN_INVALID_ARGUMENT);
 }
@@ -253,6 +257,7 @@ TEST_F(DeviceTest, FallsBackToPtxWhereMachineCodeIsRefused) {
   auto model = open("cuda");
   ASSERT_TRUE(model) << model.error().message;
   EXPECT_EQ(callsFor("modules"), 2u); // the machine code first
+  EXPECT_THAT(model->info().device_code, testing::StartsWith("PTX, since machine code for sm_80 cannot be used: "));
   expectGenerates(*model, 2, 9);
 }
 
@@ -279,6 +284,7 @@ TEST_F(DeviceTest, TakesMachineCodeOfTheDevicesKind) {
   package.write(path);
   auto model = open("cuda");
   ASSERT_TRUE(model) << model.error().message;
+  EXPECT_STREQ(model->info().device_code, "machine code for sm_80");
   expectGenerates(*model, 2, 9);
   EXPECT_EQ(callsFor("modules"), 1u);
 }
