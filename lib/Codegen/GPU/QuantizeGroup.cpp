@@ -8,15 +8,28 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
-/// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU.
-static Value greatestMagnitude(Emitter &e, Value x) {
-  Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), x), 0x7fffffff);
-  return arith::BitcastOp::create(e, e.getF32Type(), reduceLanes(e, bits, gpu::AllReduceOperation::MAXSI));
+/// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU. Of `lanes`
+/// neighbouring lanes.
+static Value greatestMagnitude(Emitter &e, ValueRange x, uint32_t lanes) {
+  Value greatest;
+  for (Value one : x) {
+    Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), one), 0x7fffffff);
+    greatest = greatest ? arith::MaxSIOp::create(e, greatest, bits) : bits;
+  }
+  greatest = reduceLanes(e, greatest, gpu::AllReduceOperation::MAXSI, lanes);
+  return arith::BitcastOp::create(e, e.getF32Type(), greatest);
 }
 
-/// x * (1 / scale) as i32; 0 where that is no number or infinite, as with a scale of 0 or below 2^-128.
-static Value quantize(Emitter &e, Value x, Value scale) {
-  Value inverse = arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale);
+static Value scaleOf(Emitter &e, ValueRange x, uint32_t lanes) {
+  return arith::DivFOp::create(e, greatestMagnitude(e, x, lanes), e.real(e.getF32Type(), 127));
+}
+
+static Value inverseOf(Emitter &e, Value scale) {
+  return arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale);
+}
+
+/// x * inverse as i32; 0 where that is no number or infinite, as with a scale of 0 or below 2^-128.
+static Value quantize(Emitter &e, Value x, Value inverse) {
   Value code = math::RoundEvenOp::create(e, e.mulf(x, inverse));
   Value finite =
       arith::CmpFOp::create(e, arith::CmpFPredicate::OLT, math::AbsFOp::create(e, code), e.real(e.getF32Type(), 256));
@@ -29,8 +42,7 @@ static Value isZero(Emitter &e, Value value) {
 }
 
 void codegen::storeQuantizedGroup(Emitter &e, Value x, Value lane, Value group, const QuantizedRows &to) {
-  Value scale = arith::DivFOp::create(e, greatestMagnitude(e, x), e.real(e.getF32Type(), 127));
-  Value code = quantize(e, x, scale);
+  Value scale = scaleOf(e, x, 32), code = quantize(e, x, inverseOf(e, scale));
   Value sum = reduceLanes(e, code, gpu::AllReduceOperation::ADD, 16);
   Value place = e.add(e.mul(group, 32), lane);
   e.store(arith::TruncIOp::create(e, e.getI8Type(), code), e.at(to.codes, place), 1);
@@ -39,6 +51,22 @@ void codegen::storeQuantizedGroup(Emitter &e, Value x, Value lane, Value group, 
     Value sixteenth = e.mul(e.div(place, 16), 2);
     e.store(arith::TruncIOp::create(e, e.getI16Type(), sum), e.at(to.sums, sixteenth), 2);
   });
+}
+
+void codegen::storeQuantizedQuads(Emitter &e, ValueRange x, Value lane, Value chunk, const QuantizedRows &to) {
+  Value scale = scaleOf(e, x, 8), inverse = inverseOf(e, scale), word, sum;
+  for (auto [i, one] : llvm::enumerate(x)) {
+    Value code = quantize(e, one, inverse), byte = e.shiftLeft(e.bitAnd(code, 255), 8 * int64_t(i));
+    word = word ? e.bitOr(word, byte) : byte;
+    sum = sum ? e.add(sum, code) : code;
+  }
+  sum = reduceLanes(e, sum, gpu::AllReduceOperation::ADD, 4);
+  Value quad = e.add(e.mul(chunk, 32), lane);
+  e.store(word, e.at(to.codes, e.mul(quad, 4)), 4);
+  e.ifThen(isZero(e, e.rem(lane, e.i64(4))), [&] {
+    e.store(arith::TruncIOp::create(e, e.getI16Type(), sum), e.at(to.sums, e.mul(e.div(quad, 4), 2)), 2);
+  });
+  e.ifThen(isZero(e, e.rem(lane, e.i64(8))), [&] { e.store(scale, e.at(to.scales, e.mul(e.div(quad, 8), 4)), 4); });
 }
 
 /// In whole numbers, since not every target has an instruction for it.

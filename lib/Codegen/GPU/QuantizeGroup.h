@@ -17,6 +17,9 @@ struct QuantizedRows {
 /// over all rows. All lanes take part.
 void storeQuantizedGroup(Emitter &e, mlir::Value x, mlir::Value lane, mlir::Value group, const QuantizedRows &to);
 
+/// The same of four groups, of which each lane has four neighbouring numbers: the `chunk`-th 128 over all rows.
+void storeQuantizedQuads(Emitter &e, mlir::ValueRange x, mlir::Value lane, mlir::Value chunk, const QuantizedRows &to);
+
 /// The bf16 nearest to x (f32), ties to even, as i16; NaN stays NaN.
 mlir::Value roundToBfloat(Emitter &e, mlir::Value x);
 
