@@ -99,19 +99,20 @@ typedef struct quern_model_info {
 
 QUERN_API quern_status quern_model_get_info(const quern_model *model, quern_model_info *info);
 
-/* A device that may run models, or a kind of devices without a driver that can be used. */
+/* A device that may run models, one that cannot, or a kind of devices without a driver that can be used. */
 typedef struct quern_device_info {
-  const char *id;     /* for quern_model_options: "cuda:0"; of a kind alone "cuda" */
+  const char *id;     /* for quern_model_options: "cuda:0"; of other entries the kind: "cuda" */
   const char *name;   /* as its maker calls it; "" of a kind alone */
   const char *target; /* the code that fits it best, for `quern compile --target`: "nvptx:sm_86" */
   uint64_t memory_bytes;
-  const char *problem; /* of a kind alone: why there is no device of it; else "" */
+  const char *problem; /* why it cannot run models; of a kind alone: why there is no device of it; else "" */
 } quern_device_info;
 
 /* Receives one of the devices; the strings are valid during the call. Returns 0 to go on, else it was the last one. */
 typedef int (*quern_device_callback)(void *user, const quern_device_info *info);
 
-/* Tells of all devices of this machine, and of each kind of which there is none. */
+/* Tells of all devices of this machine, those of a kind that cannot be used last, and of each kind of which there is
+ * none. */
 QUERN_API quern_status quern_devices_visit(quern_device_callback callback, void *user);
 
 /* The package's manifest, JSON. Lives as long as the model. */

@@ -79,7 +79,7 @@ inline SamplerOptions samplerOptions() {
   return options;
 }
 
-/// A device, or a kind of devices of which there is none: then `problem` says why.
+/// A device; `problem` says why it cannot be used, or why there is none of a kind, which has no name.
 struct Device {
   std::string id, name, target;
   uint64_t memoryBytes;

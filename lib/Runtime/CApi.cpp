@@ -149,7 +149,7 @@ quern_status quern_devices_visit(quern_device_callback callback, void *user) {
         return {};
       for (const DeviceInfo &device : devices ? *devices : std::vector<DeviceInfo>()) {
         quern_device_info info = {device.id.c_str(), device.name.c_str(), device.target.c_str(), device.memoryBytes,
-                                  ""};
+                                  device.problem.c_str()};
         if (callback(user, &info) != 0)
           return {};
       }

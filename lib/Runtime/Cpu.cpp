@@ -125,6 +125,13 @@ std::vector<std::string> CpuFeatures::missing(const std::vector<std::string> &wa
   return out;
 }
 
+std::string CpuFeatures::describe() const {
+  std::string out;
+  for (const std::string &name : names)
+    out += (out.empty() ? "" : ",") + name;
+  return out;
+}
+
 int availableProcessors() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0)

@@ -20,6 +20,8 @@ public:
   void mask(std::string_view list);
   /// Those of `wanted` that are not here, as given.
   std::vector<std::string> missing(const std::vector<std::string> &wanted) const;
+  /// All of them, in alphabetical order.
+  std::string describe() const;
 
 private:
   static std::string plain(std::string_view name);

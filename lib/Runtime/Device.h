@@ -67,6 +67,7 @@ struct DeviceInfo {
   std::string api;    ///< of Manifest::Device: "cuda", "opencl"
   std::string target; ///< the code that fits it best: "nvptx:sm_86"
   uint64_t memoryBytes = 0;
+  std::string problem;      ///< why it cannot be used, where it cannot; `id` is then that of its kind: "opencl"
   bool isProcessor = false; ///< one of the machine's own, which runs only where it was asked for by name
 };
 

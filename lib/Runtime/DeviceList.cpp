@@ -54,8 +54,8 @@ Outcome<std::vector<DeviceChoice>> findDevices(const std::string &name) {
       continue;
     }
     for (size_t i = 0; i < devices->size(); ++i) {
-      if (any && (*devices)[i].isProcessor)
-        continue; // the package's own code for it is faster
+      if (!(*devices)[i].problem.empty() || (any && (*devices)[i].isProcessor))
+        continue; // the package's own code for a processor is faster
       there.push_back((*devices)[i].id + " (" + (*devices)[i].name + ")");
       if (index < 0 || int(i) == index)
         found.push_back({&kind, int(i), (*devices)[i]});

@@ -24,6 +24,8 @@ const char *findAll(void *library, Api &api) {
   QUERN_FIND(clCreateCommandQueueWithProperties)
   QUERN_FIND(clReleaseCommandQueue)
   QUERN_FIND(clCreateProgramWithIL)
+  QUERN_FIND(clCreateProgramWithBinary)
+  QUERN_FIND(clGetProgramInfo)
   QUERN_FIND(clBuildProgram)
   QUERN_FIND(clGetProgramBuildInfo)
   QUERN_FIND(clReleaseProgram)

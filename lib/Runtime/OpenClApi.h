@@ -24,7 +24,8 @@ inline constexpr int kSuccess = 0, kAllocationFailed = -4, kOutOfResources = -5,
 
 // What is asked of devices, programs and kernels.
 inline constexpr unsigned kDeviceType = 0x1000, kDeviceMemory = 0x101F, kDeviceName = 0x102B, kDriverVersion = 0x102D,
-                          kDeviceExtensions = 0x1030, kDeviceIlVersion = 0x105B, kDeviceSubGroupSizes = 0x4108,
+                          kDeviceVersion = 0x102F, kDeviceExtensions = 0x1030, kDeviceIlVersion = 0x105B,
+                          kDeviceSubGroupSizes = 0x4108, kProgramBinarySizes = 0x1165, kProgramBinaries = 0x1166,
                           kProgramBuildLog = 0x1183;
 
 // Values.
@@ -43,6 +44,9 @@ struct Api {
   Queue (*clCreateCommandQueueWithProperties)(Context, Device, const uint64_t *, int *);
   int (*clReleaseCommandQueue)(Queue);
   Program (*clCreateProgramWithIL)(Context, const void *, size_t, int *);
+  Program (*clCreateProgramWithBinary)(Context, unsigned, const Device *, const size_t *, const unsigned char *const *,
+                                       int *, int *);
+  int (*clGetProgramInfo)(Program, unsigned, size_t, void *, size_t *);
   int (*clBuildProgram)(Program, unsigned, const Device *, const char *, void *, void *);
   int (*clGetProgramBuildInfo)(Program, Device, unsigned, size_t, void *, size_t *);
   int (*clReleaseProgram)(Program);

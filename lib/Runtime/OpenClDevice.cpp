@@ -1,5 +1,7 @@
 #include "OpenClDevice.h"
 
+#include "BuildCache.h"
+#include "Cpu.h"
 #include "Memory.h"
 #include "OpenClDevices.h"
 
@@ -52,6 +54,8 @@ public:
 
 private:
   std::string buildLog(opencl::Program program) const;
+  std::unique_ptr<DeviceModule> loadKept(std::span<const uint8_t> binary);
+  std::vector<uint8_t> binaryOf(opencl::Program program) const;
 
   opencl::MemoryApi memory;
   Found found;
@@ -63,7 +67,9 @@ private:
 
 class OpenClModule final : public DeviceModule {
 public:
-  OpenClModule(OpenClDevice &device, opencl::Program program) : device(device), program(program) {}
+  OpenClModule(OpenClDevice &device, opencl::Program program, std::string loaded) : device(device), program(program) {
+    form = std::move(loaded);
+  }
   ~OpenClModule() override {
     for (opencl::Kernel kernel : kernels)
       device.api.clReleaseKernel(kernel);
@@ -119,13 +125,52 @@ std::string OpenClDevice::buildLog(opencl::Program program) const {
   return log;
 }
 
+/// Null where the driver does not take it, whatever the reason: another driver's, or damaged in a way that it sees.
+std::unique_ptr<DeviceModule> OpenClDevice::loadKept(std::span<const uint8_t> binary) {
+  if (binary.empty())
+    return nullptr;
+  const unsigned char *bytes = binary.data();
+  size_t size = binary.size();
+  int status = kSuccess, result = kSuccess;
+  opencl::Program program =
+      api.clCreateProgramWithBinary(context, 1, &found.device, &size, &bytes, &status, &result);
+  if (!program)
+    return nullptr;
+  auto module = std::make_unique<OpenClModule>(*this, program, "SPIR-V, compiled by an earlier run");
+  bool taken = result == kSuccess && status == kSuccess &&
+               api.clBuildProgram(program, 1, &found.device, "", nullptr, nullptr) == kSuccess;
+  return taken ? std::move(module) : nullptr;
+}
+
+/// Empty where the driver does not tell.
+std::vector<uint8_t> OpenClDevice::binaryOf(opencl::Program program) const {
+  size_t bytes = 0;
+  if (api.clGetProgramInfo(program, opencl::kProgramBinarySizes, sizeof bytes, &bytes, nullptr) != kSuccess)
+    return {};
+  std::vector<uint8_t> binary(bytes);
+  unsigned char *place = binary.data();
+  if (api.clGetProgramInfo(program, opencl::kProgramBinaries, sizeof place, &place, nullptr) != kSuccess)
+    return {};
+  return binary;
+}
+
 Outcome<std::unique_ptr<DeviceModule>> OpenClDevice::load(const DeviceCode &code) {
   int result = kSuccess;
   std::string log;
+  std::optional<BuildCache> cache = BuildCache::ofUser();
+  // Processors of one name may differ in what they can do, above all in virtual machines.
+  const std::string driver = opencl::describeDriver(api, found),
+                    features = about.isProcessor ? CpuFeatures::detect().describe() : "";
+  const std::string_view parts[] = {code.module, about.name, driver, features};
+  Hash128 key = BuildCache::keyOf(parts);
+  if (auto module = cache ? loadKept(cache->find(key)) : nullptr)
+    return module;
   opencl::Program program = api.clCreateProgramWithIL(context, code.module.data(), code.module.size(), &result);
   if (program) {
-    auto module = std::make_unique<OpenClModule>(*this, program);
+    auto module = std::make_unique<OpenClModule>(*this, program, "SPIR-V");
     result = api.clBuildProgram(program, 1, &found.device, "", nullptr, nullptr);
+    if (result == kSuccess && cache)
+      cache->keep(key, binaryOf(program));
     if (result == kSuccess)
       return module;
     log = buildLog(program);
@@ -234,16 +279,16 @@ Outcome<std::unique_ptr<Device>> openOpenClDevice(int index) {
   auto api = Api::load();
   if (!api)
     return tl::unexpected(std::move(api).error());
-  auto usable = opencl::findUsable(**api);
-  if (!usable)
-    return tl::unexpected(std::move(usable).error());
-  if (index < 0 || size_t(index) >= usable->size())
+  auto devices = opencl::findDevices(**api);
+  if (!devices)
+    return tl::unexpected(std::move(devices).error());
+  if (index < 0 || size_t(index) >= devices->usable.size())
     return fault(QUERN_UNSUPPORTED, "there is no OpenCL device " + std::to_string(index));
-  auto memory = opencl::MemoryApi::find(**api, (*usable)[index].platform,
-                                        opencl::describeDevice(**api, (*usable)[index], index).name);
+  const Found &found = devices->usable[size_t(index)];
+  auto memory = opencl::MemoryApi::find(**api, found.platform, opencl::describeDevice(**api, found, index).name);
   if (!memory)
     return tl::unexpected(std::move(memory).error());
-  auto device = std::make_unique<OpenClDevice>(**api, *memory, (*usable)[index], index);
+  auto device = std::make_unique<OpenClDevice>(**api, *memory, found, index);
   if (auto started = device->start(); !started)
     return tl::unexpected(std::move(started).error());
   return device;

@@ -6,8 +6,8 @@
 
 namespace quern::runtime {
 
-/// The devices of all platforms that can run our code, none of them opened. Fails where there is no loader, or where
-/// devices are but none of them can, and says what they lack.
+/// The devices of all platforms, none of them opened: those that can run our code, then the others with their problems.
+/// Fails where there is no loader, or where devices are but none of them can, and says what they lack.
 Outcome<std::vector<DeviceInfo>> listOpenClDevices();
 
 /// Whether code for `target` runs on a device of the list: only "spirv" does.

@@ -88,23 +88,33 @@ Outcome<std::vector<Found>> findAll(const Api &api) {
 
 } // namespace
 
-Outcome<std::vector<Found>> findUsable(const Api &api) {
+std::string describeDriver(const Api &api, const Found &found) {
+  return textOf(api, found.device, kDriverVersion) + ", " + textOf(api, found.device, kDeviceVersion);
+}
+
+Outcome<Devices> findDevices(const Api &api) {
   auto all = findAll(api);
   if (!all)
-    return all;
+    return tl::unexpected(std::move(all).error());
   std::string problems;
-  std::vector<Found> usable, processors; // who asks for OpenCL means other devices first, where there are some
+  Devices out;
+  std::vector<Found> processors; // who asks for OpenCL means other devices first, where there are some
   for (const Found &found : *all) {
     std::string missing = missingOf(api, found.device);
-    if (missing.empty())
-      (describeDevice(api, found, 0).isProcessor ? processors : usable).push_back(found);
-    else
-      problems += (problems.empty() ? "" : "; ") + ("the OpenCL device " + textOf(api, found.device, kDeviceName)) +
-                  " (driver " + textOf(api, found.device, kDriverVersion) + ") lacks " + missing;
+    DeviceInfo info = describeDevice(api, found, 0);
+    if (missing.empty()) {
+      (info.isProcessor ? processors : out.usable).push_back(found);
+      continue;
+    }
+    info.id = info.api;
+    info.problem = "the OpenCL device " + info.name + " (driver " + textOf(api, found.device, kDriverVersion) +
+                   ") lacks " + missing;
+    problems += (problems.empty() ? "" : "; ") + info.problem;
+    out.refused.push_back(std::move(info));
   }
-  usable.insert(usable.end(), processors.begin(), processors.end());
-  if (!usable.empty())
-    return usable;
+  out.usable.insert(out.usable.end(), processors.begin(), processors.end());
+  if (!out.usable.empty())
+    return out;
   return fault(QUERN_UNSUPPORTED, problems.empty() ? "OpenCL knows no device on this machine; install its driver"
                                                    : problems + "; update the driver");
 }
@@ -126,12 +136,13 @@ Outcome<std::vector<DeviceInfo>> listOpenClDevices() {
   auto api = opencl::Api::load();
   if (!api)
     return tl::unexpected(std::move(api).error());
-  auto usable = opencl::findUsable(**api);
-  if (!usable)
-    return tl::unexpected(std::move(usable).error());
+  auto devices = opencl::findDevices(**api);
+  if (!devices)
+    return tl::unexpected(std::move(devices).error());
   std::vector<DeviceInfo> out;
-  for (size_t index = 0; index < usable->size(); ++index)
-    out.push_back(opencl::describeDevice(**api, (*usable)[index], int(index)));
+  for (size_t index = 0; index < devices->usable.size(); ++index)
+    out.push_back(opencl::describeDevice(**api, devices->usable[index], int(index)));
+  out.insert(out.end(), devices->refused.begin(), devices->refused.end());
   return out;
 }
 

@@ -14,8 +14,16 @@ struct Found {
   Device device;
 };
 
-/// Those that can run our code, or an error that says what the others lack.
-Outcome<std::vector<Found>> findUsable(const Api &api);
+struct Devices {
+  std::vector<Found> usable;       ///< can run our code
+  std::vector<DeviceInfo> refused; ///< the others, with what they lack
+};
+
+/// All devices of all platforms; an error, which says why, where none is usable.
+Outcome<Devices> findDevices(const Api &api);
+
+/// What programs that the driver compiled depend on, besides the device's name: "version of the driver, platform".
+std::string describeDriver(const Api &api, const Found &found);
 
 DeviceInfo describeDevice(const Api &api, const Found &found, int index);
 

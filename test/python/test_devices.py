@@ -42,6 +42,30 @@ def test_lists_devices(quern):
     assert listed(DEVICES=0) == [{"id": "cuda", "problem": "NVIDIA's driver finds no device"}]
 
 
+OPENCL = BUILD / "test" / "opencl" / "libOpenCL.so.1"
+
+
+@pytest.mark.skipif(not OPENCL.exists(), reason="the fake library of OpenCL is not built")
+def test_lists_opencl_devices_that_cannot_be_used_with_the_reason(quern):
+    def env(devices):
+        return os.environ | {"LD_LIBRARY_PATH": str(OPENCL.parent), "QUERN_FAKE_OPENCL": devices}
+
+    def listed(devices):
+        found = json.loads(quern.run("devices", "--json", env=env(devices)))
+        return [device for device in found if device["id"].startswith("opencl")]
+
+    old = "the OpenCL device fake old (driver 7.1) lacks SPIR-V 1.3"
+    usable = [{"id": f"opencl:{i}", "name": f"fake {kind}", "target": "spirv", "memory_bytes": 4 << 30}
+              for i, kind in enumerate(["gpu", "cpu"])]
+    assert listed("old,cpu,gpu") == [*usable, {"id": "opencl", "problem": old}]
+    text = quern.run("devices", env=env("plain,gpu,old")).splitlines()
+    assert f"opencl: {old}" in text
+    assert any(line.startswith("opencl: the OpenCL device fake plain (driver 7.1) lacks sub-groups of 32 ") and
+               "cl_khr_fp16" in line for line in text)
+    assert listed("old") == [{"id": "opencl", "problem": old + "; update the driver"}]
+    assert listed("") == [{"id": "opencl", "problem": "OpenCL knows no device on this machine; install its driver"}]
+
+
 @without_driver
 def test_says_that_there_is_no_driver(quern, tiny_package, prompts):
     assert "cuda: none, there is no NVIDIA driver (libcuda.so.1: " in quern.run("devices", env=environment(False))

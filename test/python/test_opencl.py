@@ -12,6 +12,15 @@ BOUND = 1e-4
 
 
 @pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """No program of an earlier run of the tests, and none of the user."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUERN_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
 def device(quern):
     found = json.loads(quern.run("devices", "--json"))
     usable = [device for device in found if device.get("target") == "spirv"]
@@ -38,6 +47,27 @@ def test_tiny_models_are_as_the_reference(quern, tmp_path, prompts, name):
     ours = on_device(quern, package, prompts, "--follow", follow)
     each = [divergence([base], [our]) for base, our in zip(read(follow), ours, strict=True)]
     assert max(each) < BOUND, each
+
+
+def test_programs_are_compiled_once(quern, tmp_path, cache):
+    flags = "--type Q8_0 --layers 1 --hidden 64 --heads 2 --kv-heads 1 --ffn 64 --vocab 285".split()
+    package = quern.compile(write_model(tmp_path / "m.gguf", *flags), tmp_path / "m.quern", "--target", "spirv")
+    before = set(cache.iterdir())
+
+    def run():
+        result = quern.start("run", package, "--device", "opencl", "--raw", "-p", "ab", "-n", "4", "--temp", "0",
+                             "--verbose")
+        assert result.returncode == 0, result.stderr
+        return result.stdout, "code for spirv (SPIR-V, compiled by an earlier run)" in result.stderr
+
+    text, found = run()
+    assert not found
+    assert run() == (text, True)
+    kept, = set(cache.iterdir()) - before
+    program = kept.read_bytes()
+    kept.write_bytes(program[:-1] + bytes([program[-1] ^ 1]))
+    assert run() == (text, False)
+    assert run() == (text, True)
 
 
 def test_the_real_model_follows_llama(quern, tmp_path):

@@ -15,7 +15,7 @@ static ordered_json toJson(const std::vector<api::Device> &devices) {
   ordered_json out = ordered_json::array();
   for (const api::Device &device : devices)
     if (!device.problem.empty())
-      out.push_back({{"id", device.id}, {"problem", device.problem}});
+      out.push_back({{"id", device.id}, {"problem", device.problem}}); // whose text names the device, if it is one
     else
       out.push_back(
           {{"id", device.id}, {"name", device.name}, {"target", device.target}, {"memory_bytes", device.memoryBytes}});
@@ -34,8 +34,8 @@ static Status listDevices(bool asJson) {
     table.add({device->id, device->name, device->target, formatBytes(double(device->memoryBytes))});
   if (end != devices.begin())
     table.print();
-  for (auto kind = end; kind != devices.end(); ++kind)
-    std::printf("%s: none, %s\n", kind->id.c_str(), kind->problem.c_str());
+  for (auto other = end; other != devices.end(); ++other)
+    std::printf("%s: %s%s\n", other->id.c_str(), other->name.empty() ? "none, " : "", other->problem.c_str());
   return {};
 }
 
