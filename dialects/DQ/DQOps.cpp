@@ -33,7 +33,8 @@ void SourceOp::build(OpBuilder &builder, OperationState &state, StringRef name, 
 
 void SourceOp::build(OpBuilder &builder, OperationState &state, StringRef name, RankedTensorType type,
                      DenseResourceElementsAttr data) {
-  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), nullptr, nullptr, nullptr, nullptr, data, nullptr);
+  build(builder, state, builder.getStringAttr(name), TypeAttr::get(type), nullptr, nullptr, nullptr, nullptr, data,
+        nullptr);
 }
 
 RankedTensorType SourceOp::getStoredType() { return cast<RankedTensorType>(getStored().value_or(getType())); }

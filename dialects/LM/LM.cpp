@@ -81,7 +81,8 @@ LogicalResult RmsNormOp::verify() {
   if (!isPositive(getEps()))
     return emitOpError("expected a positive eps (R3)");
   if (!isRowElement(getOut().getType().getElementType()))
-    return emitOpError("expected result elements f32, bf16 or !dq.act8 (R4), got ") << getOut().getType().getElementType();
+    return emitOpError("expected result elements f32, bf16 or !dq.act8 (R4), got ")
+           << getOut().getType().getElementType();
   if (gain != row && !getOut().getType().getElementType().isF32())
     return emitOpError("expected result elements f32 where heads are normalized (R4), got ")
            << getOut().getType().getElementType();

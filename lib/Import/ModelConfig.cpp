@@ -49,8 +49,8 @@ Result<int64_t> ConfigReader::size(std::string_view name, std::optional<int64_t>
 Status ConfigReader::readSizes() {
   QUERN_ASSIGN(config.layers, size("block_count"));
   if (config.layers > maxLayers)
-    return error("metadata key " + inQuotes(key("block_count")) + " is " + std::to_string(config.layers) + "; at most " +
-                 std::to_string(maxLayers) + " layers are supported");
+    return error("metadata key " + inQuotes(key("block_count")) + " is " + std::to_string(config.layers) +
+                 "; at most " + std::to_string(maxLayers) + " layers are supported");
   QUERN_ASSIGN(config.hidden, size("embedding_length"));
   QUERN_ASSIGN(config.feedForward, size("feed_forward_length"));
   QUERN_ASSIGN(config.contextLength, size("context_length"));

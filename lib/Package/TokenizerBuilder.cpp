@@ -106,7 +106,8 @@ private:
     if (TokenType(type) != TokenType::Normal)
       plain = text;
     else if (!unmap(text, plain))
-      return fail("token " + std::to_string(i) + " " + inQuotes(text) + " is a normal token but is not byte-mapped text");
+      return fail("token " + std::to_string(i) + " " + inQuotes(text) +
+                  " is a normal token but is not byte-mapped text");
     if (blob.size() + plain.size() >= kNone)
       return fail("the tokens have more than 4 GiB of text");
     blob += plain;

@@ -89,7 +89,9 @@ private:
     Builder builder(&getContext());
     if (type.spec)
       return dq::BlockType::get(&getContext(), formats().lookup(type.spec->name));
-    return type.name == "F32" ? builder.getF32Type() : type.name == "F16" ? builder.getF16Type() : builder.getBF16Type();
+    return type.name == "F32"   ? builder.getF32Type()
+           : type.name == "F16" ? builder.getF16Type()
+                                : builder.getBF16Type();
   }
 
   Status assign(dq::SourceOp source, const quantize::ElementType *to) {

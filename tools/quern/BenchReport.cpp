@@ -1,5 +1,6 @@
 #include "BenchReport.h"
 
+#include "BenchCosts.h"
 #include "Common.h"
 #include "MachineLimits.h"
 #include "Table.h"
@@ -7,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <map>
 
 using namespace quern;
 using namespace quern::cli;
@@ -78,116 +78,20 @@ static std::string modelType(const quern_model_info &info) {
   return info.architecture + std::string(size);
 }
 
-namespace {
-
-/// What a whole test takes from memory or from a unit, and which part of its limit that is.
-struct Share {
-  double amount = 0, part = 0; ///< the part is the median over the repetitions, each against the limits around it
-  double seconds = 0;          ///< at the limit
-};
-
-/// The kernel calls of one kernel.
-struct KernelTotal {
-  std::string kernel, op;
-  int64_t calls = 0;
-  double bytes = 0, operations = 0, predicted = 0, measured = 0; ///< of the whole test, seconds
-  double ratio() const { return predicted > 0 ? measured / predicted : 0; }
-};
-
-} // namespace
-
-static Share shareOf(const Measured &m, double amount, double Limits::*limit) {
-  Share out{amount};
-  std::vector<double> parts;
-  for (size_t i = 0; i < m.nanoseconds.size(); ++i) {
-    double most = m.limits[i].*limit;
-    parts.push_back(most > 0 ? amount / (double(m.nanoseconds[i]) / 1e9) / most : 0);
-  }
-  out.part = median(parts);
-  double most = median(m.limits).*limit;
-  out.seconds = most > 0 ? amount / most : 0;
-  return out;
-}
-
-static Share memoryShare(const Measured &m) {
-  double bytes = 0;
-  for (const StepShape &step : m.test.steps(m.info.chunk_tokens))
-    for (const OpRecord &op : m.ops)
-      bytes += op.memoryBytes(step);
-  return shareOf(m, bytes, &Limits::read);
-}
-
-static Share unitShare(const Measured &m, const Unit &unit) {
-  double operations = 0;
-  for (const StepShape &step : m.test.steps(m.info.chunk_tokens))
-    for (const OpRecord &op : m.ops)
-      if (op.unit == unit.name)
-        operations += op.operations(step);
-  return shareOf(m, operations, unit.limit);
-}
-
-namespace {
-/// The limit that a test runs into: memory for the generation of one sequence, a unit for a prompt, and for several
-/// sequences what would take longer.
-struct Bound {
-  Share share;
-  const Unit *unit; ///< null: memory
-};
-} // namespace
-
-static Bound boundOf(const Measured &m) {
-  Share memory = memoryShare(m);
-  Bound out{{}, &kUnits[0]};
-  for (const Unit &unit : kUnits)
-    if (Share share = unitShare(m, unit); share.seconds > out.share.seconds)
-      out = {share, &unit};
-  bool prompt = m.test.prompt > 0, several = m.test.sequences > 1;
-  return prompt || (several && out.share.seconds > memory.seconds) ? out : Bound{memory, nullptr};
-}
-
-static std::vector<KernelTotal> kernelTotals(const Measured &m, int chunkTokens) {
-  std::map<std::string, KernelTotal> totals;
-  std::vector<StepShape> steps = m.test.steps(chunkTokens);
-  Limits limits = median(m.limits);
-  for (size_t i = 0; i < m.opNanoseconds.size(); ++i) {
-    const OpRecord &op = m.ops[i];
-    if (!m.device.empty() && m.opNanoseconds[i] == 0)
-      continue;
-    KernelTotal &total = totals[op.kernel];
-    total.kernel = op.kernel;
-    total.op = op.op;
-    total.measured += m.opNanoseconds[i] / 1e9;
-    for (const StepShape &step : steps) {
-      ++total.calls;
-      total.bytes += op.bytes(step);
-      total.operations += op.operations(step);
-      total.predicted += op.predicted(step, limits);
-    }
-  }
-  std::vector<KernelTotal> out;
-  for (auto &[name, total] : totals)
-    if (total.measured > 0 || m.device.empty()) // a test uses few of a device's plans
-      out.push_back(std::move(total));
-  std::ranges::sort(out, [&](const auto &a, const auto &b) {
-    return m.device.empty() ? a.ratio() > b.ratio() : a.measured > b.measured;
-  });
-  return out;
-}
-
 static ordered_json perOpJson(const Measured &m) {
   ordered_json out = ordered_json::array();
-  for (const KernelTotal &total : kernelTotals(m, m.info.chunk_tokens))
+  for (const KernelTotal &total : kernelTotals(m))
     if (!m.device.empty())
       out.push_back({{"kernel", total.kernel}, {"op", total.op}, {"measured_ns", total.measured * 1e9}});
     else
       out.push_back({{"kernel", total.kernel},
-                   {"op", total.op},
-                   {"calls", total.calls},
-                   {"bytes", total.bytes},
-                   {"operations", total.operations},
-                   {"predicted_ns", total.predicted * 1e9},
-                   {"measured_ns", total.measured * 1e9},
-                   {"ratio", total.ratio()}});
+                     {"op", total.op},
+                     {"calls", total.calls},
+                     {"bytes", total.bytes},
+                     {"operations", total.operations},
+                     {"predicted_ns", total.predicted * 1e9},
+                     {"measured_ns", total.measured * 1e9},
+                     {"ratio", total.ratio()}});
   return out;
 }
 
@@ -303,7 +207,7 @@ static void printTimes(const Measured &m, const std::vector<KernelTotal> &totals
 }
 
 void cli::printPerOp(const Measured &m) {
-  std::vector<KernelTotal> totals = kernelTotals(m, m.info.chunk_tokens);
+  std::vector<KernelTotal> totals = kernelTotals(m);
   double all = 0;
   for (const KernelTotal &total : totals)
     all += total.measured;

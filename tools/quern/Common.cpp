@@ -33,8 +33,8 @@ void cli::bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads) {
     app.add_option("-t,--threads", flags.threads, "Threads; 0: one for each processor")->check(CLI::NonNegativeNumber);
   bindCacheFlags(app, flags.keyType, flags.valueType);
   app.add_option("--device", flags.device,
-                 "What runs the model: cpu; cuda, cuda:N, opencl or opencl:N (see `quern devices`); or auto, a device that "
-                 "the package has code for, else the processor (auto)");
+                 "What runs the model: cpu; cuda, cuda:N, opencl or opencl:N (see `quern devices`); or auto, a device "
+                 "that the package has code for, else the processor (auto)");
   app.add_flag("--check-kernels", flags.checkKernels,
                "Wait for each kernel of a device, so that a fault names its op; slow");
   app.add_option("--target", flags.target, "Code version of the package to run, e.g. x86-64-v2")->capture_default_str();

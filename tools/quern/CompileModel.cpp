@@ -38,10 +38,12 @@ static std::string phaseHelp() {
 }
 
 Command cli::addCompileModel(CLI::App &root) {
-  CLI::App *app = root.add_subcommand("compile", "Compile a GGUF file, a Hugging Face folder or an ONNX file into a package");
+  CLI::App *app =
+      root.add_subcommand("compile", "Compile a GGUF file, a Hugging Face folder or an ONNX file into a package");
   auto options = std::make_shared<pipelines::CompileOptions>();
   options->threads = 0;
-  app->add_option("model", options->input, "GGUF file, the first part of a split one, a Hugging Face folder, or an ONNX file (.onnx)")
+  app->add_option("model", options->input,
+                  "GGUF file, the first part of a split one, a Hugging Face folder, or an ONNX file (.onnx)")
       ->required();
   app->add_option("-o,--output", options->output, "The package to write");
   bindQuantizeFlags(*app, options->assignment);

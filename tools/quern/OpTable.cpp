@@ -42,10 +42,10 @@ Result<ordered_json> cli::readPlan(const package::PackageReader &reader) {
   const package::Section *section = reader.find(package::kPlan);
   if (!section)
     return ordered_json();
-  std::string_view text(reinterpret_cast<const char *>(section->bytes.data()), section->bytes.size());
-  ordered_json plan = parseJson<ordered_json>(text);
+  ordered_json plan = parseJson<ordered_json>(textOf(section));
   if (plan.is_discarded())
-    return fail("the section 'plan' of '" + reader.path() + "' is not JSON, or nested too deep: compile the model again");
+    return fail("the section 'plan' of '" + reader.path() +
+                "' is not JSON, or nested too deep: compile the model again");
   return plan;
 }
 
@@ -76,11 +76,8 @@ Result<std::vector<OpRecord>> cli::readOpTable(const ordered_json &plan, const s
 }
 
 Result<std::vector<OpRecord>> cli::readLaunches(const package::PackageReader &reader, const std::string &target) {
-  auto text = [](const package::Section *section) {
-    return std::string_view(reinterpret_cast<const char *>(section->bytes.data()), section->bytes.size());
-  };
   QUERN_ASSIGN(const package::Section *manifestSection, reader.require(package::kManifest));
-  QUERN_ASSIGN(Manifest manifest, parseManifest(text(manifestSection), reader.path()));
+  QUERN_ASSIGN(Manifest manifest, parseManifest(textOf(manifestSection), reader.path()));
   QUERN_ASSIGN(const package::Section *weights, reader.require(package::kDeviceWeights));
   std::vector<OpRecord> out;
   for (const Manifest::Device &device : manifest.devices) {
@@ -88,7 +85,7 @@ Result<std::vector<OpRecord>> cli::readLaunches(const package::PackageReader &re
       continue;
     QUERN_ASSIGN(const package::Section *section, reader.require(device.program));
     QUERN_ASSIGN(DeviceProgram program,
-                 parseDeviceProgram(text(section), manifest, weights->bytes.size(), reader.path()));
+                 parseDeviceProgram(textOf(section), manifest, weights->bytes.size(), reader.path()));
     for (const LaunchPlan &plan : program.plans)
       for (const Launch &launch : plan.launches)
         out.push_back({launch.kernel, launch.op, launch.name, "tokens", "", 0, 0, 0, 0, 0, 0});

@@ -1,5 +1,5 @@
-// What each kernel call of a step has to do, as the compiler wrote it into the package's plan, and how long that takes a
-// machine that reads and computes at its limits.
+// What each kernel call of a step has to do, as the compiler wrote it into the package's plan, and how long that takes
+// a machine that reads and computes at its limits.
 #ifndef QUERN_TOOLS_OPTABLE_H
 #define QUERN_TOOLS_OPTABLE_H
 

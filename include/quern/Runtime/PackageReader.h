@@ -23,6 +23,12 @@ struct Section {
   uint64_t hash[2];
 };
 
+/// The bytes of a section, or of none, as text.
+inline std::string_view textOf(const Section *section) {
+  return section ? std::string_view(reinterpret_cast<const char *>(section->bytes.data()), section->bytes.size())
+                 : std::string_view();
+}
+
 /// Told how many of how many bytes are done; returns false to stop.
 using Progress = std::function<bool(uint64_t done, uint64_t total)>;
 

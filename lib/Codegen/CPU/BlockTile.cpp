@@ -45,8 +45,8 @@ private:
   using Readers = std::vector<PanelReader>;
   using Groups = llvm::MutableArrayRef<Unpacked>;
 
-  /// One or two elements stream, the loop over their groups unrolled, lines in ascending order; a larger tile loops over
-  /// the two groups of a sub-unit, which keeps LLVM from holding the accumulators of both.
+  /// One or two elements stream, the loop over their groups unrolled, lines in ascending order; a larger tile loops
+  /// over the two groups of a sub-unit, which keeps LLVM from holding the accumulators of both.
   bool streams() const { return tile.elements() <= 2; }
   /// Few elements take two chains of dots, for latency; integers add exactly, in any order.
   unsigned chains() const { return layout.piece == 32 && layout.digits() == 1 && tile.elements() < 4 ? 2 : 1; }

@@ -156,8 +156,8 @@ static unsigned smallestTile(unsigned least, unsigned most, unsigned tile) {
 }
 
 /// The products of all rows with these panels. The first tile prefetches, since it is the one that meets the panels in
-/// memory. Where nothing is made of codes before they are multiplied, it is as large as can be, so that memory is waited
-/// for beside as many products as can be, and the others share the rest; otherwise all are nearly equal.
+/// memory. Where nothing is made of codes before they are multiplied, it is as large as can be, so that memory is
+/// waited for beside as many products as can be, and the others share the rest; otherwise all are nearly equal.
 void MatmulEmitter::emitTiles(Panels panels, Cut cut, int64_t prefetch) {
   if (!prefetch || cut.most != kAny || layout.lowBits != 8)
     return emitEqualTiles(panels, e.i64(0), cut, prefetch);

@@ -1,4 +1,4 @@
-// Executes the packer's plan: threads take runs of rows, bring them into their layout, and write them where the plan says.
+// Executes the packer's plan: threads take runs of rows, bring them into their layout, and write them where it says.
 #include "PanelPacker.h"
 
 #include "quern/Codegen/PackPlan.h"

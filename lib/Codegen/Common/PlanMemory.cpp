@@ -7,6 +7,7 @@
 #include "llvm/ADT/MapVector.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace quern::codegen {
 #define GEN_PASS_DEF_PLANMEMORY
@@ -127,6 +128,22 @@ private:
     return success();
   }
 
+  /// That of an operand which nothing reads any more once the op has written this result.
+  static std::optional<size_t> placeToTakeOver(OpResult result, const llvm::DenseMap<Operation *, int64_t> &order,
+                                               ArrayRef<Place> places,
+                                               const llvm::MapVector<Value, size_t> &placeOf) {
+    Operation *op = result.getOwner();
+    Value operand = result.getResultNumber() == 0 ? inPlaceOperand(op) : Value();
+    // Another op of the group may read the operand after this one has written.
+    auto isDone = [&](Operation *user) { return user == op || order.lookup(user) < order.lookup(op); };
+    if (!operand || !llvm::all_of(operand.getUsers(), isDone))
+      return std::nullopt;
+    auto known = placeOf.find(operand);
+    if (known == placeOf.end() || places[known->second].end != order.lookup(op))
+      return std::nullopt;
+    return known->second;
+  }
+
   LogicalResult plan(func::FuncOp entry) {
     llvm::DenseMap<Operation *, int64_t> order;
     if (failed(putInOrder(entry, order)))
@@ -143,21 +160,15 @@ private:
         int64_t last = order[&op];
         for (Operation *user : result.getUsers())
           last = std::max(last, order[user]);
+        if (auto taken = placeToTakeOver(cast<OpResult>(result), order, places, placeOf)) {
+          places[*taken].end = last;
+          placeOf[result] = *taken;
+          ++inPlace;
+          continue;
+        }
         auto type = cast<RankedTensorType>(result.getType());
-        Place place{size, gpu ? gpuRowBytes(type) : rowBytes(type), order[&op], last};
-        Value operand = result == op.getResult(0) ? inPlaceOperand(&op) : Value();
-        // Another op of the group may read the operand after this one has written.
-        auto isAlone = [&](Operation *user) { return user == &op || order[user] < order[&op]; };
-        if (operand && llvm::all_of(operand.getUsers(), isAlone))
-          if (auto known = placeOf.find(operand);
-              known != placeOf.end() && places[known->second].end == order[&op]) {
-            places[known->second].end = last;
-            placeOf[result] = known->second;
-            ++inPlace;
-            continue;
-          }
         placeOf[result] = places.size();
-        places.push_back(place);
+        places.push_back({size, gpu ? gpuRowBytes(type) : rowBytes(type), order[&op], last});
       }
     std::vector<int64_t> sizes = fit(places, sizeNames(entry).size());
     annotate(entry, places, placeOf, sizes);

@@ -138,7 +138,8 @@ static Status importPad(Node &node) {
       {"constant", Beyond::Constant}, {"edge", Beyond::Edge}, {"reflect", Beyond::Reflect}, {"wrap", Beyond::Wrap}};
   auto mode = kModes.find(node.text("mode", "constant"));
   if (mode == kModes.end())
-    return node.wrong("has the mode " + inQuotes(node.text("mode", "")) + "; constant, edge, reflect and wrap are known");
+    return node.wrong("has the mode " + inQuotes(node.text("mode", "")) +
+                      "; constant, edge, reflect and wrap are known");
   Dims before(x.dims.size(), e.index(0)), behind(before), dims;
   QUERN_TRY(readPads(node, x.rank(), before, behind));
   Tensor fill = e.scalar(node.real("value", 0), x.type);

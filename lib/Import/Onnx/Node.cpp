@@ -29,7 +29,8 @@ Result<Dims> Node::sizes(int i, const char *what) {
   QUERN_ASSIGN(Tensor tensor, input(i));
   std::optional<Dims> elements = e.elementsOf(tensor);
   if (!elements)
-    return wrong(std::string(what) + " (" + inQuotes(proto.input(i)) + ") should be a list of integers of known length");
+    return wrong(std::string(what) + " (" + inQuotes(proto.input(i)) +
+                 ") should be a list of integers of known length");
   return *elements;
 }
 

@@ -94,8 +94,8 @@ protected:
   }
   std::string embed(const std::string &name, int64_t columns) {
     std::string table = type(shape.tokens, columns);
-    return "  %" + name + "s = dq.weight @" + name + "s : " + table + "\n  %" + name +
-           " = lm.embedding %ids, %" + name + "s : tensor<?xi32>, " + table + " -> tensor<?x" + std::to_string(columns) + "xf32>\n";
+    return "  %" + name + "s = dq.weight @" + name + "s : " + table + "\n  %" + name + " = lm.embedding %ids, %" +
+           name + "s : tensor<?xi32>, " + table + " -> tensor<?x" + std::to_string(columns) + "xf32>\n";
   }
 
   /// One step: token `positions[i]` at that position of sequences[i].

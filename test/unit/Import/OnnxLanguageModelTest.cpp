@@ -171,7 +171,9 @@ void cutMasks(onnx::ModelProto &model, int64_t rows, int64_t window, bool hasCac
 /// Without inputs and outputs of a cache: prompts are computed as a whole.
 void dropCaches(onnx::ModelProto &model) {
   onnx::GraphProto &graph = *model.mutable_graph();
-  auto isCache = [](const auto &value) { return value.name().starts_with("past_") || value.name().starts_with("pres"); };
+  auto isCache = [](const auto &value) {
+    return value.name().starts_with("past_") || value.name().starts_with("pres");
+  };
   auto erase = [](auto &list, auto which) { list.erase(std::remove_if(list.begin(), list.end(), which), list.end()); };
   erase(*graph.mutable_input(), isCache);
   erase(*graph.mutable_output(), isCache);

@@ -129,8 +129,8 @@ TEST(Matmul, FoldsGroupsOf16NearTheExactFold) {
   }
 }
 
-/// Overwrites the stored numbers of random blocks by moderate ones: f16 and f32 between 2^-6 and 2^-5, e8m0 between 2^-6
-/// and 1.
+/// Overwrites the stored numbers of random blocks by moderate ones: f16 and f32 between 2^-6 and 2^-5, e8m0 between
+/// 2^-6 and 1.
 static void tameScales(const formats::FormatSpec &spec, const formats::Scale &scale, std::vector<uint8_t> &bytes) {
   std::mt19937 random(10);
   for (size_t block = 0; block < bytes.size(); block += spec.bytes)

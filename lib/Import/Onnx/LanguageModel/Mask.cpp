@@ -1,5 +1,5 @@
-// Masks by themselves: a mask for one token costs no more than its keys, so it is asked for tokens farther on than whole
-// attention can be, behind every sliding window.
+// Masks by themselves: a mask for one token costs no more than its keys, so it is asked for tokens farther on than
+// whole attention can be, behind every sliding window.
 #include "Parts.h"
 
 #include <algorithm>

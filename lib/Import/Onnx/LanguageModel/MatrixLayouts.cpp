@@ -45,7 +45,8 @@ static Result<Floats> floatsAt(const Graph &graph, const GraphNode &node, const 
   int64_t size = tensor->data_type() == Type::FLOAT ? 4 : 2;
   if (count >= 0 && static_cast<int64_t>(bytes.size()) != count * size)
     return graph.file.wrong("node " + node.describe(), "needs " + std::to_string(count) + " elements in " +
-                                                           inQuotes(value) + ", which has " + std::to_string(bytes.size() / size));
+                                                           inQuotes(value) + ", which has " +
+                                                           std::to_string(bytes.size() / size));
   return Floats{bytes, tensor->data_type()};
 }
 

@@ -132,8 +132,9 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
                               std::tuple(&layer.output, hidden, model.layout.heads * model.layout.size)})
     if (linear->weight.n != n || linear->weight.k != k)
       return onnx.wrong(what, "the matrix " + inQuotes(linear->weight.name) + " is of " +
-                                  std::to_string(linear->weight.n) + " outputs and " + std::to_string(linear->weight.k) +
-                                  " inputs, but the others make it " + std::to_string(n) + " and " + std::to_string(k));
+                                  std::to_string(linear->weight.n) + " outputs and " +
+                                  std::to_string(linear->weight.k) + " inputs, but the others make it " +
+                                  std::to_string(n) + " and " + std::to_string(k));
   return {};
 }
 
