@@ -44,7 +44,8 @@ def tile(file, pattern, size):
 def folder_of(shape, out):
     """Everything of a folder but the tensors; the tokenizer is a tiny one."""
     with tempfile.TemporaryDirectory() as scratch:
-        tiny = HuggingFaceFolder(write_model(Path(scratch) / "m.gguf", "--type", "F16", "--layers", "1", "--vocab", "270"))
+        model = write_model(Path(scratch) / "m.gguf", "--type", "F16", "--layers", "1", "--vocab", "270")
+        tiny = HuggingFaceFolder(model)
     tiny.config.update(
         hidden_size=shape.hidden, num_hidden_layers=shape.layers, intermediate_size=shape.feed_forward,
         num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary,

@@ -5,9 +5,11 @@ import random
 WORDS = """the and that Hello world don't I'LL we've isn't it's naïve Straße Ångström façade über Müller Größe niño año
 Привет мир нещо Български Ελληνικά λόγος שלום עולם مرحبا بالعالم नमस्ते दुनिया สวัสดีชาวโลก ខ្មែរ 你好 世界 我想在apple工作 東京都
 こんにちは カタカナ 안녕하세요 한국어 tiếng Việt Türkçe ığdır İstanbul lắm return std::vector<int> x+=1; foo_bar(baz[0]) #include
-<div class="a"> </div> https://example.org/a?b=c&d=%20 C:\\temp\\x {"key": [1, 2.5e-3, null]} === --- ... !!! ?! :-) ½ ² Ⅷ ٣ ५ 123
-1234567 3.14159 0xFF 1,000,000 20:35 100% $5 €7 № © ™ e\u0301 A\u030a n\u0303 o\u0308 \u1100\u1161\u11a8 \ufb01n 🦙 👩‍👩‍👧‍👦 🇩🇪 😁 ſt K Ω""".split()
-SPACES = [" ", " ", " ", " ", "  ", "   ", "\t", "\n", "\n\n", "\r\n", " \n ", "\u00a0", "\u3000", "\u2009", "\u200b", ""]
+<div class="a"> </div> https://example.org/a?b=c&d=%20 C:\\temp\\x {"key": [1, 2.5e-3, null]} === --- ... !!! ?! :-)
+½ ² Ⅷ ٣ ५ 123 1234567 3.14159 0xFF 1,000,000 20:35 100% $5 €7 № © ™ e\u0301 A\u030a n\u0303 o\u0308 \u1100\u1161\u11a8 \ufb01n
+🦙 👩‍👩‍👧‍👦 🇩🇪 😁 ſt K Ω""".split()
+SPACES = [" ", " ", " ", " ", "  ", "   ", "\t", "\n", "\n\n", "\r\n", " \n ", "\u00a0", "\u3000", "\u2009", "\u200b",
+          ""]
 
 
 def line(rng, controls):

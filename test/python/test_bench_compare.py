@@ -8,7 +8,7 @@ import pytest
 
 COMPARE = Path(__file__).resolve().parents[2] / "tools" / "bench" / "compare"
 PEER = """#!/bin/sh
-echo "some words before"
+echo "some words before, [also in brackets]"
 echo '[{"n_prompt": 8, "n_gen": 0, "avg_ts": 1000000.0}, {"n_prompt": 0, "n_gen": 2, "avg_ts": 0.001}]'
 """
 
@@ -45,6 +45,12 @@ def test_draws_a_picture(quern, tiny, tmp_path):
 @pytest.mark.parametrize("arguments, message", [
     (["-p", 0, "-n", 0], "nothing to measure"),
     (["--peer", "nameless"], "--peer needs NAME=COMMAND"),
+    (["-p", -1, "-n", 8], "nothing to measure"),
+    (["-t", "1,x"], "--threads needs numbers"),
+    (["--peer", "Quern=llama-bench"], "NAME not Quern"),
+    (["--quern", "/nowhere/quern"], "there is no /nowhere/quern"),
+    (["--peer", "missing=/nowhere/llama-bench"], "there is no program /nowhere/llama-bench"),
+    (["-p", 8, "-n", 0, "--peer", "talker=echo [words]"], "echo printed no results as JSON: "),
     (["-p", 8, "-n", 0, "--peer", "broken=false"], "false failed (1)"),
 ])
 def test_says_what_is_wrong(quern, tiny, tmp_path, arguments, message):

@@ -62,7 +62,8 @@ def test_shapes_are_asked_for_and_told_and_the_callers_buffer_is_filled(layer, l
     graph.call("quern_request_run", graph.request)
     np.testing.assert_allclose(y, expected(x, weights), atol=1e-4)
     graph.set_output(0, y[:2])
-    with pytest.raises(Failure, match=r"output 'y' of the shape \[3, 24\] needs 288 bytes, its buffer has 192") as small:
+    message = r"output 'y' of the shape \[3, 24\] needs 288 bytes, its buffer has 192"
+    with pytest.raises(Failure, match=message) as small:
         graph.call("quern_request_run", graph.request)
     assert small.value.status == BUFFER_TOO_SMALL
     assert graph.output_shape(0) == [3, 24]  # it has run
@@ -103,7 +104,8 @@ def test_run_reads_and_writes_npy_files(quern, layer, tmp_path):
 
 
 def test_shapes_that_depend_on_data(quern, library, tmp_path):
-    model = write_model(tmp_path / "range.onnx", [("n", "int64", []), ("shape", "int64", [2])], [("y", "int64", ["a", "b"])],
+    model = write_model(tmp_path / "range.onnx", [("n", "int64", []), ("shape", "int64", [2])],
+                        [("y", "int64", ["a", "b"])],
                         [node("Range", ["zero", "n", "one"], ["r"]), node("Reshape", ["r", "shape"], ["y"])],
                         {"zero": np.array(0), "one": np.array(1)})
     graph = Graph(library, quern.compile(model, tmp_path / "range.quern", *TARGET))
@@ -118,8 +120,8 @@ def test_shapes_that_depend_on_data(quern, library, tmp_path):
 
 
 def test_an_index_outside_is_an_error_when_it_runs(quern, library, tmp_path):
-    model = write_model(tmp_path / "gather.onnx", [("x", "float32", [4]), ("i", "int64", ["n"])], [("y", "float32", ["n"])],
-                        [node("Gather", ["x", "i"], ["y"])])
+    model = write_model(tmp_path / "gather.onnx", [("x", "float32", [4]), ("i", "int64", ["n"])],
+                        [("y", "float32", ["n"])], [node("Gather", ["x", "i"], ["y"])])
     graph = Graph(library, quern.compile(model, tmp_path / "gather.quern", *TARGET))
     x = np.arange(4, dtype=np.float32)
     assert graph(x, np.array([3, -1, -4]))[0].tolist() == [3, 3, 0]

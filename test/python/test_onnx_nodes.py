@@ -91,9 +91,9 @@ def support_page(index, operators, passed, left):
     lines = ["# Supported ONNX operators", "",
              f"Written by `test/python/test_onnx_nodes.py`, which runs the {len(index['cases'])} backend node tests of "
              f"the package onnx {index['onnx']}", "through `quern compile` and the runtime. "
-             f"{len(passed) + len(left)} of them use supported operators only: {len(passed)} pass, {len(left)} are left "
-             f"out.", f"In {frozen} of those that pass, axes that the test gives as an input are an initializer instead: "
-             "they must be known when", "compiling.", "", "| reason for leaving out | cases |", "|---|---|"]
+             f"{len(passed) + len(left)} of them use supported operators only: {len(passed)} pass, {len(left)} are "
+             "left out.", f"In {frozen} of those that pass, axes that the test gives as an input are an initializer "
+             "instead: they must be known when", "compiling.", "", "| reason for leaving out | cases |", "|---|---|"]
     lines += [f"| {reason} | {count} |" for reason, count in sorted(reasons.items())]
     lines += ["", "A case counts for each operator in it.", "", "| operator | pass | left out |", "|---|---|---|"]
     lines += [f"| {name} | {good} | {bad} |" for name, (good, bad) in counts.items()]
