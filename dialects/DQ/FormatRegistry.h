@@ -1,5 +1,5 @@
-// The block formats of a context: the embedded ones (dialects/DQ/formats), parsed when first asked for, and those of the
-// user's files. Owned by the dialect: `context->getLoadedDialect<DQDialect>()->getFormats()`.
+// The block formats of a context: the embedded ones (dialects/DQ/formats), parsed when first asked for, and those of
+// the user's files. Owned by the dialect: `context->getLoadedDialect<DQDialect>()->getFormats()`.
 #ifndef QUERN_DIALECTS_DQ_FORMATREGISTRY_H
 #define QUERN_DIALECTS_DQ_FORMATREGISTRY_H
 

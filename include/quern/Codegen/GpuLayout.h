@@ -29,11 +29,13 @@ inline constexpr int64_t kGpuRowMultiple = 128; ///< rows of activations are fil
 inline int64_t gpuRowWidth(int64_t k) { return (k + kGpuRowMultiple - 1) / kGpuRowMultiple * kGpuRowMultiple; }
 
 /// Bytes of each region: filled up to whole ones.
-inline int64_t gpuRegionBytes(int64_t bytes) { return (bytes + kGpuRegionBytes - 1) / kGpuRegionBytes * kGpuRegionBytes; }
+inline int64_t gpuRegionBytes(int64_t bytes) {
+  return (bytes + kGpuRegionBytes - 1) / kGpuRegionBytes * kGpuRegionBytes;
+}
 
-/// Quantized activations of T rows lie in the arena as three arrays: codes [T, Kp] of i8, scales [T, Kp/32] of f32, sums
-/// [T, Kp/16] of i16, Kp being gpuRowWidth(k). These are the bytes that each array has room for in a row, so that all
-/// arrays start where regions may.
+/// Quantized activations of T rows lie in the arena as three arrays: codes [T, Kp] of i8, scales [T, Kp/32] of f32,
+/// sums [T, Kp/16] of i16, Kp being gpuRowWidth(k). These are the bytes that each array has room for in a row, so that
+/// all arrays start where regions may.
 struct GpuActivationBytes {
   int64_t codes, scales, sums;
   int64_t row() const { return codes + scales + sums; }

@@ -31,8 +31,8 @@ struct CodeImage {
 /// Afterwards the module holds llvm ops only.
 void buildLowerToLLVMPipeline(mlir::OpPassManager &pm, const Target &target);
 
-/// Object code of a module of llvm ops. `vectorize`: loops are scalar still, and LLVM shall vectorize them; it keeps the
-/// order of every sum.
+/// Object code of a module of llvm ops. `vectorize`: loops are scalar still, and LLVM shall vectorize them; it keeps
+/// the order of every sum.
 Result<std::vector<char>> emitObject(mlir::ModuleOp module, const Target &target, bool vectorize = false);
 
 /// Links an object into an image; public functions are its entries. Fails if a symbol is undefined or a relocation

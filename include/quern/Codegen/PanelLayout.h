@@ -64,7 +64,7 @@ struct PanelLayout {
     return scale == ScaleLayout::HalfAndMinimum || scale == ScaleLayout::SixBits || scale == ScaleLayout::Nibbles;
   }
   bool hasSuperBlocks() const { return scale >= ScaleLayout::SixBits; }
-  /// Codes are whole bytes about zero, kept or looked up with 128 added: a kernel may take them as signed bytes instead.
+  /// Codes are whole bytes about zero, kept or looked up with 128 added: a kernel may take them as signed bytes.
   bool hasSignedForm() const { return zero == 128 && (signedCodes || !table.empty()); }
   /// t(c) = first digit + second digit * 2^digitShift, where one signed byte does not do.
   unsigned digits() const { return digitShift ? 2 : 1; }

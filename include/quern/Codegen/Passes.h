@@ -34,8 +34,8 @@ inline constexpr char kArenaOffsets[] = "lm.arena_offsets";
 inline constexpr char kGroup[] = "lm.group";
 inline constexpr char kArenaSizes[] = "lm.arena_sizes";
 inline constexpr char kArenaPerThread[] = "lm.arena_per_thread";
-/// On a profiled entry: for each kernel call in order, its kernel, op and name, which dynamic size its rows are, and the
-/// bytes and operations it needs, as linear functions of rows and keys.
+/// On a profiled entry: for each kernel call in order, its kernel, op and name, which dynamic size its rows are, and
+/// the bytes and operations it needs, as linear functions of rows and keys.
 inline constexpr char kOpTable[] = "cpu.op_table";
 inline constexpr char kProfiledSuffix[] = "_profiled";
 

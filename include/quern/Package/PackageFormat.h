@@ -37,7 +37,7 @@ static_assert(sizeof(SectionEntry) == 80);
 // Names of sections. Code sections are called "code." and the name of their target; the module and the program of a
 // device, "device/" and "program/" and the name of its target.
 inline constexpr char kManifest[] = "manifest";   ///< JSON, see docs/package-format.md
-inline constexpr char kPlan[] = "plan";           ///< JSON: tensors, kernels and memory plan; read by `quern inspect` only
+inline constexpr char kPlan[] = "plan";           ///< JSON: tensors, kernels and memory plan; never read by the runtime
 inline constexpr char kTokenizer[] = "tokenizer"; ///< mapped tables, see TokenizerTables.h
 inline constexpr char kTemplate[] = "template";   ///< chat template as the source wrote it (UTF-8)
 inline constexpr char kWeights[] = "weights";     ///< packed weights; verified on demand only

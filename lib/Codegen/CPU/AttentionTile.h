@@ -8,8 +8,8 @@
 
 namespace quern::codegen {
 
-/// Emits attention of `count` query heads that share a key-value head; count is at most 16. What a kind of cache does in
-/// its own way are the scores of 16 keys and the sum of the values.
+/// Emits attention of `count` query heads that share a key-value head; count is at most 16. What a kind of cache does
+/// in its own way are the scores of 16 keys and the sum of the values.
 ///
 /// A state is what is known of the keys so far: for each head the weighted values [D], then one vector of the heads'
 /// maxima and one of their sums of weights, a lane a head.
@@ -100,8 +100,8 @@ private:
   int64_t registers; ///< in vectors of 16 numbers
 };
 
-/// Over a cache of q8_0: products of bytes. Queries, and weights times the scales of the values, become whole numbers of
-/// two digits to the base 128 (docs/numerics.md).
+/// Over a cache of q8_0: products of bytes. Queries, and weights times the scales of the values, become whole numbers
+/// of two digits to the base 128 (docs/numerics.md).
 class ByteGroup : public HeadGroup {
 public:
   ByteGroup(Emitter &e, const AttentionShape &shape, Value work, int64_t count, bool signedCodes)

@@ -13,7 +13,8 @@ struct KernelBody {
   llvm::SmallVector<mlir::Value> args;
 
   /// `signature` has a letter an argument: p pointer, i size or stride.
-  KernelBody(mlir::ModuleOp module, llvm::StringRef name, llvm::StringRef signature) : e(module.getLoc(), module.getContext()) {
+  KernelBody(mlir::ModuleOp module, llvm::StringRef name, llvm::StringRef signature)
+      : e(module.getLoc(), module.getContext()) {
     llvm::SmallVector<mlir::Type> types;
     for (char kind : signature)
       types.push_back(kind == 'p' ? e.ptr() : mlir::Type(e.getI64Type()));

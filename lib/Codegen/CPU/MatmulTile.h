@@ -10,7 +10,7 @@ namespace quern::codegen {
 struct MatmulTile {
   const PanelLayout &layout;
   llvm::SmallVector<mlir::Value> panels;      ///< first byte of each panel
-  llvm::SmallVector<mlir::Value> activations; ///< first byte of each token's row: act8, or f32 or bf16 for float weights
+  llvm::SmallVector<mlir::Value> activations; ///< first bytes of the tokens' rows: act8; f32, bf16 for float weights
   mlir::Value k;                              ///< padded
   mlir::Value headerBytes;                    ///< of a panel
   bool signedCodes;                           ///< dots take signed bytes where the layout has them
