@@ -27,6 +27,8 @@ static ordered_json printArgument(const LaunchArgument &argument) {
     return {{"kind", "input"}, {"index", argument.index}};
   case Kind::Output:
     return {{"kind", "output"}, {"index", argument.index}};
+  case Kind::Choice:
+    return {{"kind", "choice"}};
   case Kind::Size:
     return {{"kind", "size"}, {"index", argument.index}};
   case Kind::Constant:

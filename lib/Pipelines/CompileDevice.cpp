@@ -50,7 +50,7 @@ Result<std::map<std::string, std::string>> Compilation::makeMachineCode(const De
 Result<bool> Compilation::emitDevice(const DeviceTarget &chosen) {
   const codegen::GpuTarget &target = *chosen.code;
   mlir::OwningOpRef<mlir::ModuleOp> code(mlir::cast<mlir::ModuleOp>((*deviceModule)->clone()));
-  QUERN_TRY(phases.run(*code, [&](mlir::OpPassManager &pm) { buildLaunchesPipeline(pm, target); }));
+  QUERN_TRY(phases.run(*code, [&](mlir::OpPassManager &pm) { buildLaunchesPipeline(pm, target, tokenizer.realTokens); }));
   QUERN_ASSIGN(bool stop, phases.endPhase("kernels", *code, deviceName(target)));
   if (stop)
     return false;

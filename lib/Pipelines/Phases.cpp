@@ -46,6 +46,6 @@ void pipelines::buildDevicePlanPipeline(mlir::OpPassManager &pm) {
   pm.addPass(codegen::createPlanMemory({.gpu = true}));
 }
 
-void pipelines::buildLaunchesPipeline(mlir::OpPassManager &pm, const codegen::GpuTarget &target) {
-  pm.addPass(codegen::createLowerToLaunches({.targetName = target.chip}));
+void pipelines::buildLaunchesPipeline(mlir::OpPassManager &pm, const codegen::GpuTarget &target, int64_t tokens) {
+  pm.addPass(codegen::createLowerToLaunches({.targetName = target.chip, .tokens = tokens}));
 }

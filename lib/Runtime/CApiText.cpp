@@ -200,10 +200,13 @@ void quern_sampler_free(quern_sampler *sampler) { delete sampler; }
 quern_status quern_sampler_sample(quern_sampler *sampler, const quern_session *session, int32_t *token) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(sampler && session && token, "an argument"));
-    auto logits = session->impl->logits();
+    auto likeliest = session->impl->likeliest();
+    bool known = likeliest && sampler->impl.takesLargest();
+    auto logits = known ? Outcome<std::span<const float>>() : session->impl->logits();
     QUERN_CHECK(logits);
-    auto chosen = sampler->impl.sample(logits->first(size_t(sampler->tokenizer->realTokens())),
-                                       session->impl->tokens());
+    auto chosen = known ? Sampler::chosen(*likeliest)
+                        : sampler->impl.sample(logits->first(size_t(sampler->tokenizer->realTokens())),
+                                               session->impl->tokens());
     if (!chosen)
       return as(QUERN_BAD_PACKAGE, chosen);
     *token = *chosen;

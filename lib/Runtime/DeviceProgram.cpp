@@ -18,7 +18,7 @@ constexpr int64_t kMostThreads = 1024;        // of a block, on every device tha
 constexpr int64_t kMostSharedBytes = 1 << 20; // several times what any device has; the driver knows better
 constexpr int64_t kMostBlocks[3] = {INT32_MAX, 65535, 65535}; // CUDA C++ Programming Guide, compute capabilities
 constexpr size_t kMostArguments = 128; // 1 KiB, the least that OpenCL promises (CL_DEVICE_MAX_PARAMETER_SIZE)
-constexpr const char *kKinds[] = {"weights", "arena", "input", "output", "size", "constant"};
+constexpr const char *kKinds[] = {"weights", "arena", "input", "output", "choice", "size", "constant"};
 
 /// An expression's value with overflow seen; `sizes` all the same.
 std::optional<int64_t> valueAt(const SizeExpression &expression, int64_t sizes) {
@@ -136,6 +136,8 @@ LaunchArgument Reader::readArgument(const json &item) {
   case LaunchArgument::Kind::Output:
     argument.index = indexOf(item, "output", manifest.outputs.size());
     break;
+  case LaunchArgument::Kind::Choice:
+    break;
   case LaunchArgument::Kind::Size:
     argument.index = indexOf(item, "size", manifest.sizes.size());
     break;
@@ -231,6 +233,16 @@ Result<DeviceProgram> Reader::read(const json &root) {
 }
 
 } // namespace
+
+bool DeviceProgram::choosesTokens() const {
+  auto isChoice = [](const LaunchArgument &argument) { return argument.kind == LaunchArgument::Kind::Choice; };
+  auto chooses = [&](const Launch &launch) {
+    return std::any_of(launch.arguments.begin(), launch.arguments.end(), isChoice);
+  };
+  return std::all_of(plans.begin(), plans.end(), [&](const LaunchPlan &plan) {
+    return std::any_of(plan.launches.begin(), plan.launches.end(), chooses);
+  });
+}
 
 Result<DeviceProgram> parseDeviceProgram(std::string_view text, const Manifest &manifest, uint64_t weightsBytes,
                                          const std::string &source) {

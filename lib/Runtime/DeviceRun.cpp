@@ -26,6 +26,8 @@ KernelArgument DeviceRun::argument(const LaunchArgument &from, std::span<const i
     return {tensors.address() + inputs[size_t(from.index)].offset, true};
   case LaunchArgument::Kind::Output:
     return {tensors.address() + outputs[size_t(from.index)].offset, true};
+  case LaunchArgument::Kind::Choice:
+    return {tensors.address() + choicesAt, true};
   case LaunchArgument::Kind::Size:
     return {uint64_t(sizes[size_t(from.index)]), false};
   case LaunchArgument::Kind::Constant:
@@ -128,7 +130,7 @@ Outcome<void> DeviceRun::launchPlan(size_t plan, std::span<const int64_t> sizes)
   return {};
 }
 
-Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const int64_t> sizes) {
+Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices) {
   for (size_t i = 0; i < inputs.size(); ++i)
     if (uint64_t bytes = bytesOf(*inputs[i].tensor, sizes))
       std::memcpy(staging.data() + inputs[i].offset, buffers[i], bytes);
@@ -138,26 +140,45 @@ Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const in
   size_t plan = planFor(sizes[0]);
   if (auto launched = launchPlan(plan, sizes); !launched)
     return launched;
-  for (const Place &output : outputs)
-    if (uint64_t bytes = bytesOf(*output.tensor, sizes))
-      if (auto asked = owner->read(staging.data() + output.offset, tensors.address() + output.offset, bytes); !asked)
+  auto isWanted = [&](size_t output) { return buffers[inputs.size() + output] != nullptr; };
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (isWanted(i))
+      if (auto asked = askFor(outputs[i].offset, bytesOf(*outputs[i].tensor, sizes)); !asked)
         return asked;
+  uint64_t choiceBytes = choices ? sizeof *choices * uint64_t(sizes.back()) : 0;
+  if (auto asked = askFor(choicesAt, choiceBytes); !asked)
+    return asked;
   if (auto done = owner->synchronize(); !done)
     return done;
   for (size_t i = 0; i < outputs.size(); ++i)
-    if (uint64_t bytes = bytesOf(*outputs[i].tensor, sizes))
-      std::memcpy(buffers[inputs.size() + i], staging.data() + outputs[i].offset, bytes);
+    if (isWanted(i))
+      std::memcpy(buffers[inputs.size() + i], staging.data() + outputs[i].offset, bytesOf(*outputs[i].tensor, sizes));
+  if (choiceBytes)
+    std::memcpy(choices, staging.data() + choicesAt, choiceBytes);
   return {};
 }
 
-Outcome<void> DeviceRun::run(std::span<void *const> buffers, std::span<const int64_t> sizes) {
+Outcome<void> DeviceRun::readOutput(size_t output, uint64_t offset, uint64_t bytes, void *to) {
+  if (!broken.empty())
+    return fault(QUERN_DEVICE_FAILED, "the device stopped working earlier: " + broken);
+  uint64_t at = outputs[output].offset + offset;
+  auto done = askFor(at, bytes);
+  if (done)
+    done = owner->synchronize();
+  if (!done)
+    return breakDown(std::move(done).error(), " while outputs of a step were copied");
+  std::memcpy(to, staging.data() + at, bytes);
+  return {};
+}
+
+Outcome<void> DeviceRun::run(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices) {
   if (!broken.empty())
     return fault(QUERN_DEVICE_FAILED, "the device stopped working earlier: " + broken);
   for (size_t i = 0; i < sizes.size(); ++i)
     if (sizes[i] > parts.capacities[i] || sizes[i] < (i == 0 ? 1 : 0))
       return fault(QUERN_INVALID_ARGUMENT, "a step of " + std::to_string(sizes[i]) + " " + manifest.sizes[i] +
                                                " was asked for; the most is " + std::to_string(parts.capacities[i]));
-  auto done = step(buffers, sizes);
+  auto done = step(buffers, sizes, choices);
   if (!done && broken.empty())
     return breakDown(std::move(done).error(), " in a step of " + std::to_string(sizes[0]) + " " + manifest.sizes[0] +
                                                   " (--check-kernels tells in which op)");

@@ -34,8 +34,12 @@ public:
 
   /// Copies the inputs, runs the plan for sizes[0] and copies the outputs: buffers and sizes as Program::run takes
   /// them, the sizes at least 0 and at most the capacities. Fails naming the op, where that can be told, if a kernel
-  /// fails; from then on all calls fail.
-  Outcome<void> run(std::span<void *const> buffers, std::span<const int64_t> sizes);
+  /// fails; from then on all calls fail. An output whose buffer is null stays on the device until the next run, and
+  /// `choices`, if not null, gets one for each of the last size: only for programs that choose.
+  Outcome<void> run(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices = nullptr);
+  bool choosesTokens() const { return parts.program.choosesTokens(); }
+  /// Bytes of an output of the last run.
+  Outcome<void> readOutput(size_t output, uint64_t offset, uint64_t bytes, void *to);
 
   /// Memory that is zero, for what lives longer than a step.
   Outcome<DeviceMemory> allocateCleared(uint64_t bytes);
@@ -71,7 +75,10 @@ private:
   Outcome<void> launchChecked(size_t plan, const Prepared &prepared);
   Outcome<void> launchTimed(size_t plan, const Prepared &prepared);
   Outcome<DeviceRecording *> record(std::span<const int64_t> sizes, const Prepared &prepared);
-  Outcome<void> step(std::span<void *const> buffers, std::span<const int64_t> sizes);
+  Outcome<void> step(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices);
+  Outcome<void> askFor(uint64_t offset, uint64_t bytes) {
+    return bytes ? owner->read(staging.data() + offset, tensors.address() + offset, bytes) : Outcome<void>();
+  }
   /// Remembers a failure that leaves the device unusable.
   tl::unexpected<Fault> breakDown(Fault fault, const std::string &where);
 
@@ -82,7 +89,8 @@ private:
   DeviceMemory weights, arena, tensors;
   StagingMemory staging; ///< as `tensors`
   std::vector<Place> inputs, outputs;
-  uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of all inputs, and of all tensors
+  uint64_t choicesAt = 0;                                                      ///< the place behind all tensors
+  uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of all inputs, and of everything
   std::vector<std::vector<DeviceKernel>> kernels;                              ///< of each plan's launches
   std::vector<std::vector<bool>> hasRun;                                       ///< each plan's launches
   std::map<std::vector<int64_t>, std::unique_ptr<DeviceRecording>> recordings; ///< by sizes

@@ -43,6 +43,9 @@ Outcome<void> DeviceRun::placeTensors() {
       tensorBytes += (bytes + kAlignment - 1) / kAlignment * kAlignment;
       inputBytes = isOutput ? inputBytes : tensorBytes;
     }
+  choicesAt = tensorBytes;
+  if (choosesTokens())
+    tensorBytes += sizeof(int32_t) * uint64_t(parts.capacities.back());
   return {};
 }
 

@@ -1,6 +1,9 @@
 #include "Model.h"
 #include "GraphCall.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace quern::runtime {
 
 Outcome<void> Model::verifyWeights(const package::Progress &progress) const {
@@ -11,8 +14,9 @@ Outcome<void> Model::verifyWeights(const package::Progress &progress) const {
   return {};
 }
 
-Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits) {
-  std::lock_guard<std::mutex> lock(turn);
+/// Of logits or `likeliest` one may be null.
+Outcome<void> Model::compute(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits,
+                             int32_t *likeliest) {
   int64_t sizes[2];
   sizes[tokensSize] = int64_t(rows.size());
   sizes[outputsSize] = int64_t(outputRows.size());
@@ -50,9 +54,80 @@ Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> ou
   for (Role role : roles)
     buffers.push_back(bufferOf(role));
   if (parts.device)
-    return parts.device->run(buffers, sizes);
+    return parts.device->run(buffers, sizes, likeliest);
   program->run(stepEntry, buffers, sizes, profiling ? &profile : nullptr);
   return {};
+}
+
+/// Copies what the last step left on the device: of one row, or of all that are still wanted.
+Outcome<void> Model::bringLeft(RowResult *only) {
+  size_t width = size_t(vocabulary()), bytes = width * sizeof(float);
+  for (size_t row = 0; row < left.size(); ++row) {
+    if (!left[row] || (only && left[row] != only))
+      continue;
+    RowResult &result = *std::exchange(left[row], nullptr);
+    result.logits.resize(width);
+    if (auto read = parts.device->readOutput(0, row * bytes, bytes, result.logits.data()); !read) {
+      result = {};
+      return read;
+    }
+  }
+  return {};
+}
+
+Outcome<void> Model::bringLogits(RowResult &result) {
+  if (!parts.device)
+    return {};
+  std::lock_guard<std::mutex> lock(turn);
+  return bringLeft(&result);
+}
+
+void Model::forget(RowResult &result) {
+  {
+    std::lock_guard<std::mutex> lock(turn);
+    std::replace(left.begin(), left.end(), &result, static_cast<RowResult *>(nullptr));
+  }
+  result.logits.clear();
+  result.likeliest.reset();
+}
+
+Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits) {
+  std::lock_guard<std::mutex> lock(turn);
+  if (auto brought = bringLeft(); !brought)
+    return brought;
+  return compute(rows, outputRows, logits, nullptr);
+}
+
+Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> outputRows,
+                          std::span<RowResult *const> results) {
+  std::lock_guard<std::mutex> lock(turn);
+  for (RowResult *result : results) {
+    result->logits.clear();
+    result->likeliest.reset();
+    std::replace(left.begin(), left.end(), result, static_cast<RowResult *>(nullptr));
+  }
+  if (auto brought = bringLeft(); !brought)
+    return brought;
+  left.clear();
+  if (parts.device && parts.device->choosesTokens()) {
+    std::vector<int32_t> likeliest(results.size());
+    if (auto done = compute(rows, outputRows, nullptr, likeliest.data()); !done)
+      return done;
+    left.assign(results.begin(), results.end());
+    for (size_t i = 0; i < results.size(); ++i)
+      results[i]->likeliest = likeliest[i];
+    return {};
+  }
+  size_t width = size_t(vocabulary());
+  std::vector<float> several;
+  std::vector<float> &logits = results.size() == 1 ? results[0]->logits : several; // no copy of a single row
+  logits.resize(results.size() * width);
+  auto done = compute(rows, outputRows, logits.data(), nullptr);
+  if (!done)
+    logits.clear();
+  for (size_t i = 0; done && !several.empty() && i < results.size(); ++i)
+    results[i]->logits.assign(logits.begin() + long(i * width), logits.begin() + long((i + 1) * width));
+  return done;
 }
 
 Outcome<void> Model::compute(std::span<void *const> buffers, std::span<const int64_t> sizes,

@@ -61,6 +61,13 @@ struct Row {
   int64_t cacheCapacity;
 };
 
+/// What a step gives for a row. A device may tell the likeliest token before the logits, which then stay with it until
+/// somebody asks for them or the next step takes their place.
+struct RowResult {
+  std::vector<float> logits;        ///< [vocabulary]; empty: none, or on the device
+  std::optional<int32_t> likeliest; ///< of the real tokens, the lowest of equal ones; -1: no logit is a number
+};
+
 class Model {
 public:
   static Outcome<std::unique_ptr<Model>> open(const std::string &path, const ModelOptions &options);
@@ -86,6 +93,13 @@ public:
   /// Computes the rows (at most `chunkTokens`) and the logits [outputRows.size(), vocabulary] of those whose indices
   /// are in `outputRows`, ascending. Takes turns with other callers.
   Outcome<void> step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits);
+  /// The same, where each output row has a result of its own, which stays where it is until `forget`.
+  Outcome<void> step(std::span<const Row> rows, std::span<const int32_t> outputRows,
+                     std::span<RowResult *const> results);
+  /// Copies the logits from the device, if they are there.
+  Outcome<void> bringLogits(RowResult &result);
+  /// No one asks for this result any more; it is empty afterwards.
+  void forget(RowResult &result);
 
   /// A cache of `capacity` positions in the device's memory, for a context of `contextLength` tokens; zero.
   Outcome<DeviceMemory> deviceCache(int64_t capacity, int64_t contextLength);
@@ -103,6 +117,9 @@ public:
 
 private:
   Model() = default;
+  Outcome<void> compute(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits,
+                        int32_t *likeliest);
+  Outcome<void> bringLeft(RowResult *only = nullptr);
   Outcome<QuernEntry> entry(const std::string &name) const;
   static Outcome<void> chooseDevice(const package::PackageReader &reader, const ModelOptions &options,
                                     ModelParts &parts);
@@ -135,6 +152,7 @@ private:
   QuernEntry stepEntry = nullptr; ///< the plain or the profiled step
   bool profiling = false;
   Profile profile;
+  std::vector<RowResult *> left; ///< whose logits the last step left on the device, by row; null: not wanted
   std::vector<int32_t> tokenIds, positions;
   std::vector<void *> caches;
   std::vector<int64_t> cacheCapacities;

@@ -140,6 +140,12 @@ static float largestOf(std::span<const float> logits) {
   return *std::max_element(best, best + kLanes);
 }
 
+Result<int32_t> Sampler::chosen(int32_t token) {
+  if (token < 0)
+    return fail("the logits hold no number; the model's weights may be damaged (quern inspect --verify)");
+  return token;
+}
+
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
   if (settings.repeatPenalty != 1.0f) {
     penalize(logits, history);
@@ -147,7 +153,7 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
   }
   float largest = largestOf(logits);
   if (largest == -std::numeric_limits<float>::infinity())
-    return fail("the logits hold no number; the model's weights may be damaged (quern inspect --verify)");
+    return chosen(-1);
   if (settings.temperature <= 0 || std::isinf(largest))
     return int32_t(std::find(logits.begin(), logits.end(), largest) - logits.begin());
   candidates.clear();

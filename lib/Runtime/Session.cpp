@@ -25,6 +25,11 @@ Outcome<std::unique_ptr<Session>> Session::create(Model &model, int64_t contextL
   return session;
 }
 
+Session::~Session() {
+  if (deviceCache.address())
+    owner->forget(last);
+}
+
 Outcome<void> Session::takeDeviceCache() {
   auto memory = owner->deviceCache(capacity, context);
   if (!memory)
@@ -54,7 +59,7 @@ Outcome<void> Session::truncate(int64_t length) {
   if (length == position())
     return {};
   history.resize(size_t(length));
-  lastLogits.clear();
+  owner->forget(last);
   return {};
 }
 
@@ -82,7 +87,9 @@ Outcome<void> Session::advance(std::span<const int32_t> tokens, size_t outputs, 
     rows.push_back(row(tokens[i], position() + int64_t(i)));
   std::vector<int32_t> outputRows(outputs);
   std::iota(outputRows.begin(), outputRows.end(), int32_t(tokens.size() - outputs));
-  if (auto done = owner->step(rows, outputRows, out); !done)
+  RowResult *result = &last;
+  auto done = out || outputs == 0 ? owner->step(rows, outputRows, out) : owner->step(rows, outputRows, {&result, 1});
+  if (!done)
     return done;
   history.insert(history.end(), tokens.begin(), tokens.end());
   return {};
@@ -105,23 +112,23 @@ Outcome<void> Session::prefillAllLogits(std::span<const int32_t> tokens, size_t 
     return fits;
   first = std::min(first, tokens.size());
   size_t vocabulary = size_t(owner->vocabulary()), chunk = size_t(owner->chunkTokens());
-  lastLogits.clear();
+  owner->forget(last);
   std::vector<float> logits;
   for (size_t done = 0; done < tokens.size();) {
     bool wanted = done >= first;
     size_t most = wanted ? std::min(chunk, kLogitRows) : std::min(chunk, first - done);
     size_t count = std::min(most, tokens.size() - done);
-    bool last = done + count == tokens.size();
-    size_t outputs = wanted ? count : last ? 1 : 0;
-    logits.resize(std::max<size_t>(outputs, 1) * vocabulary);
-    if (auto stepped = advance(tokens.subspan(done, count), outputs, logits.data()); !stepped)
+    bool isLast = done + count == tokens.size();
+    size_t outputs = wanted ? count : isLast ? 1 : 0;
+    logits.resize(wanted ? count * vocabulary : 0);
+    if (auto stepped = advance(tokens.subspan(done, count), outputs, wanted ? logits.data() : nullptr); !stepped)
       return stepped;
     if (wanted && !sink(done, count, logits.data()))
       return fault(QUERN_CANCELLED, "stopped after " + std::to_string(done + count) + " tokens");
     done += count;
-    if (last)
-      lastLogits.assign(logits.begin() + long((outputs - 1) * vocabulary), logits.begin() + long(outputs * vocabulary));
-    if (auto reported = report(done, tokens.size()); !reported && !last)
+    if (isLast && wanted)
+      last.logits.assign(logits.end() - long(vocabulary), logits.end());
+    if (auto reported = report(done, tokens.size()); !reported && !isLast)
       return reported;
   }
   return {};
@@ -146,34 +153,27 @@ Outcome<void> Session::decode(std::span<Session *const> sessions, std::span<cons
 }
 
 Outcome<void> Session::decodeStep(std::span<Session *const> sessions, std::span<const int32_t> tokens) {
-  if (sessions.size() == 1) { // no copy of the logits
-    std::vector<float> &logits = sessions[0]->lastLogits;
-    logits.resize(size_t(sessions[0]->owner->vocabulary()));
-    auto stepped = sessions[0]->advance(tokens, 1, logits.data());
-    if (!stepped)
-      logits.clear();
-    return stepped;
-  }
-  size_t vocabulary = size_t(sessions[0]->owner->vocabulary());
   std::vector<Row> rows;
-  for (size_t i = 0; i < sessions.size(); ++i)
+  std::vector<RowResult *> results;
+  for (size_t i = 0; i < sessions.size(); ++i) {
     rows.push_back(sessions[i]->row(tokens[i], sessions[i]->position()));
+    results.push_back(&sessions[i]->last);
+  }
   std::vector<int32_t> outputRows(sessions.size());
   std::iota(outputRows.begin(), outputRows.end(), 0);
-  std::vector<float> logits(sessions.size() * vocabulary);
-  if (auto stepped = sessions[0]->owner->step(rows, outputRows, logits.data()); !stepped)
+  if (auto stepped = sessions[0]->owner->step(rows, outputRows, results); !stepped)
     return stepped;
-  for (size_t i = 0; i < sessions.size(); ++i) {
+  for (size_t i = 0; i < sessions.size(); ++i)
     sessions[i]->history.push_back(tokens[i]);
-    sessions[i]->lastLogits.assign(logits.begin() + long(i * vocabulary), logits.begin() + long((i + 1) * vocabulary));
-  }
   return {};
 }
 
 Outcome<std::span<const float>> Session::logits() const {
-  if (lastLogits.empty())
+  if (auto brought = owner->bringLogits(last); !brought)
+    return tl::unexpected(std::move(brought).error());
+  if (last.logits.empty())
     return fault(QUERN_INVALID_ARGUMENT, "the session has no logits yet; process a token first");
-  return std::span<const float>(lastLogits);
+  return std::span<const float>(last.logits);
 }
 
 } // namespace quern::runtime

@@ -14,6 +14,7 @@ namespace quern::runtime {
 
 class Session {
 public:
+  ~Session();
   /// 0: the model's own context length.
   static Outcome<std::unique_ptr<Session>> create(Model &model, int64_t contextLength);
 
@@ -31,6 +32,8 @@ public:
   /// One token for each of several distinct sessions of one model.
   static Outcome<void> decode(std::span<Session *const> sessions, std::span<const int32_t> tokens);
   Outcome<std::span<const float>> logits() const;
+  /// The largest logit's token, where a device has chosen it; see RowResult.
+  std::optional<int32_t> likeliest() const { return last.likeliest; }
 
 private:
   Session() = default;
@@ -38,7 +41,8 @@ private:
   Outcome<void> takeDeviceCache();
   Outcome<void> check(std::span<const int32_t> tokens) const;
   Row row(int32_t token, int64_t position) const;
-  /// Computes the next tokens in one step; logits of the last `outputs` of them go to `out`.
+  /// Computes the next tokens in one step; logits of the last `outputs` of them go to `out`, or those of the last token
+  /// to `last` where `out` is null.
   Outcome<void> advance(std::span<const int32_t> tokens, size_t outputs, float *out);
   Outcome<void> report(size_t done, size_t total) const;
   static Outcome<void> decodeStep(std::span<Session *const> sessions, std::span<const int32_t> tokens);
@@ -49,7 +53,7 @@ private:
   Memory cache;             ///< of a model on the processor
   DeviceMemory deviceCache; ///< of one on a device
   std::vector<int32_t> history;
-  std::vector<float> lastLogits; ///< [vocabulary], of the last token; empty: none
+  mutable RowResult last; ///< of the last token; logits may come from the device when they are asked for
   package::Progress progress;
 };
 

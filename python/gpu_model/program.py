@@ -135,6 +135,8 @@ class Program:
             return sizes[index], kind
         if kind == "input" and index < OUTPUTS - INPUTS:
             return (INPUTS + index) << REGION_SHIFT, kind
+        if kind == "choice":
+            return (OUTPUTS + 63) << REGION_SHIFT, kind
         if kind == "output" and index < OUTPUTS:
             return (OUTPUTS + index) << REGION_SHIFT, kind
         return self.fail(f"{what}: cannot read the argument {str(argument)[:60]}")

@@ -28,8 +28,8 @@ void buildLLVMPipeline(mlir::OpPassManager &pm, const codegen::Target &target);
 void buildDevicePackPipeline(mlir::OpPassManager &pm);
 /// Memory, where the ops of a group may share a kernel. Afterwards every intermediate has its place in the arena.
 void buildDevicePlanPipeline(mlir::OpPassManager &pm);
-/// Kernels and launches of one GPU target. Afterwards no tensor, no `lm` op and no graph op of `dq`.
-void buildLaunchesPipeline(mlir::OpPassManager &pm, const codegen::GpuTarget &target);
+/// Kernels and launches of one GPU target, which also choose the likeliest of the first `tokens` logits. Afterwards no tensor, no `lm` op and no graph op of `dq`.
+void buildLaunchesPipeline(mlir::OpPassManager &pm, const codegen::GpuTarget &target, int64_t tokens);
 
 } // namespace quern::pipelines
 

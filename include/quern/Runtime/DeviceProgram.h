@@ -37,6 +37,7 @@ struct LaunchArgument {
     Arena,   ///< address: the arena, plus `place` with the largest sizes that the arena was made for
     Input,   ///< address of the named input `index` in device memory
     Output,  ///< address of the named output `index` in device memory
+    Choice,  ///< address of an i32 for each value of the last dynamic size ("outputs"): the row's likeliest token
     Size,    ///< i64: the dynamic size `index` of this call
     Constant ///< i64: `offset`
   };
@@ -90,6 +91,8 @@ struct DeviceProgram {
   SizeExpression arena;          ///< bytes, with the largest sizes of a call
   std::vector<LaunchPlan> plans; ///< ascending, without gaps, from 1 token on
   int64_t mostTokens() const { return plans.empty() ? 0 : plans.back().most; }
+  /// Whether all plans choose the likeliest token of each row of logits.
+  bool choosesTokens() const;
 };
 
 /// The program as JSON, all keys as the fields are called; an expression without sizes is a number.

@@ -33,6 +33,11 @@ public:
   /// Fails if no logit is a number.
   Result<int32_t> sample(std::span<const float> logits, std::span<const int32_t> history);
 
+  /// Whether it always takes the largest logit, of equal ones that with the lowest id.
+  bool takesLargest() const { return settings.temperature <= 0 && settings.repeatPenalty == 1; }
+  /// What `sample` would return where the largest logit is that of `token`; -1: where no logit is a number.
+  static Result<int32_t> chosen(int32_t token);
+
 private:
   explicit Sampler(const SamplerSettings &settings) : settings(settings) {}
   struct Candidate {

@@ -66,7 +66,7 @@ gpu::GPUFuncOp codegen::emitArgmaxParts(gpu::GPUModuleOp module, const Argmax &a
     int64_t size = (argmax.vocabulary + Argmax::kParts - 1) / Argmax::kParts;
     Value part = blockIndex(e), row = blockIndex(e, gpu::Dimension::y), thread = threadIndex(e);
     Value first = e.mul(part, size), end = e.min(e.i64(argmax.vocabulary), e.add(first, size));
-    Value logits = e.at(arguments[0], e.mul(row, argmax.vocabulary * 4));
+    Value logits = e.at(arguments[0], e.mul(row, argmax.rowWidth() * 4));
     Candidate best = bestOf(e, e.add(first, thread), end, 32 * Argmax::kWarps, [&](Value i) {
       Value logit = e.load(e.getF32Type(), e.at(logits, e.mul(i, 4)), 4);
       Candidate none = noCandidate(e), found{logit, arith::TruncIOp::create(e, e.getI32Type(), i)};

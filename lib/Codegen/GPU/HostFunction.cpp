@@ -104,8 +104,14 @@ Value HostFunction::blocks(const HostGrid::Dimension &dimension) {
   return e.createOrFold<arith::IndexCastOp>(e.getIndexType(), count);
 }
 
-void HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange arguments, HostGrid grid,
-                          int64_t sharedBytes) {
+Value HostFunction::choices() {
+  if (!choiceAddresses)
+    choiceAddresses = argument(e.ptr(), "choice", 0, "");
+  return choiceAddresses;
+}
+
+gpu::LaunchFuncOp HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange arguments, HostGrid grid,
+                                       int64_t sharedBytes) {
   if (auto known = kernel.getKnownGridSize(); known && !grid.x.numerator)
     grid.x.numerator = e.i64(known->front());
   Value one = arith::ConstantIndexOp::create(e, 1);
@@ -115,6 +121,7 @@ void HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange argum
                                             gpu::KernelDim3{threads, one, one}, shared, arguments);
   launched->setAttr(kHostOp, e.getStringAttr(op->getName().getStringRef()));
   launched->setAttr(kHostName, e.getStringAttr(sourceName(op->getLoc())));
+  return launched;
 }
 
 void HostFunction::whereRows(Value tensor, arith::CmpIPredicate predicate, int64_t bound,

@@ -53,6 +53,8 @@ public:
   /// Address of byte `at` behind all places of the arena, where `bytes` bytes are for what one op's kernels hand to
   /// each other.
   mlir::Value scratch(int64_t bytes, int64_t at = 0);
+  /// Address of the i32 that says which token each output's logits choose.
+  mlir::Value choices();
   mlir::Value caches() { return cacheAddresses; }
   mlir::Value capacities() { return cacheCapacities; }
   /// Rows of a tensor times `factor`, as i64; a constant where the function is for one number of tokens.
@@ -63,8 +65,8 @@ public:
 
   /// Launches a kernel for `op`, with `sharedBytes` of dynamic shared memory. A kernel with a known grid needs no
   /// other.
-  void launch(mlir::Operation *op, mlir::gpu::GPUFuncOp kernel, mlir::ValueRange arguments, HostGrid grid = {},
-              int64_t sharedBytes = 0);
+  mlir::gpu::LaunchFuncOp launch(mlir::Operation *op, mlir::gpu::GPUFuncOp kernel, mlir::ValueRange arguments,
+                                 HostGrid grid = {}, int64_t sharedBytes = 0);
   /// Does `then` where the rows of `tensor` compare so with `bound`: eq, or sge.
   void whereRows(mlir::Value tensor, mlir::arith::CmpIPredicate predicate, int64_t bound,
                  llvm::function_ref<void()> then);
@@ -79,7 +81,7 @@ private:
   Emitter e;
   TokenRange range;
   int64_t scratchBytes = 0;
-  mlir::Value weights, arena, cacheAddresses, cacheCapacities;
+  mlir::Value weights, arena, cacheAddresses, cacheCapacities, choiceAddresses;
   llvm::SmallVector<mlir::Value> sizes, most, outputs;
   llvm::DenseMap<mlir::Value, mlir::Value> inputs;
 };

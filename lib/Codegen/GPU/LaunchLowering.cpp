@@ -1,5 +1,6 @@
 #include "LaunchLowering.h"
 
+#include "Argmax.h"
 #include "Embedding.h"
 #include "Gather.h"
 #include "Quantize.h"
@@ -29,7 +30,7 @@ gpu::GPUFuncOp LaunchLowering::kernel(const std::string &name, Emit emit) {
   return emit();
 }
 
-LogicalResult LaunchLowering::run() {
+LogicalResult LaunchLowering::run(int64_t choices) {
   for (BlockArgument argument : entry.getArguments())
     if (isIntermediate(argument))
       return entry.emitError("argument ")
@@ -41,11 +42,29 @@ LogicalResult LaunchLowering::run() {
   for (Value value : returned.getOperands())
     if (!isDirectOutput(value))
       return returned.emitError("a result that is not written by a matmul has no place in the driver's buffers");
+  if (choices > 0 && failed(launchArgmax(returned.getOperand(0), choices)))
+    return failure();
   host.finish();
   return success();
 }
 
 static int64_t widthOf(Value rows) { return cast<RankedTensorType>(rows.getType()).getDimSize(1); }
+
+LogicalResult LaunchLowering::launchArgmax(Value logits, int64_t choices) {
+  Operation *op = logits.getDefiningOp();
+  if (widthOf(logits) < choices)
+    return op->emitError("has ") << widthOf(logits) << " logits, but there are " << choices << " tokens";
+  Argmax argmax{choices, widthOf(logits) == choices ? 0 : widthOf(logits)};
+  Value rows = host.rowsOf(logits), parts = host.scratch(host.tokens().most * Argmax::kPartBytes);
+  auto name = StringAttr::get(op->getContext(), "argmax");
+  host.launch(op, kernel(argmax.partsName(), [&] { return emitArgmaxParts(kernels, argmax, target); }),
+              {host.address(logits), parts}, {.x = {host.number(Argmax::kParts)}, .y = {rows}})
+      ->setAttr(kHostOp, name);
+  host.launch(op, kernel(argmax.mergeName(), [&] { return emitArgmaxMerge(kernels, argmax, target); }),
+              {parts, host.choices()}, {.x = {rows}})
+      ->setAttr(kHostOp, name);
+  return success();
+}
 
 LogicalResult LaunchLowering::lowerNorm(lm::RmsNormOp op) {
   if (isHeadNorm(op))

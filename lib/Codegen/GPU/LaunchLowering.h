@@ -29,7 +29,8 @@ public:
   /// Kernels are made in `kernels` when first asked for.
   LaunchLowering(mlir::func::FuncOp entry, mlir::gpu::GPUModuleOp kernels, const GpuTarget &target, TokenRange tokens);
 
-  mlir::LogicalResult run();
+  /// `choices`: how many of the logits are those of tokens, the likeliest of which is chosen; 0: none is.
+  mlir::LogicalResult run(int64_t choices);
 
   /// Whether steps of any number of tokens have kernels.
   static bool hasPromptKernels(mlir::func::FuncOp entry, const GpuTarget &target);
@@ -51,6 +52,7 @@ private:
   mlir::LogicalResult checkRotary(lm::RotaryOp op);
   mlir::LogicalResult lowerAttention(lm::AttentionOp op);
   mlir::LogicalResult lowerMatmul(dq::MatmulOp op);
+  mlir::LogicalResult launchArgmax(mlir::Value logits, int64_t choices);
   struct Rotation;
   mlir::FailureOr<Rotation> rotationOf(lm::AttentionOp op);
 

@@ -42,12 +42,12 @@ private:
   LogicalResult lower(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target) {
     if (!entry->hasAttr(kArenaSizes))
       return entry.emitError("has no memory plan; run lm-plan-memory first");
-    for (int64_t tokens = 1; tokens <= mostTokensOf(target, Matvec::kMostColumns); ++tokens)
-      if (failed(LaunchLowering(entry, kernels, target, {tokens, tokens}).run()))
+    for (int64_t count = 1; count <= mostTokensOf(target, Matvec::kMostColumns); ++count)
+      if (failed(LaunchLowering(entry, kernels, target, {count, count}).run(tokens)))
         return failure();
     LogicalResult prompts = success();
     if (!takesSpirv(target) && LaunchLowering::hasPromptKernels(entry, target))
-      prompts = LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run();
+      prompts = LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run(tokens);
     entry.erase();
     return prompts;
   }

@@ -138,6 +138,8 @@ private:
       return LaunchArgument{Kind::Weights, offset.constant, 0, {}};
     if (offset.constant != 0)
       return failure();
+    if (is(base) == "choice")
+      return LaunchArgument{Kind::Choice, 0, 0, {}};
     return LaunchArgument{is(base) == "input" ? Kind::Input : Kind::Output, 0, indexOf(base), {}};
   }
 

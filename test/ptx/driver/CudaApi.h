@@ -89,7 +89,8 @@ QUERN_FAKE_CUDA const char *quernFakeCudaFault();
 /// "pinned" (host memory), "streams", "modules", "events", "graphs" or "contexts"; of an unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaLive(const char *kind);
 /// Not the driver's: how often something has been asked for since cuInit: "allocations" on the device, "pinned"
-/// memory of the host, "modules" to be loaded, or "graphs" to be launched; of an unknown kind, ~0.
+/// memory of the host, "modules" to be loaded, or "graphs" to be launched; and "bytes read" of its memory. Of an
+/// unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaCalls(const char *kind);
 
 #endif // QUERN_TEST_PTX_DRIVER_CUDAAPI_H

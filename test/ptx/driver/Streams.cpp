@@ -79,6 +79,7 @@ CUresult Device::copyLater(CUstream stream, CUdeviceptr device, void *host, size
     return queue ? kInvalidValue : kInvalidHandle;
   auto move = [this, device, host, bytes, toDevice] {
     std::byte *place = memory.find(device, bytes);
+    bytesRead += toDevice ? 0 : bytes;
     if (place)
       std::memcpy(toDevice ? place : host, toDevice ? host : place, bytes);
     return place ? kSuccess : kInvalidValue;

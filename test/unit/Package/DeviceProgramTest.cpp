@@ -55,6 +55,19 @@ std::string refusal(const std::string &from, const std::string &to) {
 
 #define EXPECT_SAYS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
+TEST(DeviceProgram, ChoosesTokensWhereAllPlansDo) {
+  DeviceProgram program = sample();
+  EXPECT_FALSE(program.choosesTokens());
+  for (LaunchPlan &plan : program.plans) {
+    EXPECT_FALSE(program.choosesTokens());
+    plan.launches.back().arguments.push_back({Kind::Choice, 0, 0, {}});
+  }
+  auto read = parseDeviceProgram(printDeviceProgram(program), manifest(), kWeightsBytes, "p");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->choosesTokens());
+  EXPECT_EQ(read->plans[1].launches[1].arguments.back().kind, Kind::Choice);
+}
+
 TEST(DeviceProgram, ParsesWhatItPrints) {
   std::string json = printDeviceProgram(sample());
   auto program = parseDeviceProgram(json, manifest(), kWeightsBytes, "p");

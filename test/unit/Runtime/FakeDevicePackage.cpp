@@ -57,8 +57,12 @@ static std::string ptx() {
                        "ld.global.b32 %f1, [%rd20]; mul.lo.u64 %rd14, %rd10, %rd3; add.u64 %rd14, %rd14, %rd9;\n" +
                        at("%rd2", "%rd14", 4) +
                        "setp.eq.u32 %p2, %r4, %r12; selp.b32 %f1, 0f41200000, %f1, %p2; st.global.b32 [%rd20], %f1;\n";
+  // sums, output_rows, choices; a block for each output.
+  std::string choose = at("%rd1", "%rd9", 4) + "ld.global.b32 %r11, [%rd20]; cvt.u64.u32 %rd11, %r11;\n" +
+                       at("%rd0", "%rd11", 4) + "ld.global.b32 %r12, [%rd20]; and.b32 %r12, %r12, 255;\n" +
+                       at("%rd2", "%rd9", 4) + "st.global.b32 [%rd20], %r12;\n";
   return ".version 8.0\n.target sm_80\n.address_size 64\n" + kernel("store_one", 3, storeBody()) +
-         kernel("store", 3, storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits);
+         kernel("store", 3, storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits) + kernel("choose", 3, choose);
 }
 
 static Launch launch(const char *kernel, const char *name, std::vector<LaunchArgument> arguments, GridDimension x,
@@ -98,6 +102,15 @@ static DeviceProgram program(int64_t vocabulary, int64_t weightsOffset) {
   out.arena = {256, {64, 0}};
   out.plans = {{1, 1, {storeOne, sum, logits}}, {2, kFakeMostTokens, {store, never, sum, logits}}};
   return out;
+}
+
+void FakeDevicePackage::chooseTokens() {
+  for (LaunchPlan &plan : program.plans) {
+    const std::vector<LaunchArgument> &logits = plan.launches.back().arguments;
+    Launch choose = launch("choose", "", {logits[0], logits[1], {Kind::Choice, 0, 0, {}}}, {{0, {0, 1}}, 1});
+    choose.threads = 1;
+    plan.launches.push_back(std::move(choose));
+  }
 }
 
 FakeDevicePackage::FakeDevicePackage() {

@@ -22,6 +22,8 @@ struct FakeDevicePackage {
   bool withProcessorCode = true;               ///< for which every token is followed by 'a'
 
   FakeDevicePackage();
+  /// Has the program tell the likeliest token of each output.
+  void chooseTokens();
   int64_t vocabulary() const { return manifest.model.vocabulary; }
   /// Writes it; fails the test if that fails.
   void write(const std::string &path) const;
