@@ -4,6 +4,7 @@
 
 #include "HostFunction.h"
 #include "Matvec.h"
+#include "PromptMatmul.h"
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
 
@@ -23,6 +24,9 @@ bool isHeadNorm(mlir::Operation *op);
 
 /// Whether two ops are in one `lm.group`.
 bool inOneGroup(mlir::Operation *a, mlir::Operation *b);
+
+/// A matmul of any number of rows as a kernel knows it; fails where there is none.
+Result<PromptMatmul> promptOf(dq::MatmulOp op, const GpuTarget &target);
 
 class LaunchLowering {
 public:
@@ -60,8 +64,8 @@ private:
   /// and the quantization behind it, where they are in its group and it can take them over.
   mlir::FailureOr<Matvec> matvecOf(dq::MatmulOp op, int64_t columns);
   void launchMatvec(dq::MatmulOp op, const Matvec &matvec);
-  /// The kernel of any number of rows for one segment, or for both of a swiglu.
-  mlir::LogicalResult launchPrompt(dq::MatmulOp op, unsigned segment);
+  /// The kernel of any number of rows.
+  mlir::LogicalResult launchPrompt(dq::MatmulOp op);
   /// What makes a matmul's rows, if it belongs to its group and nothing else reads it.
   mlir::Operation *prologueOf(dq::MatmulOp op);
   /// Whether the kernel of a matmul makes what this norm or quantization gives.

@@ -2,7 +2,6 @@
 #include "LaunchLowering.h"
 
 #include "PromptAttention.h"
-#include "PromptMatmul.h"
 
 #include "quern/Codegen/Passes.h"
 
@@ -115,18 +114,18 @@ void LaunchLowering::launchMatvec(dq::MatmulOp op, const Matvec &matvec) {
   host.launch(op, kernel(matvec.name(), [&] { return emitMatvec(kernels, matvec, target); }), arguments);
 }
 
-/// The kernel of any number of rows for segment `segment` of a matmul, or for both of a swiglu.
-static Result<PromptMatmul> promptOf(dq::MatmulOp op, unsigned segment) {
+Result<PromptMatmul> codegen::promptOf(dq::MatmulOp op, const GpuTarget &target) {
   PromptMatmul prompt;
-  auto weights = op.getWeights();
-  for (Value weight : op.getActivation() == dq::Activation::Swiglu ? weights : weights.slice(segment, 1)) {
+  for (Value weight : op.getWeights()) {
     QUERN_ASSIGN(Matvec::Segment part, segmentOf(cast<RankedTensorType>(weight.getType())));
     prompt.segments.push_back(std::move(part));
   }
-  prompt.width = cast<RankedTensorType>(weights[segment].getType()).getDimSize(1);
+  prompt.width = cast<RankedTensorType>(op.getWeights()[0].getType()).getDimSize(1);
+  prompt.swiglu = op.getActivation() == dq::Activation::Swiglu;
   prompt.bias = !op.getBiases().empty();
   prompt.residual = bool(op.getResidual());
   QUERN_TRY(prompt.check());
+  prompt.fitBlock(target);
   return prompt;
 }
 
@@ -136,44 +135,38 @@ bool LaunchLowering::hasPromptKernels(func::FuncOp entry, const GpuTarget &targe
     if (auto attention = dyn_cast<lm::AttentionOp>(op))
       has = PromptAttention::has(target, attention.getCache().getType().getHeadDim());
     if (auto matmul = dyn_cast<dq::MatmulOp>(op))
-      for (unsigned segment = 0; segment < matmul.getOuts().size(); ++segment)
-        has &= rowKindOf(matmul.getX()) == RowKind::Act8 && bool(promptOf(matmul, segment));
+      has = rowKindOf(matmul.getX()) == RowKind::Act8 && bool(promptOf(matmul, target));
     return has ? WalkResult::advance() : WalkResult::interrupt();
   });
   return target.halfProductDepth && !result.wasInterrupted();
 }
 
-LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op, unsigned segment) {
-  auto prompt = promptOf(op, segment);
+LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
+  auto prompt = promptOf(op, target);
   if (!prompt)
     return op.emitError("has no GPU kernel: ") << prompt.error().message;
   SmallVector<Value> arguments;
-  auto weights = op.getWeights();
-  for (Value weight : prompt->segments.size() == 2 ? weights : weights.slice(segment, 1))
-    arguments.push_back(host.address(weight));
+  auto addresses = [&](ValueRange values) {
+    for (Value value : values)
+      arguments.push_back(host.address(value));
+  };
+  addresses(op.getWeights());
   llvm::append_range(arguments, host.quantized(op.getX()));
-  if (prompt->bias)
-    arguments.push_back(host.address(op.getBiases()[segment]));
-  if (prompt->residual)
-    arguments.push_back(host.address(op.getResidual()));
-  arguments.append({host.address(op.getOuts()[segment]), host.rowsOf(op.getX())});
+  addresses(op.getBiases());
+  if (op.getResidual())
+    addresses(op.getResidual());
+  addresses(op.getOuts());
+  arguments.push_back(host.rowsOf(op.getX()));
   host.launch(op, kernel(prompt->name(), [&] { return emitPromptMatmul(kernels, *prompt, target); }), arguments,
-              {.x = {host.rowsOf(op.getX()), PromptMatmul::kBlockTokens},
-               .y = {host.number(prompt->rows()), prompt->blockRows()}},
+              {.x = {host.rowsOf(op.getX()), prompt->block.tokens}, .y = {host.number(prompt->rowBlocks())}},
               prompt->sharedBytes(target));
   return success();
 }
 
 LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
-  auto prompt = [&] {
-    LogicalResult done = success();
-    for (unsigned segment = 0; segment < op.getOuts().size() && succeeded(done); ++segment)
-      done = launchPrompt(op, segment);
-    return done;
-  };
   bool exact = host.hasTokens(op.getX()) && host.tokens().isOne();
   if (host.hasTokens(op.getX()) && !exact)
-    return prompt();
+    return launchPrompt(op);
   // A plan of one number of tokens may have any number of outputs up to that.
   int64_t most = std::min(host.tokens().most, Matvec::kMostColumns);
   for (int64_t columns = exact ? most : 1; columns <= most; ++columns) {
@@ -189,6 +182,6 @@ LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
   }
   LogicalResult more = success();
   if (!exact && host.tokens().most > most)
-    host.whereRows(op.getX(), arith::CmpIPredicate::sge, most + 1, [&] { more = prompt(); });
+    host.whereRows(op.getX(), arith::CmpIPredicate::sge, most + 1, [&] { more = launchPrompt(op); });
   return more;
 }

@@ -1,6 +1,5 @@
 // Kernels for matmuls with few columns and for the quantization of what they read, each made once.
-#include "Matvec.h"
-#include "PromptMatmul.h"
+#include "LaunchLowering.h"
 #include "Quantize.h"
 
 #include "dialects/DQ/DQ.h"
@@ -102,32 +101,16 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
     return success();
   }
 
-  /// A kernel for each segment, or one for both with `swiglu`.
   static LogicalResult outlinePrompt(dq::MatmulOp matmul, gpu::GPUModuleOp kernels, const GpuTarget &target) {
     auto x = cast<RankedTensorType>(matmul.getX().getType());
-    SmallVector<Attribute> names;
-    PromptMatmul prompt;
-    size_t together = matmul.getActivation() == dq::Activation::Swiglu ? 2 : 1;
-    for (Value weight : matmul.getWeights()) {
-      FailureOr<Matvec::Segment> segment = segmentOf(matmul, cast<RankedTensorType>(weight.getType()));
-      if (failed(segment))
-        return failure();
-      prompt.segments.push_back(*segment);
-      if (prompt.segments.size() < together)
-        continue;
-      prompt.width = x.getDimSize(1);
-      prompt.bias = !matmul.getBiases().empty();
-      prompt.residual = bool(matmul.getResidual());
-      if (auto possible = prompt.check(); !possible)
-        return matmul.emitError("has no GPU kernel: ") << possible.error().message;
-      if (failed(checkCodes(matmul, x)))
-        return failure();
-      if (!kernels.lookupSymbol(prompt.name()))
-        emitPromptMatmul(kernels, prompt, target);
-      names.push_back(reference(kernels, prompt.name()));
-      prompt.segments.clear();
-    }
-    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), names));
+    auto prompt = promptOf(matmul, target);
+    if (!prompt)
+      return matmul.emitError("has no GPU kernel: ") << prompt.error().message;
+    if (failed(checkCodes(matmul, x)))
+      return failure();
+    if (!kernels.lookupSymbol(prompt->name()))
+      emitPromptMatmul(kernels, *prompt, target);
+    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), {reference(kernels, prompt->name())}));
     return success();
   }
 

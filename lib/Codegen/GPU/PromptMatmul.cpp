@@ -1,11 +1,9 @@
-// A matmul with many columns, bound by what is to be multiplied: a block makes a tile of 128 tokens, and walks the k in
-// stages. While its warps multiply one stage out of shared memory, the next one comes there.
+// A matmul with many columns, bound by what is to be multiplied: a block makes a tile of rows and tokens.
 #include "PromptMatmul.h"
 
 #include "ByteProducts.h"
-#include "PromptProduct.h"
-#include "PromptStage.h"
-#include "lib/Codegen/CPU/Kernels.h"
+#include "CodeReader.h"
+#include "PromptBlock.h"
 
 using namespace mlir;
 using namespace quern;
@@ -13,117 +11,109 @@ using namespace quern::codegen;
 
 namespace {
 
-PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target) {
-  PromptTile tile{int64_t(shape.segments.size()), 1,     false, hasByteProducts(target),
-                  hasBfloatProducts(target),      false, 0};
-  for (const Matvec::Segment &segment : shape.segments) {
-    const GpuLayout &layout = segment.layout;
-    tile.scalesOfGroup = std::max<int64_t>(tile.scalesOfGroup, 32 / layout.group);
-    tile.minimums |= ScaleReader::hasMinimum(layout);
-    tile.wideScales |= layout.scales == GpuScales::Single;
-    if (!layout.signedCodes)
-      tile.rawPlanes = std::max<int64_t>(tile.rawPlanes, int64_t(layout.planes.size()));
-  }
-  return tile;
+/// What the largest part needs of shared memory.
+int64_t memoryBytes(const PromptMatmul &shape, const GpuTarget &target) {
+  int64_t most = 0;
+  for (int64_t number = 0; number < shape.results(); ++number)
+    most = std::max(most, promptMemoryBytes(promptTile(shape.part(number), target)));
+  return most;
 }
 
-class PromptEmitter {
-public:
-  PromptEmitter(Emitter &e, const GpuTarget &target, const PromptMatmul &shape, ValueRange arguments)
-      : e(e), shape(shape), tile(tileOf(shape, target)), memory(e, tile),
-        more(arguments.drop_front(shape.segments.size() + 3).drop_back()),
-        thread(threadIndex(e)), operands{arguments.take_front(shape.segments.size()),
-                                         arguments[shape.segments.size()],
-                                         arguments[shape.segments.size() + 1],
-                                         arguments[shape.segments.size() + 2],
-                                         arguments.back(),
-                                         e.mul(blockIndex(e, gpu::Dimension::y), shape.blockRows()),
-                                         e.mul(blockIndex(e), PromptMatmul::kBlockTokens),
-                                         thread},
-        stage(e, target, shape, tile, memory, operands), product(e, target, tile, memory, thread) {}
-
-  void emit() {
-    int64_t stages = (shape.width + PromptTile::kStage - 1) / PromptTile::kStage;
-    // What comes after the last stage is that again, for nothing.
-    auto after = [&](Value now, int64_t count) { return e.min(e.add(now, count), e.i64(stages - 1)); };
-    Value zero = e.i64(0);
-    stage.beginPacked(zero);
-    Emitter::Values loaded = stage.begin(zero, zero);
-    stage.finish(zero, zero, loaded);
-    stage.unpack(zero, zero);
-    stage.beginPacked(after(zero, 1));
-    stage.wait();
-    blockBarrier(e);
-    Emitter::Values sums(PromptProduct::kSums, e.real(e.getF32Type(), 0));
-    sums = e.loop(zero, e.i64(stages), e.i64(1), sums, [&](Value now, ValueRange carried) {
-      Value next = after(now, 1), buffer = e.rem(now, e.i64(2)), other = e.sub(e.i64(1), buffer);
-      Emitter::Values added(carried), loaded = stage.begin(next, other);
-      static_assert(PromptTile::kGroups == 2);
-      product.addGroup(buffer, 0, added);
-      // Between products, so that they go on while this waits.
-      stage.unpack(next, other);
-      stage.beginPacked(after(now, 2));
-      product.addGroup(buffer, 1, added);
-      stage.finish(next, other, loaded);
-      blockBarrier(e);
-      return added;
-    });
-    store(sums);
+/// A pointer to the shared memory that the launch asks for, aligned to 16; the module has one variable for it.
+Value dynamicSharedMemory(Emitter &e) {
+  constexpr unsigned kWorkgroup = 3;
+  constexpr StringLiteral name = "dynamic_shared_memory";
+  auto module = e.getInsertionBlock()->getParentOp()->getParentOfType<gpu::GPUModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    OpBuilder::InsertionGuard guard(e);
+    e.setInsertionPointToStart(module.getBody());
+    LLVM::GlobalOp::create(e, LLVM::LLVMArrayType::get(e.getI8Type(), 0), /*isConstant=*/false, LLVM::Linkage::External,
+                           name, /*value=*/Attribute(), /*alignment=*/16, kWorkgroup);
   }
+  return LLVM::AddressOfOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), kWorkgroup), name);
+}
 
-private:
-  void store(const Emitter::Values &sums) {
-    constexpr int64_t kWarpRows = PromptTile::kWarpRows;
-    int64_t rowsOfWarp = kWarpRows / tile.segments;
-    Value row = e.add(e.add(operands.firstRow, e.mul(product.warpRow, rowsOfWarp)), product.rowOfLane);
-    Value token = e.add(operands.firstToken, e.mul(product.warpToken, PromptTile::kWarpTokens));
-    token = e.add(token, product.tokenOfLane);
-    for (int64_t eightRows = 0; eightRows < rowsOfWarp / 8; ++eightRows) {
-      Value n = e.add(row, 8 * eightRows);
-      e.ifThen(e.less(n, e.i64(shape.rows())), [&] { storeRow(n, token, eightRows, sums); });
-    }
+/// The parts one after the other, each with its blocks.
+void emitParts(Emitter &e, const PromptMatmul &shape, const GpuTarget &target, ValueRange arguments) {
+  auto take = [&](size_t count) {
+    ValueRange taken = arguments.take_front(count);
+    arguments = arguments.drop_front(count);
+    return taken;
+  };
+  size_t segments = shape.segments.size(), results = size_t(shape.results());
+  ValueRange weights = take(segments), activations = take(3), biases = take(shape.bias ? segments : 0);
+  ValueRange residual = take(shape.residual), ys = take(results);
+  Value memory =
+      shape.sharedBytes(target) ? dynamicSharedMemory(e) : sharedMemory(e, "tiles", memoryBytes(shape, target));
+  Value block = blockIndex(e, gpu::Dimension::y);
+  int64_t before = 0;
+  for (size_t number = 0; number < results; ++number) {
+    PromptMatmul part = shape.part(int64_t(number));
+    auto emit = [&] {
+      PromptArguments own{
+          weights.slice(number, part.segments.size()), activations, shape.bias ? biases[number] : Value(),
+          shape.residual ? residual[0] : Value(),      ys[number],  arguments.back()};
+      emitPromptBlock(e, target, part, own, e.sub(block, e.i64(before)), memory);
+    };
+    int64_t end = before + part.rowBlocks();
+    if (results == 1)
+      return emit();
+    Value isPart = e.less(block, e.i64(end));
+    if (number)
+      isPart = arith::AndIOp::create(e, isPart, e.less(e.i64(before - 1), block));
+    e.ifThen(isPart, emit);
+    before = end;
   }
-
-  /// Row n, which is the `eightRows`-th that the lane has.
-  void storeRow(Value n, Value token, int64_t eightRows, const Emitter::Values &sums) {
-    Value bias;
-    if (shape.bias)
-      bias = e.load(e.getF32Type(), e.at(more.front(), e.mul(n, 4)), 4);
-    for (int64_t t = 0; t < 2 * PromptProduct::kEightTokens; ++t) {
-      Value ofToken = e.add(token, t / 2 * 8 + t % 2);
-      int64_t number = (eightRows / 2 * PromptProduct::kEightTokens + t / 2) * 4 + eightRows % 2 * 2 + t % 2;
-      e.ifThen(e.less(ofToken, operands.tokens), [&] {
-        Value place = e.mul(e.add(e.mul(ofToken, shape.rows()), n), 4), y = sums[number];
-        if (tile.segments == 2)
-          y = e.mulf(emitSilu(e, y), sums[number + PromptProduct::kSums / 2]);
-        if (bias)
-          y = e.addf(y, bias);
-        if (shape.residual)
-          y = e.addf(y, e.load(e.getF32Type(), e.at(more.drop_front(shape.bias).front(), place), 4));
-        e.store(y, e.at(more.back(), place), 4);
-      });
-    }
-  }
-
-  Emitter &e;
-  const PromptMatmul &shape;
-  PromptTile tile;
-  PromptMemory memory;
-  ValueRange more; ///< bias, residual, y
-  Value thread;
-  PromptOperands operands;
-  PromptStage stage;
-  PromptProduct product;
-};
+}
 
 } // namespace
 
+PromptMatmul PromptMatmul::part(int64_t number) const {
+  PromptMatmul part = *this;
+  if (!swiglu)
+    part.segments = {segments[size_t(number)]};
+  return part;
+}
+
+int64_t PromptMatmul::rowBlocks() const {
+  int64_t blocks = 0;
+  for (int64_t number = 0; number < results(); ++number)
+    blocks += (segments[size_t(number)].rows + blockRows() - 1) / blockRows();
+  return blocks;
+}
+
+/// As for 512 tokens. The smaller a block, the more it reads for each product.
+void PromptMatmul::fitBlock(const GpuTarget &target) {
+  constexpr int64_t kTokens = 512, kBlocksOfMultiprocessor = 4; // in residentBlocks
+  struct Choice {
+    Block block;
+    double overhead;
+  };
+  double least = 0;
+  for (const Choice &choice : {Choice{{128, 128}, 1}, Choice{{128, 64}, 1.08}, Choice{{64, 64}, 1.2}}) {
+    PromptMatmul with = *this;
+    with.block = choice.block;
+    int64_t blocks = with.rowBlocks() * (kTokens / choice.block.tokens);
+    int64_t multiprocessors = target.residentBlocks / kBlocksOfMultiprocessor;
+    int64_t rounds = (blocks + multiprocessors - 1) / multiprocessors;
+    double cost = double(rounds * choice.block.rows * choice.block.tokens) * choice.overhead;
+    if (least == 0 || cost < least) {
+      least = cost;
+      block = choice.block;
+    }
+    if (swiglu)
+      break; // both sums of a result belong to one warp
+  }
+}
+
 std::string PromptMatmul::name() const {
-  std::string name = segments.size() == 2 ? "prompt_swiglu" : "prompt";
+  std::string name = swiglu ? "prompt_swiglu" : "prompt";
   for (const Matvec::Segment &segment : segments)
-    name += "_" + segment.format;
-  return name + "_" + std::to_string(rows()) + "x" + std::to_string(width) + (bias ? "_bias" : "") +
-         (residual ? "_residual" : "");
+    name += "_" + segment.format + (swiglu || segments.size() == 1 ? "" : "_" + std::to_string(segment.rows));
+  name += "_" + (swiglu || segments.size() == 1 ? std::to_string(rows()) : "") + "x" + std::to_string(width);
+  if (block.rows != 128 || block.tokens != 128)
+    name += "_by" + std::to_string(block.rows) + "x" + std::to_string(block.tokens);
+  return name + (bias ? "_bias" : "") + (residual ? "_residual" : "");
 }
 
 Status PromptMatmul::check() const {
@@ -135,11 +125,13 @@ Status PromptMatmul::check() const {
 }
 
 int64_t PromptMatmul::sharedBytes(const GpuTarget &target) const {
-  return PromptMemory::dynamicBytes(tileOf(*this, target));
+  int64_t mostDeclared = hasByteProducts(target) ? 48 << 10 : INT64_MAX, bytes = memoryBytes(*this, target);
+  return bytes <= mostDeclared ? 0 : bytes;
 }
 
 gpu::GPUFuncOp codegen::emitPromptMatmul(gpu::GPUModuleOp module, const PromptMatmul &shape, const GpuTarget &target) {
-  int64_t pointers = int64_t(shape.segments.size()) + 4 + shape.bias + shape.residual;
-  auto body = [&](Emitter &e, ValueRange arguments) { PromptEmitter(e, target, shape, arguments).emit(); };
-  return emitKernel(module, {shape.name(), pointers, /*blocks=*/0, PromptMatmul::kWarps, /*numbers=*/1}, body);
+  size_t segments = shape.segments.size();
+  size_t pointers = segments + 3 + (shape.bias ? segments : 0) + shape.residual + size_t(shape.results());
+  auto body = [&](Emitter &e, ValueRange arguments) { emitParts(e, shape, target, arguments); };
+  return emitKernel(module, {shape.name(), int64_t(pointers), /*blocks=*/0, PromptMatmul::kWarps, /*numbers=*/1}, body);
 }

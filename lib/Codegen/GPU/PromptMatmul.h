@@ -6,17 +6,29 @@
 
 namespace quern::codegen {
 
-/// What `Matvec` computes of quantized activations, with any number of columns ("tokens"), for one segment or a swiglu.
+/// What `Matvec` computes of quantized activations, with any number of columns ("tokens").
 struct PromptMatmul {
-  std::vector<Matvec::Segment> segments; ///< one, or gate and values of a swiglu, which have as many rows
+  std::vector<Matvec::Segment> segments; ///< each with a result, or gate and values of a swiglu
   int64_t width = 0;                     ///< K
-  bool bias = false, residual = false;
+  bool swiglu = false, bias = false, residual = false;
+  /// What a block makes: rows of y, with swiglu half as many, by tokens.
+  struct Block {
+    int64_t rows = 128, tokens = 128;
+  } block;
 
-  static constexpr int64_t kBlockTokens = 128;           ///< that a block makes
-  static constexpr int64_t kWarps = 8;                   ///< of a block
-  int64_t rows() const { return segments.front().rows; } ///< N
-  /// Rows of y that a block makes.
-  int64_t blockRows() const { return 128 / int64_t(segments.size()); }
+  static constexpr int64_t kWarps = 8; ///< of a block
+
+  /// Takes smaller blocks where large ones would leave many multiprocessors with nothing to do.
+  void fitBlock(const GpuTarget &target);
+
+  int64_t results() const { return swiglu ? 1 : int64_t(segments.size()); }
+  /// What gives result `number` alone.
+  PromptMatmul part(int64_t number) const;
+  /// Of a part: N, and those that a block makes.
+  int64_t rows() const { return segments.front().rows; }
+  int64_t blockRows() const { return block.rows / (swiglu ? 2 : 1); }
+  /// Blocks in y.
+  int64_t rowBlocks() const;
 
   /// Dynamic shared memory that a launch asks for.
   int64_t sharedBytes(const GpuTarget &target) const;
@@ -28,9 +40,9 @@ struct PromptMatmul {
 };
 
 /// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory: the
-/// weights; codes, scales and sums of the activations; bias and residual [T, N], where there are; y [T, N]; all but the
-/// weights and codes as `emitMatvec` has them. Then T as i64. Blocks have 32 * kWarps threads; the grid has T /
-/// kBlockTokens, rounded up, in x and N / blockRows(), rounded up, in y.
+/// weights; codes, scales and sums of the activations; the bias of each segment and the residual [T, N], where there
+/// are; the results [T, N_i]; all but the codes of weights as `emitMatvec` has them. Then T as i64. Blocks have 32 *
+/// kWarps threads; the grid has T / block.tokens, rounded up, in x and rowBlocks() in y.
 mlir::gpu::GPUFuncOp emitPromptMatmul(mlir::gpu::GPUModuleOp module, const PromptMatmul &shape,
                                       const GpuTarget &target);
 

@@ -24,10 +24,10 @@ struct PromptProduct::TokenGroup {
 PromptProduct::PromptProduct(Emitter &e, const GpuTarget &target, const PromptTile &tile, const PromptMemory &memory,
                              Value thread)
     : e(e), target(target), tile(tile), memory(memory), lane(e.rem(thread, e.i64(32))), fragments(e, lane) {
-  constexpr int64_t kWarpsOfTokens = PromptTile::kTokens / PromptTile::kWarpTokens;
-  Value warp = e.div(thread, 32);
-  warpRow = e.div(warp, kWarpsOfTokens);
-  warpToken = e.rem(warp, e.i64(kWarpsOfTokens));
+  Value warp = e.div(thread, 32), part = e.rem(warp, e.i64(tile.parts()));
+  share = tile.split() == 1 ? e.i64(0) : e.div(warp, tile.parts());
+  warpRow = e.div(part, tile.warpsOfTokens());
+  warpToken = e.rem(part, e.i64(tile.warpsOfTokens()));
   rowOfLane = e.div(lane, 4);
   tokenOfLane = e.mul(e.rem(lane, e.i64(4)), 2);
 }
@@ -40,7 +40,7 @@ static Emitter::Values loadWordMatrices(Emitter &e, Value address) {
   return words;
 }
 
-void PromptProduct::addGroup(Value buffer, int64_t group, MutableArrayRef<Value> sums) {
+void PromptProduct::addGroup(Value buffer, Value group, MutableArrayRef<Value> sums) {
   TokenGroup tokens = loadTokens(buffer, group);
   for (int64_t i = 0; i < kSixteenRows; ++i)
     addRows(sums.slice(i * kEightTokens * 4, kEightTokens * 4), buffer, group, i, tokens);
@@ -66,16 +66,16 @@ Emitter::Values PromptProduct::loadWords(Value pointer, int64_t count) {
 }
 
 /// `number`: of the scales that a token has in the stage that starts at byte `start`.
-Emitter::Values PromptProduct::loadTokenScales(Value memory, Value start, int64_t number) {
+Emitter::Values PromptProduct::loadTokenScales(Value memory, Value start, Value number) {
   Value place = e.add(e.mul(warpToken, PromptTile::kWarpTokens * 4), e.mul(tokenOfLane, PromptTile::kWarpTokens / 2));
-  place = e.add(e.add(place, start), number * PromptTile::kTokens * 4);
+  place = e.add(e.add(place, start), e.mul(number, tile.tokens * 4));
   return loadFloats(e.at(memory, place), 2 * kEightTokens);
 }
 
 /// A word for each eight tokens.
-Emitter::Values PromptProduct::loadTokenFactors(Value start, int64_t number) {
+Emitter::Values PromptProduct::loadTokenFactors(Value start, Value number) {
   Value token = e.add(e.mul(warpToken, PromptTile::kWarpTokens), rowOfLane);
-  Value place = e.add(e.add(e.mul(token, 8), start), number * PromptTile::kTokens * 8);
+  Value place = e.add(e.add(e.mul(token, 8), start), e.mul(number, tile.tokens * 8));
   Emitter::Values factors;
   for (int64_t eight = 0; eight < kEightTokens; ++eight) {
     Emitter::Values parts = loadWords(e.at(memory.tokenSums, e.add(place, eight * 8 * 8)), 2);
@@ -85,41 +85,41 @@ Emitter::Values PromptProduct::loadTokenFactors(Value start, int64_t number) {
 }
 
 /// The eight words that a row of codes has of a group.
-Emitter::Values PromptProduct::loadCodes(Value codes, Value buffer, Value row, int64_t group) {
+Emitter::Values PromptProduct::loadCodes(Value codes, Value row, Value group) {
   Emitter::Values words;
   for (int64_t half = 0; half < 2; ++half) {
-    Value place = PromptTile::codePlace(e, row, e.i64(2 * group + half));
-    words.append(loadWords(e.at(codes, e.add(e.mul(buffer, PromptTile::kCodeBytes), place)), 4));
+    Value place = tile.codePlace(e, row, e.add(e.mul(group, 2), half));
+    words.append(loadWords(e.at(codes, place), 4));
   }
   return words;
 }
 
-Emitter::Values PromptProduct::loadTokenCodes(Value buffer, int64_t group) {
+Emitter::Values PromptProduct::loadTokenCodes(Value buffer, Value group) {
   Emitter::Values words;
-  Value first = e.mul(warpToken, PromptTile::kWarpTokens), start = e.mul(buffer, PromptTile::kCodeBytes);
+  Value first = e.mul(warpToken, PromptTile::kWarpTokens), start = e.mul(buffer, tile.tokenCodeBytes());
   if (!tile.tensorCores) {
     for (int64_t i = 0; i < 2 * kEightTokens; ++i) {
       Value token = e.add(e.add(first, tokenOfLane), i / 2 * 8 + i % 2);
-      words.append(loadCodes(memory.tokenCodes, buffer, token, group));
+      words.append(loadCodes(e.at(memory.tokenCodes, start), token, group));
     }
     return words;
   }
   // Of 16 tokens both halves of the first eight, then those of the others.
   Value ofSixteen = e.add(e.mul(e.div(lane, 16), 8), e.rem(lane, e.i64(8))), half = e.rem(e.div(lane, 8), e.i64(2));
   for (int64_t from = 0; from < PromptTile::kWarpTokens; from += 16) {
-    Value place = PromptTile::codePlace(e, e.add(e.add(first, from), ofSixteen), e.add(half, 2 * group));
+    Value place = tile.codePlace(e, e.add(e.add(first, from), ofSixteen), e.add(half, e.mul(group, 2)));
     words.append(loadWordMatrices(e, e.at(memory.tokenCodes, e.add(start, place))));
   }
   return words;
 }
 
-PromptProduct::TokenGroup PromptProduct::loadTokens(Value buffer, int64_t group) {
+PromptProduct::TokenGroup PromptProduct::loadTokens(Value buffer, Value group) {
   TokenGroup tokens;
   tokens.codes = loadTokenCodes(buffer, group);
-  tokens.scales = loadTokenScales(memory.tokenScales, e.mul(buffer, PromptTile::kTokenScaleBytes), group);
+  tokens.scales = loadTokenScales(memory.tokenScales, e.mul(buffer, tile.tokenScaleBytes()), group);
   for (int64_t part = 0; tile.minimums && part < tile.scalesOfGroup; ++part) {
     Value startOfSums = e.mul(buffer, tile.sumBytes());
-    int64_t number = group * tile.scalesOfGroup + part;
+    Value number = e.add(e.mul(group, tile.scalesOfGroup), part);
     tokens.sums[part] =
         tile.factors ? loadTokenFactors(startOfSums, number) : loadTokenScales(memory.tokenSums, startOfSums, number);
   }
@@ -127,22 +127,23 @@ PromptProduct::TokenGroup PromptProduct::loadTokens(Value buffer, int64_t group)
 }
 
 /// The fragment of 16 rows by 32 k, or the codes of the lane's two rows.
-Emitter::Values PromptProduct::loadRows(Value buffer, int64_t group, int64_t sixteenRows) {
+Emitter::Values PromptProduct::loadRows(Value buffer, Value group, int64_t sixteenRows) {
+  Value codes = e.at(memory.weightCodes, e.mul(buffer, tile.weightCodeBytes()));
   if (!tile.tensorCores) {
     Value row = e.add(tile.warpRow(e, warpRow, sixteenRows), rowOfLane);
-    Emitter::Values words = loadCodes(memory.weightCodes, buffer, row, group);
-    words.append(loadCodes(memory.weightCodes, buffer, e.add(row, 8), group));
+    Emitter::Values words = loadCodes(codes, row, group);
+    words.append(loadCodes(codes, e.add(row, 8), group));
     return words;
   }
   Value row = e.add(tile.warpRow(e, warpRow, sixteenRows), e.rem(lane, e.i64(16)));
-  Value place = PromptTile::codePlace(e, row, e.add(e.div(lane, 16), 2 * group));
-  return loadWordMatrices(e, e.at(memory.weightCodes, e.add(e.mul(buffer, PromptTile::kCodeBytes), place)));
+  Value place = tile.codePlace(e, row, e.add(e.div(lane, 16), e.mul(group, 2)));
+  return loadWordMatrices(e, e.at(codes, place));
 }
 
 /// Of the lane's two rows of the 16: scale and offset each, and minimums; factors where they are multiplied so.
-PromptProduct::RowScales PromptProduct::loadRowScales(Value buffer, int64_t number, int64_t sixteenRows) {
+PromptProduct::RowScales PromptProduct::loadRowScales(Value buffer, Value number, int64_t sixteenRows) {
   Value index = e.add(e.mul(warpRow, PromptTile::kWarpRows), e.mul(rowOfLane, PromptTile::kWarpRows / 8));
-  index = e.add(index, number * PromptTile::kRows + 2 * sixteenRows);
+  index = e.add(e.add(index, e.mul(number, tile.rows)), 2 * sixteenRows);
   Value place = e.add(e.mul(index, 8), e.mul(buffer, tile.weightScaleBytes()));
   RowScales rows{loadFloats(e.at(memory.weightScales, place), 4), {}};
   if (!tile.minimums)
@@ -170,12 +171,12 @@ Emitter::Values PromptProduct::multiply(ValueRange rows, ValueRange tokens, int6
 }
 
 /// `sums`: those of these rows and all tokens of the warp.
-void PromptProduct::addRows(MutableArrayRef<Value> sums, Value buffer, int64_t group, int64_t sixteenRows,
+void PromptProduct::addRows(MutableArrayRef<Value> sums, Value buffer, Value group, int64_t sixteenRows,
                             const TokenGroup &tokens) {
   Emitter::Values codes = loadRows(buffer, group, sixteenRows);
   size_t words = tokens.codes.size() / kEightTokens;
   for (int64_t part = 0; part < tile.scalesOfGroup; ++part) {
-    RowScales rows = loadRowScales(buffer, group * tile.scalesOfGroup + part, sixteenRows);
+    RowScales rows = loadRowScales(buffer, e.add(e.mul(group, tile.scalesOfGroup), part), sixteenRows);
     for (int64_t i = 0; i < kEightTokens; ++i) {
       Emitter::Values products =
           multiply(codes, ValueRange(tokens.codes).slice(i * words, words), part, tile.scalesOfGroup);

@@ -19,27 +19,27 @@ public:
 
   /// Adds what 32 k of a stage give. Of 16 rows and 8 tokens a lane has four: of tokens 2 c and 2 c + 1 those of
   /// row r, then those of row r + 8, for lane 4 r + c; tokens run faster than rows.
-  void addGroup(mlir::Value buffer, int64_t group, llvm::MutableArrayRef<mlir::Value> sums);
+  void addGroup(mlir::Value buffer, mlir::Value group, llvm::MutableArrayRef<mlir::Value> sums);
 
-  /// Of the warp in the block, and of the lane among its warp's.
-  mlir::Value warpRow, warpToken, rowOfLane, tokenOfLane;
+  /// Of the warp in the block, among those that share its part, and of the lane among its warp's.
+  mlir::Value warpRow, warpToken, share, rowOfLane, tokenOfLane;
 
 private:
   struct TokenGroup; ///< what a lane has of 32 k of the warp's tokens
-  TokenGroup loadTokens(mlir::Value buffer, int64_t group);
-  Emitter::Values loadCodes(mlir::Value codes, mlir::Value buffer, mlir::Value row, int64_t group);
-  Emitter::Values loadTokenCodes(mlir::Value buffer, int64_t group);
-  Emitter::Values loadRows(mlir::Value buffer, int64_t group, int64_t sixteenRows);
+  TokenGroup loadTokens(mlir::Value buffer, mlir::Value group);
+  Emitter::Values loadCodes(mlir::Value codes, mlir::Value row, mlir::Value group);
+  Emitter::Values loadTokenCodes(mlir::Value buffer, mlir::Value group);
+  Emitter::Values loadRows(mlir::Value buffer, mlir::Value group, int64_t sixteenRows);
   Emitter::Values loadFloats(mlir::Value pointer, int64_t count);
   Emitter::Values loadWords(mlir::Value pointer, int64_t count);
-  Emitter::Values loadTokenScales(mlir::Value memory, mlir::Value start, int64_t number);
-  Emitter::Values loadTokenFactors(mlir::Value start, int64_t number);
+  Emitter::Values loadTokenScales(mlir::Value memory, mlir::Value start, mlir::Value number);
+  Emitter::Values loadTokenFactors(mlir::Value start, mlir::Value number);
   Emitter::Values multiply(mlir::ValueRange rows, mlir::ValueRange tokens, int64_t part, int64_t parts);
   struct RowScales {
     Emitter::Values scales, minimums;
   };
-  RowScales loadRowScales(mlir::Value buffer, int64_t number, int64_t sixteenRows);
-  void addRows(llvm::MutableArrayRef<mlir::Value> sums, mlir::Value buffer, int64_t group, int64_t sixteenRows,
+  RowScales loadRowScales(mlir::Value buffer, mlir::Value number, int64_t sixteenRows);
+  void addRows(llvm::MutableArrayRef<mlir::Value> sums, mlir::Value buffer, mlir::Value group, int64_t sixteenRows,
                const TokenGroup &tokens);
   void addScaled(llvm::MutableArrayRef<mlir::Value> sums, mlir::ValueRange products, const RowScales &rows,
                  mlir::ValueRange tokenScales);

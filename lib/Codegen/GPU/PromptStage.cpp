@@ -20,8 +20,7 @@ static std::vector<PromptSource> sourcesOf(const PromptMatmul &shape) {
 PromptStage::PromptStage(Emitter &e, const GpuTarget &target, const PromptMatmul &shape, const PromptTile &tile,
                          const PromptMemory &memory, const PromptOperands &operands)
     : e(e), target(target), shape(shape), tile(tile), memory(memory), operands(operands), sources(sourcesOf(shape)),
-      tileRow(e.div(operands.thread, PromptTile::kGroups)),
-      groupOfStage(e.rem(operands.thread, e.i64(PromptTile::kGroups))) {}
+      tileRow(e.div(operands.thread, tile.groups())), groupOfStage(e.rem(operands.thread, e.i64(tile.groups()))) {}
 
 CodeReader PromptStage::codeReader(const PromptSource &source) const {
   return CodeReader(e, target, *source.layout, shape.rows(), shape.width);
@@ -58,7 +57,7 @@ Value PromptStage::token(Value tileToken) const {
 /// Where a stage reaches beyond the row it takes the last group again, whose activations are zeros there.
 Value PromptStage::group(const PromptSource &source, Value stage) const {
   int64_t groups = source.layout->units(shape.width) * source.layout->unit() / 32;
-  return e.min(e.add(e.mul(stage, PromptTile::kGroups), groupOfStage), e.i64(groups - 1));
+  return e.min(e.add(e.mul(stage, tile.groups()), groupOfStage), e.i64(groups - 1));
 }
 
 Value PromptStage::rawPlace(int64_t plane) const {
@@ -97,30 +96,30 @@ void PromptStage::wait() {
   waitForCopies(e, target, 0);
 }
 
-/// Four threads take the 64 bytes of a token.
+/// Neighbouring threads take the bytes of a token.
 void PromptStage::copyTokens(Value stage, Value buffer) {
-  Value sixteenth = e.rem(operands.thread, e.i64(PromptTile::kSixteens));
-  constexpr int64_t kAtOnce = PromptTile::kThreads / PromptTile::kSixteens;
-  for (int64_t more = 0; more < PromptTile::kTokens; more += kAtOnce) {
-    Value tileToken = e.add(e.div(operands.thread, PromptTile::kSixteens), more);
+  Value sixteenth = e.rem(operands.thread, e.i64(tile.sixteens()));
+  int64_t atOnce = PromptTile::kThreads / tile.sixteens();
+  for (int64_t more = 0; more < tile.tokens; more += atOnce) {
+    Value tileToken = e.add(e.div(operands.thread, tile.sixteens()), more);
     Value from = e.at(operands.codes, e.mul(token(tileToken), gpuRowWidth(shape.width)));
-    from = e.at(from, e.add(e.mul(stage, PromptTile::kStage), e.mul(sixteenth, 16)));
-    Value place = PromptTile::codePlace(e, tileToken, sixteenth);
-    copy(from, e.at(memory.tokenCodes, e.add(e.mul(buffer, PromptTile::kCodeBytes), place)));
+    from = e.at(from, e.add(e.mul(stage, tile.stage()), e.mul(sixteenth, 16)));
+    Value place = tile.codePlace(e, tileToken, sixteenth);
+    copy(from, e.at(memory.tokenCodes, e.add(e.mul(buffer, tile.tokenCodeBytes()), place)));
   }
 }
 
 void PromptStage::copyBytes(const PromptSource &source, Value stage, Value buffer) {
   CodeReader reader = codeReader(source);
-  Value sixteenth = e.rem(operands.thread, e.i64(PromptTile::kSixteens));
-  Value ofRow = e.add(e.mul(stage, PromptTile::kSixteens), sixteenth);
-  constexpr int64_t kAtOnce = PromptTile::kThreads / PromptTile::kSixteens;
+  Value sixteenth = e.rem(operands.thread, e.i64(tile.sixteens()));
+  Value ofRow = e.add(e.mul(stage, tile.sixteens()), sixteenth);
+  int64_t atOnce = PromptTile::kThreads / tile.sixteens();
   int64_t first = source.firstSegment * tile.segmentRows(), rows = source.segments * tile.segmentRows();
-  for (int64_t more = first; more < first + rows; more += kAtOnce) {
-    Value ofTile = e.add(e.div(operands.thread, PromptTile::kSixteens), more);
+  for (int64_t more = first; more < first + rows; more += atOnce) {
+    Value ofTile = e.add(e.div(operands.thread, tile.sixteens()), more);
     Value from = reader.bytesAt(weight(source, ofTile), row(ofTile), ofRow);
-    Value place = PromptTile::codePlace(e, ofTile, sixteenth);
-    copy(from, e.at(memory.weightCodes, e.add(e.mul(buffer, PromptTile::kCodeBytes), place)));
+    Value place = tile.codePlace(e, ofTile, sixteenth);
+    copy(from, e.at(memory.weightCodes, e.add(e.mul(buffer, tile.weightCodeBytes()), place)));
   }
 }
 
@@ -143,7 +142,7 @@ Emitter::Values PromptStage::loadScales(Value stage) {
         e.less(tileRow, e.i64(tile.segmentRows())), [&] { return padded(sources[0]); },
         [&] { return padded(sources[1]); });
   int64_t groups = gpuRowWidth(shape.width) / 32;
-  Value number = e.add(e.mul(token(tileRow), groups), e.add(e.mul(stage, PromptTile::kGroups), groupOfStage));
+  Value number = e.add(e.mul(token(tileRow), groups), e.add(e.mul(stage, tile.groups()), groupOfStage));
   Value place = e.mul(number, 4); // also of two sums of i16
   loaded.push_back(e.load(e.getF32Type(), e.at(operands.scales, place), 4));
   if (tile.minimums)
@@ -154,9 +153,15 @@ Emitter::Values PromptStage::loadScales(Value stage) {
 void PromptStage::finish(Value stage, Value buffer, ValueRange loaded) {
   int64_t words = int64_t(loaded.size()) - 1 - tile.minimums;
   ofThread([&](const PromptSource &source) { storeWeightScales(source, stage, buffer, loaded.take_front(words)); });
-  storeTokenScales(buffer, loaded[words]);
-  if (tile.minimums)
-    storeTokenSums(buffer, loaded[words], loaded.back());
+  auto storeTokens = [&] {
+    storeTokenScales(buffer, loaded[words]);
+    if (tile.minimums)
+      storeTokenSums(buffer, loaded[words], loaded.back());
+  };
+  if (tile.tokens == tile.rows)
+    storeTokens();
+  else
+    e.ifThen(e.less(tileRow, e.i64(tile.tokens)), storeTokens);
   wait();
 }
 
@@ -176,19 +181,19 @@ void PromptStage::unpackOf(const PromptSource &source, Value stage, Value buffer
   Emitter::Values codes = codeReader(source).unpack(planes, group(source, stage));
   for (int64_t half = 0; half < 2; ++half) {
     Value four = vector::FromElementsOp::create(e, e.i32s(4), ValueRange(codes).slice(4 * half, 4));
-    Value place = PromptTile::codePlace(e, tileRow, e.add(e.mul(groupOfStage, 2), half));
-    e.store(four, e.at(memory.weightCodes, e.add(e.mul(buffer, PromptTile::kCodeBytes), place)), 16);
+    Value place = tile.codePlace(e, tileRow, e.add(e.mul(groupOfStage, 2), half));
+    e.store(four, e.at(memory.weightCodes, e.add(e.mul(buffer, tile.weightCodeBytes()), place)), 16);
   }
 }
 
 void PromptStage::storeWeightScales(const PromptSource &source, Value stage, Value buffer, ValueRange words) {
   SmallVector<ScalePair> pairs = scaleReader(source).decode(words, group(source, stage));
   Value factor = e.real(e.getF32Type(), double(source.layout->factor) / double(1 << codeReader(source).shift()));
-  Value first = e.mul(groupOfStage, tile.scalesOfGroup * PromptTile::kRows);
+  Value first = e.mul(groupOfStage, tile.scalesOfGroup * tile.rows);
   Value number = e.add(first, tile.rowScaleIndex(e, tileRow));
   for (int64_t part = 0; part < tile.scalesOfGroup; ++part) {
     const ScalePair &pair = pairs.size() == 1 ? pairs.front() : pairs[part];
-    Value index = e.add(number, part * PromptTile::kRows);
+    Value index = e.add(number, part * tile.rows);
     Value scale = e.mulf(pair.scale, factor), offset = e.mulf(scale, e.real(e.getF32Type(), -PromptProduct::kOffset));
     Value both = vector::FromElementsOp::create(e, e.f32s(2), ValueRange{scale, offset});
     e.store(both, e.at(memory.weightScales, e.add(e.mul(index, 8), e.mul(buffer, tile.weightScaleBytes()))), 8);
@@ -204,8 +209,8 @@ void PromptStage::storeWeightScales(const PromptSource &source, Value stage, Val
 }
 
 void PromptStage::storeTokenScales(Value buffer, Value scale) {
-  Value number = e.add(e.mul(groupOfStage, PromptTile::kTokens), PromptTile::tokenScaleIndex(e, tileRow));
-  e.store(scale, e.at(memory.tokenScales, e.add(e.mul(number, 4), e.mul(buffer, PromptTile::kTokenScaleBytes))), 4);
+  Value number = e.add(e.mul(groupOfStage, tile.tokens), PromptTile::tokenScaleIndex(e, tileRow));
+  e.store(scale, e.at(memory.tokenScales, e.add(e.mul(number, 4), e.mul(buffer, tile.tokenScaleBytes()))), 4);
 }
 
 /// Factors lie in the order of tokens.
@@ -213,9 +218,9 @@ void PromptStage::storeTokenSums(Value buffer, Value scale, Value sums) {
   SmallVector<Value> parts = {e.signedShiftRight(e.shiftLeft(sums, 16), 16), e.signedShiftRight(sums, 16)};
   if (tile.scalesOfGroup == 1)
     parts = {e.add(parts[0], parts[1])};
-  Value first = e.mul(groupOfStage, tile.scalesOfGroup * PromptTile::kTokens), start = e.mul(buffer, tile.sumBytes());
+  Value first = e.mul(groupOfStage, tile.scalesOfGroup * tile.tokens), start = e.mul(buffer, tile.sumBytes());
   for (auto [part, sum] : llvm::enumerate(parts)) {
-    Value number = e.add(first, int64_t(part) * PromptTile::kTokens), scaled = e.mulf(scale, e.toFloat(sum));
+    Value number = e.add(first, int64_t(part) * tile.tokens), scaled = e.mulf(scale, e.toFloat(sum));
     if (!tile.factors) {
       Value index = e.add(number, PromptTile::tokenScaleIndex(e, tileRow));
       e.store(scaled, e.at(memory.tokenSums, e.add(e.mul(index, 4), start)), 4);

@@ -8,20 +8,14 @@
 
 namespace quern::codegen {
 
-/// 128 rows of weights, of all segments one after the other, and 128 tokens. A warp multiplies 64 rows, as many of each
-/// segment, by 32 tokens. Neighbouring k of codes are neighbouring bytes.
+/// Rows of weights, of all segments one after the other, and tokens. A warp multiplies 64 rows, as many of each
+/// segment, by 32 tokens; where the block has more warps than such parts, several have the same part and share the k of
+/// a stage. Neighbouring k of codes are neighbouring bytes.
 struct PromptTile {
-  static constexpr int64_t kRows = 128, kTokens = PromptMatmul::kBlockTokens;
-  static constexpr int64_t kStage = 64; ///< k of a stage
-  static constexpr int64_t kGroups = kStage / 32;
   static constexpr int64_t kWarpRows = 64, kWarpTokens = 32;
   static constexpr int64_t kThreads = 32 * PromptMatmul::kWarps;
-  static_assert(kRows / kWarpRows * (kTokens / kWarpTokens) * 32 == kThreads);
-  static_assert(kRows * kGroups == kThreads && kTokens * kGroups == kThreads, "a thread has one group of each to fill");
-  static constexpr int64_t kSixteens = kStage / 16; ///< pieces of 16 bytes of a row's codes
-  static constexpr int64_t kCodeBytes = kRows * kStage;
-  static_assert(kRows == kTokens, "tiles of both have one shape");
 
+  int64_t rows, tokens;
   int64_t segments;      ///< 1 or 2
   int64_t scalesOfGroup; ///< of weights: 1, or 2 where they share 16 k each
   bool minimums;
@@ -30,17 +24,27 @@ struct PromptTile {
   bool wideScales;   ///< of weights: over 22 significant bits, so that their products with offsets are not exact
   int64_t rawPlanes; ///< of codes that are unpacked
 
-  int64_t segmentRows() const { return kRows / segments; }
+  int64_t warpsOfTokens() const { return tokens / kWarpTokens; }
+  int64_t parts() const { return rows / kWarpRows * warpsOfTokens(); }
+  /// Warps that share a part.
+  int64_t split() const { return PromptMatmul::kWarps / parts(); }
+  /// k of a stage: each thread has 32 k of a row of weights to fill, or less than the rest of them.
+  int64_t stage() const { return 32 * groups(); }
+  int64_t groups() const { return kThreads / rows; }
+  int64_t sixteens() const { return stage() / 16; } ///< pieces of 16 bytes of a row's codes
+  int64_t weightCodeBytes() const { return rows * stage(); }
+  int64_t tokenCodeBytes() const { return tokens * stage(); }
+  int64_t segmentRows() const { return rows / segments; }
   /// Bytes of a stage's scales, each with what its product with the offset of integers is, ...
-  int64_t weightScaleBytes() const { return kGroups * scalesOfGroup * kRows * 8; }
-  static constexpr int64_t kTokenScaleBytes = kGroups * kTokens * 4;
+  int64_t weightScaleBytes() const { return groups() * scalesOfGroup * rows * 8; }
+  int64_t tokenScaleBytes() const { return groups() * tokens * 4; }
   /// ... minimums, a word each, and of the tokens' scaled sums.
-  int64_t minimumBytes() const { return kGroups * scalesOfGroup * kRows * 4; }
-  int64_t sumBytes() const { return kGroups * scalesOfGroup * kTokens * (factors ? 8 : 4); }
+  int64_t minimumBytes() const { return groups() * scalesOfGroup * rows * 4; }
+  int64_t sumBytes() const { return groups() * scalesOfGroup * tokens * (factors ? 8 : 4); }
 
   /// Byte of the `sixteenth`-th 16 bytes of a row's codes. Eight neighbouring rows have it in all banks, so that
-  /// `ldmatrix` reads them at once: two rows fill the banks, so every other row changes the order.
-  static mlir::Value codePlace(Emitter &e, mlir::Value row, mlir::Value sixteenth);
+  /// `ldmatrix` reads them at once: the order changes after as many rows as fill the banks, one or two.
+  mlir::Value codePlace(Emitter &e, mlir::Value row, mlir::Value sixteenth) const;
   /// The number of a row's scale among those of its group: warp after warp, and the eight that a lane multiplies with
   /// (rows 8 apart) side by side.
   mlir::Value rowScaleIndex(Emitter &e, mlir::Value row) const;
@@ -59,9 +63,9 @@ struct PromptMemory {
   mlir::Value weightCodes, tokenCodes, weightScales, tokenScales, weightMinimums, tokenSums;
   mlir::Value raw; ///< packed codes, 16 bytes a thread and plane, that only this thread touches
 
-  PromptMemory(Emitter &e, const PromptTile &tile);
-  /// Bytes that a launch has to ask for: 0 where a kernel can declare them. NVIDIA's declare up to 48 KB.
-  static int64_t dynamicBytes(const PromptTile &tile);
+  /// `start`: of `bytes` bytes, aligned to 16.
+  PromptMemory(Emitter &e, const PromptTile &tile, mlir::Value start);
+  static int64_t bytes(const PromptTile &tile);
 
 private:
   struct Part;

@@ -1,5 +1,5 @@
-// The results equal the CPU's to the bit, since every step is rounded as there: d = max|x| / 127, q = x * (1 / d) to the
-// nearest, ties to even.
+// The results equal the CPU's to the bit, since every step is rounded as there: d = max|x| / 127, q = x * (1 / d) to
+// the nearest, ties to even.
 #include "QuantizeGroup.h"
 
 #include "EmitKernel.h"
@@ -24,9 +24,7 @@ static Value scaleOf(Emitter &e, ValueRange x, uint32_t lanes) {
   return arith::DivFOp::create(e, greatestMagnitude(e, x, lanes), e.real(e.getF32Type(), 127));
 }
 
-static Value inverseOf(Emitter &e, Value scale) {
-  return arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale);
-}
+static Value inverseOf(Emitter &e, Value scale) { return arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale); }
 
 /// x * inverse as i32; 0 where that is no number or infinite, as with a scale of 0 or below 2^-128.
 static Value quantize(Emitter &e, Value x, Value inverse) {

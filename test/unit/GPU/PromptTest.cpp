@@ -10,17 +10,23 @@ namespace {
 using codegen::PromptMatmul;
 
 struct Case {
-  std::vector<std::string> formats;
+  std::vector<std::string> formats; ///< of a swiglu where there are two
   int64_t rows, width, tokens;
-  bool epilogue = false;      ///< bias and residual
-  std::string chip = "sm_80"; ///< "dots": one without tensor cores
+  bool epilogue = false;          ///< bias and residual
+  std::string chip = "sm_80";     ///< "dots": one without tensor cores
+  PromptMatmul::Block block = {}; ///< that a block of threads makes
+  bool apart = false;             ///< formats have a result each, the second with 33 rows more and so on; with bias
+
+  bool swiglu() const { return formats.size() == 2 && !apart; }
+  int64_t rowsOf(size_t segment) const { return rows + (apart ? 33 * int64_t(segment) : 0); }
 };
 
 std::string nameOf(const Case &c) {
   std::string name;
   for (const std::string &format : c.formats)
     name += format + "_";
-  return name + std::to_string(c.rows) + "x" + std::to_string(c.width) + "_t" + std::to_string(c.tokens) + "_" + c.chip;
+  name += std::to_string(c.rows) + "x" + std::to_string(c.width) + "_t" + std::to_string(c.tokens) + "_" + c.chip;
+  return name + "_by" + std::to_string(c.block.rows) + "x" + std::to_string(c.block.tokens) + (c.apart ? "_apart" : "");
 }
 std::ostream &operator<<(std::ostream &out, const Case &c) { return out << nameOf(c); }
 
@@ -33,12 +39,16 @@ class Problem {
 public:
   explicit Problem(const Case &c) : c(c), x(activations(normalFloats(c.tokens * c.width, 5))) {
     std::mt19937 random(3);
-    for (const std::string &format : c.formats)
-      weights.emplace_back(format, c.rows, c.width, random);
-    bias = normalFloats(c.rows, 7);
-    residual = normalFloats(c.tokens * c.rows, 8);
+    for (size_t segment = 0; segment < c.formats.size(); ++segment) {
+      weights.emplace_back(c.formats[segment], c.rowsOf(segment), c.width, random);
+      biases.push_back(normalFloats(c.rowsOf(segment), 7 + uint32_t(segment)));
+    }
+    residual = normalFloats(c.tokens * c.rows, 6);
     shape.width = c.width;
-    shape.bias = shape.residual = c.epilogue;
+    shape.swiglu = c.swiglu();
+    shape.bias = c.epilogue || c.apart;
+    shape.residual = c.epilogue;
+    shape.block = c.block;
     for (const TestWeight &weight : weights)
       shape.segments.push_back(weight.segment);
     auto possible = shape.check();
@@ -75,33 +85,43 @@ public:
     });
   }
 
-  /// y [T, N].
-  std::vector<float> run(const std::string &ptx, uint32_t seed) const {
+  /// y [T, N] of each result.
+  std::vector<std::vector<float>> run(const std::string &ptx, uint32_t seed) const {
     Status status;
-    std::vector<float> y = tryRun(ptx, seed, status);
+    auto y = tryRun(ptx, seed, status);
     EXPECT_TRUE(status) << status.error().message;
     return y;
   }
 
-  std::vector<float> tryRun(const std::string &ptx, uint32_t seed, Status &status) const {
+  std::vector<std::vector<float>> tryRun(const std::string &ptx, uint32_t seed, Status &status) const {
     GpuProgram program(ptx);
     std::vector<uint64_t> arguments;
     for (const TestWeight &weight : weights)
       arguments.push_back(program.upload(weight.packed));
     std::ranges::copy(x.upload(program), std::back_inserter(arguments));
+    for (size_t segment = 0; shape.bias && segment < weights.size(); ++segment)
+      arguments.push_back(program.upload(biases[segment]));
     if (c.epilogue)
-      arguments.insert(arguments.end(), {program.upload(bias), program.upload(residual)});
-    uint64_t y = program.upload(std::vector<float>(c.tokens * c.rows, NAN));
-    arguments.insert(arguments.end(), {y, uint64_t(c.tokens)});
-    auto blocks = [](int64_t count, int64_t of) { return uint32_t((count + of - 1) / of); };
-    status = program.launch(shape.name(),
-                            {blocks(c.tokens, PromptMatmul::kBlockTokens), blocks(c.rows, shape.blockRows()), 1},
-                            32 * PromptMatmul::kWarps, arguments, seed, uint32_t(shape.sharedBytes(target())));
-    return program.download<float>(y, c.tokens * c.rows);
+      arguments.push_back(program.upload(residual));
+    std::vector<uint64_t> ys;
+    for (size_t i = 0; i < size_t(shape.results()); ++i)
+      ys.push_back(program.upload(std::vector<float>(c.tokens * c.rowsOf(i), NAN)));
+    arguments.insert(arguments.end(), ys.begin(), ys.end());
+    arguments.push_back(uint64_t(c.tokens));
+    uint32_t tokenBlocks = uint32_t((c.tokens + shape.block.tokens - 1) / shape.block.tokens);
+    status = program.launch(shape.name(), {tokenBlocks, uint32_t(shape.rowBlocks()), 1}, 32 * PromptMatmul::kWarps,
+                            arguments, seed, uint32_t(shape.sharedBytes(target())));
+    std::vector<std::vector<float>> results;
+    for (size_t i = 0; i < ys.size(); ++i)
+      results.push_back(program.download<float>(ys[i], c.tokens * c.rowsOf(i)));
+    return results;
   }
 
   Sum sum(size_t segment, int64_t t, int64_t n) const {
-    double sum = c.epilogue ? double(bias[n]) + residual[t * c.rows + n] : 0, magnitude = std::abs(sum);
+    double sum = shape.bias ? biases[segment][n] : 0;
+    if (c.epilogue)
+      sum += residual[t * c.rows + n];
+    double magnitude = std::abs(sum);
     for (int64_t k = 0; k < c.width; ++k) {
       double term = double(weights[segment].numbers[n * c.width + k]) * x.value(t, k);
       sum += term;
@@ -114,10 +134,10 @@ public:
   /// are the sum of eight products.
   double unit() const { return 2 * (double(c.width) / 16 + 10) * 0x1p-24; }
 
-  /// y[t, n] and what it may be off.
-  std::pair<double, double> expected(int64_t t, int64_t n) const {
-    auto [first, firstMagnitude] = sum(0, t, n);
-    if (weights.size() == 1)
+  /// y[t, n] of a result and what it may be off.
+  std::pair<double, double> expected(size_t result, int64_t t, int64_t n) const {
+    auto [first, firstMagnitude] = sum(result, t, n);
+    if (!shape.swiglu)
       return {first, unit() * firstMagnitude};
     auto [second, secondMagnitude] = sum(1, t, n);
     double silu = first / (1 + std::exp(-first)); // its slope is 1.1 at the most
@@ -126,20 +146,22 @@ public:
   }
 
   /// How many results are too far off.
-  int64_t wrong(const std::vector<float> &y) const {
+  int64_t wrong(const std::vector<std::vector<float>> &y) const {
     int64_t count = 0;
-    for (int64_t t = 0; t < c.tokens; ++t)
-      for (int64_t n = 0; n < c.rows; ++n) {
-        auto [value, error] = expected(t, n);
-        count += !(std::abs(y[t * c.rows + n] - value) <= error);
-      }
+    for (size_t i = 0; i < y.size(); ++i)
+      for (int64_t t = 0, rows = c.rowsOf(i); t < c.tokens; ++t)
+        for (int64_t n = 0; n < rows; ++n) {
+          auto [value, error] = expected(i, t, n);
+          count += !(std::abs(y[i][t * rows + n] - value) <= error);
+        }
     return count;
   }
 
   Case c;
   std::vector<TestWeight> weights;
   TestActivations x;
-  std::vector<float> bias, residual;
+  std::vector<std::vector<float>> biases;
+  std::vector<float> residual;
   PromptMatmul shape;
 
 private:
@@ -184,6 +206,19 @@ INSTANTIATE_TEST_SUITE_P(Formats, GpuPrompt,
                                          Case{{"i8_f32"}, 20, 96, 10}, Case{{"q5_K", "q2_K"}, 20, 256, 10}),
                          [](const auto &info) { return nameOf(info.param); });
 
+/// Smaller blocks, whose warps share the k of a stage, and kernels with several results.
+INSTANTIATE_TEST_SUITE_P(Blocks, GpuPrompt,
+                         testing::Values(Case{{"q8_0"}, 130, 96, 70, true, "sm_80", {128, 64}},
+                                         Case{{"q8_0"}, 70, 224, 70, true, "sm_90", {64, 64}},
+                                         Case{{"q4_K"}, 20, 256, 10, false, "sm_75", {128, 64}},
+                                         Case{{"q4_K"}, 70, 512, 65, true, "sm_80", {64, 64}},
+                                         Case{{"q6_K"}, 20, 256, 10, true, "sm_80", {64, 64}},
+                                         Case{{"q4_0"}, 20, 96, 12, true, "dots", {64, 64}},
+                                         Case{{"q8_0", "q4_0", "q8_0"}, 40, 96, 10, false, "sm_80", {64, 64}, true},
+                                         Case{{"q4_K", "q6_K"}, 120, 256, 9, false, "sm_80", {128, 128}, true},
+                                         Case{{"q2_K", "q2_K"}, 20, 256, 9, false, "sm_75", {128, 64}, true}),
+                         [](const auto &info) { return nameOf(info.param); });
+
 /// Scales of 1 leave integers, which f32 holds exactly.
 TEST(GpuPromptNumbers, IntegersAreExact) {
   for (const char *chip : {"sm_75", "sm_80"}) {
@@ -192,13 +227,13 @@ TEST(GpuPromptNumbers, IntegersAreExact) {
     auto y = problem.run(problem.ptx(), 0);
     for (int64_t t = 0; t < problem.c.tokens; ++t)
       for (int64_t n = 0; n < problem.c.rows; ++n)
-        EXPECT_EQ(y[t * problem.c.rows + n], problem.sum(0, t, n).value) << "token " << t << ", row " << n;
+        EXPECT_EQ(y[0][t * problem.c.rows + n], problem.sum(0, t, n).value) << "token " << t << ", row " << n;
   }
 }
 
 class GpuPromptFaults : public testing::Test {
 protected:
-  Problem problem{Case{{"q4_0"}, 20, 256, 12}};
+  Problem problem{Case{{"q4_0"}, 20, 256, 12, false, "sm_80", {64, 64}}};
   std::string ptx = problem.ptx();
 
   std::string errorOf(const std::string &faulty, uint32_t seed) {

@@ -43,12 +43,13 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_300x64_t2{{ }}
 // CHECK: func.func @step_8(
 
-// Nine tokens and more: grids with as many blocks as there are tokens, and a kernel for each segment.
+// Nine tokens and more: grids with as many blocks as there are tokens, and one kernel for all segments.
 // CHECK-LABEL: func.func @step_9_and_more(
 // CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
 // CHECK-SAME: host.tokens = array<i64: 9, 512>
-// CHECK: %[[TILES:.*]] = arith.ceildivui %[[TOKENS]], %c128_i64
-// CHECK: gpu.launch_func {{.*}}%[[TOKENS]] : i64) {host.name = "", host.op = "dq.matmul"}
+// CHECK: %[[TILES:.*]] = arith.ceildivui %[[TOKENS]], %c64_i64
+// CHECK: gpu.launch_func @kernels::@prompt_q8_0_64_q8_0_64_q8_0_64_x64_by64x64
+// CHECK-SAME: %[[TOKENS]] : i64) {host.name = "", host.op = "dq.matmul"}
 // CHECK: gpu.launch_func {{.*}}prompt_attention{{.*}}host.op = "lm.attention"
 // CHECK: arith.cmpi eq, %{{.*}}, %c8_i64
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_300x64_t8{{ }}

@@ -9,7 +9,7 @@ dq.source @a : tensor<64x512x!q8_0> in 0 at 0 bytes 34816
 dq.source @b : tensor<64x512x!q4_K> in 0 at 34816 bytes 18432
 
 // CHECK-LABEL: func.func @prompt(
-// CHECK: dq.matmul {{.*}} {gpu.kernels = [@kernels::@prompt_q8_0_64x512_residual]}
+// CHECK: dq.matmul {{.*}} {gpu.kernels = [@kernels::@prompt_q8_0_64x512_by64x64_residual]}
 // CHECK: dq.matmul swiglu {{.*}} {gpu.kernels = [@kernels::@prompt_swiglu_q8_0_q4_K_64x512]}
 func.func @prompt(%x: tensor<?x512x!dq.act8<32>>, %r: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
   %a = dq.weight @a : tensor<64x512x!q8_0>
@@ -22,7 +22,7 @@ func.func @prompt(%x: tensor<?x512x!dq.act8<32>>, %r: tensor<?x64xf32>) -> (tens
 }
 
 // The number of tokens is an argument, and so the grid is not known.
-// CHECK: gpu.func @prompt_q8_0_64x512_residual(
+// CHECK: gpu.func @prompt_q8_0_64x512_by64x64_residual(
 // CHECK-SAME: i64) kernel attributes {known_block_size = array<i32: 256, 1, 1>}
 // CHECK: nvvm.cp.async.shared.global
 // CHECK: gpu.barrier
@@ -31,7 +31,7 @@ func.func @prompt(%x: tensor<?x512x!dq.act8<32>>, %r: tensor<?x64xf32>) -> (tens
 // CHECK: nvvm.mma.sync
 
 // The first stage comes before the loop; in it the next one is copied while one is multiplied.
-// PTX-LABEL: .visible .entry prompt_q8_0_64x512_residual(
+// PTX-LABEL: .visible .entry prompt_q8_0_64x512_by64x64_residual(
 // PTX: .maxntid 256
 // PTX: cp.async.cg.shared.global {{.*}}, 16;
 // PTX: cp.async.wait_group 0
