@@ -7,6 +7,7 @@
 #include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/GPU.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace quern::codegen {
@@ -22,12 +23,15 @@ struct DecodeAttention {
   bool interleaved = false;           ///< of fused
   std::optional<double> headEps = {}; ///< of fused
 
-  static constexpr int64_t kWarps = 4;       ///< of a block; they take tiles of keys in turn
-  static constexpr int64_t kLeastKeys = 128; ///< of a split that is not the last
+  static constexpr int64_t kLeastKeys = 32; ///< of a split that is not the last
+  static constexpr int64_t kMostWarps = 8;
 
-  /// Query heads that share a pass over the keys of their head: as many as a thread has registers for, up to 8.
-  int64_t headsTogether() const;
-  int64_t passes() const { return heads / kvHeads / headsTogether(); }
+  /// The query heads of a kv head are divided between the warps of a block, and between blocks where they are many. The
+  /// last warp makes the last head again, where there are not enough.
+  int64_t group() const { return heads / kvHeads; }
+  int64_t headsOfWarp() const { return std::min<int64_t>(group(), 2); }
+  int64_t warps() const { return std::min((group() + headsOfWarp() - 1) / headsOfWarp(), kMostWarps); }
+  int64_t passes() const { return (group() + headsOfWarp() * warps() - 1) / (headsOfWarp() * warps()); }
   /// Splits of a row's keys: about 256 blocks a row.
   int64_t splits() const;
   /// Bytes for each row of what the kernel hands to the merge, weighted values and states: multiples of 256.
@@ -48,13 +52,12 @@ struct MergeAttention {
   int64_t heads, headDim, splits;
   bool quantized; ///< the result is codes, scales and sums as `Matvec.h` says, otherwise f32
 
-  static constexpr int64_t kWarps = 4; ///< of a block; each takes 32 numbers of the row
-  int64_t groups() const;
-  int64_t blocks() const { return (groups() + kWarps - 1) / kWarps; }
+  static constexpr int64_t kWarps = 4; ///< of a block, which takes 32 numbers of the row; they take splits in turn
+  int64_t groups() const;              ///< and blocks
   std::string name() const;
 };
 
-/// Arguments: values, states, positions, then out (f32 [T, A*D]) or codes, scales and sums. Grid: x = blocks(), y = T.
+/// Arguments: values, states, positions, then out (f32 [T, A*D]) or codes, scales and sums. Grid: x = groups(), y = T.
 mlir::gpu::GPUFuncOp emitMergeAttention(mlir::gpu::GPUModuleOp module, const MergeAttention &merge,
                                         const GpuTarget &target);
 

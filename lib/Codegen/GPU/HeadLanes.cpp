@@ -42,11 +42,14 @@ Emitter::Values HeadLanes::widen(Value halves) {
   return numbers;
 }
 
-void HeadLanes::storeHalves(ArrayRef<Value> numbers, Value to) {
-  VectorType type = e.vec(8, e.getF16Type());
-  Value halves = arith::TruncFOp::create(e, type, vector::FromElementsOp::create(e, e.f32s(8), numbers));
+Value HeadLanes::narrow(ArrayRef<Value> numbers) {
+  Value eight = vector::FromElementsOp::create(e, e.f32s(8), numbers);
+  return e.bitcast(arith::TruncFOp::create(e, e.vec(8, e.getF16Type()), eight), e.i32s(4));
+}
+
+void HeadLanes::storeHalves(Value halves, Value to) {
   Value first = e.less(lane, e.i64(headDim / 8));
-  e.ifThen(first, [&] { e.store(e.bitcast(halves, e.i32s(4)), e.at(to, e.mul(element, 2)), 16); });
+  e.ifThen(first, [&] { e.store(halves, e.at(to, e.mul(element, 2)), 16); });
 }
 
 Emitter::Values HeadLanes::scaled(Value from, Value first, Value gain, Value factor) {

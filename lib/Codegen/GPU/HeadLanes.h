@@ -27,8 +27,9 @@ public:
   /// Eight f16 of the vector at `from`, in one load; and widened, as scalars.
   mlir::Value loadHalves(mlir::Value from);
   Emitter::Values widen(mlir::Value halves);
-  /// Stores them as f16, by the lanes of one key.
-  void storeHalves(llvm::ArrayRef<mlir::Value> numbers, mlir::Value to);
+  /// The eight as f16, as `loadHalves` gives them; and stored, by the lanes of one key.
+  mlir::Value narrow(llvm::ArrayRef<mlir::Value> numbers);
+  void storeHalves(mlir::Value halves, mlir::Value to);
 
   /// The vector (f32) at `from`, multiplied by the factor of its norm and by the gain where there is one, and rotated.
   struct Turn {

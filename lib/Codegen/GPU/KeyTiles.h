@@ -5,36 +5,51 @@
 #include "DeviceCache.h"
 #include "HeadLanes.h"
 
+#include <optional>
+
 namespace quern::codegen {
 
 class KeyTiles {
 public:
-  static constexpr int64_t kTile = 32;     ///< keys, a lane's own score for each head
-  static constexpr int64_t kLoadLevel = 3; ///< keys of 8 steps are on their way at once
+  static constexpr int64_t kTile = 32; ///< keys, a lane's own score for each head
 
-  KeyTiles(Emitter &e, HeadLanes &lanes, const HeadCache &cache, int64_t heads, int64_t headDim)
-      : e(e), lanes(lanes), cache(cache), heads(heads), headDim(headDim) {}
+  /// `end` is behind the last key.
+  KeyTiles(Emitter &e, HeadLanes &lanes, const HeadCache &cache, int64_t heads, int64_t headDim, mlir::Value end)
+      : e(e), lanes(lanes), cache(cache), heads(heads), headDim(headDim), end(end) {}
+
+  /// The last key and its value, eight f16 of each lane, where they need not be in the cache yet. `isLast` tells
+  /// whether the block reads them.
+  struct Fresh {
+    mlir::Value isLast, key, value;
+  };
 
   /// What a warp knows of one head.
   struct State {
     mlir::Value maximum;    ///< of the scores
-    mlir::Value sum;        ///< of 2^(score - maximum), in each lane that of its keys, or all of them after `addUp`
-    Emitter::Values values; ///< the values, weighted likewise: eight elements, of the lane's keys or of all
+    mlir::Value sum;        ///< of 2^(score - maximum)
+    Emitter::Values values; ///< the values, weighted likewise: eight elements
   };
 
-  /// The state of each head after tiles `first`, `first + stride`... of the keys before `end`. `queries` are eight
-  /// elements of each head's query, times scale and log2(e), zero in lanes beyond the head's end.
-  std::vector<State> fold(llvm::ArrayRef<Emitter::Values> queries, mlir::Value first, mlir::Value end, int64_t stride);
-
-  /// Adds up what the lanes have.
-  void addUp(std::vector<State> &states);
+  /// Asks for the first tile, where registers hold a whole one.
+  void begin(mlir::Value first);
+  /// The state of each head after the tiles from `first` on, for which `begin` was called. `queries` are eight elements
+  /// of each head's query, times scale and log2(e), zero in lanes beyond the head's end.
+  std::vector<State> fold(llvm::ArrayRef<Emitter::Values> queries, mlir::Value first, std::optional<Fresh> fresh);
 
 private:
-  Emitter::Values tile(llvm::ArrayRef<Emitter::Values> queries, mlir::Value first, mlir::Value end,
-                       mlir::ValueRange carried);
-  Emitter::Values scores(llvm::ArrayRef<Emitter::Values> queries, int64_t level, int64_t step, mlir::Value first,
-                         mlir::Value end);
-  mlir::Value rowAt(mlir::Value base, mlir::Value first, mlir::Value end, int64_t step);
+  static constexpr int64_t kMostAhead = 16; ///< steps of a tile that is asked for as a whole
+  static constexpr int64_t kLoadLevel = 3;  ///< else keys of 8 steps are on their way at once
+
+  bool isAhead() const { return lanes.lanes() <= kMostAhead; }
+  Emitter::Values loadTile(mlir::Value first);
+  Emitter::Values load(mlir::Value base, mlir::Value first, int64_t step, int64_t count);
+  Emitter::Values refreshed(Emitter::Values loaded, bool areKeys, mlir::Value first, int64_t step);
+  mlir::Value numberOf(mlir::Value first, int64_t step);
+  mlir::Value last() { return e.add(end, -1); }
+  void tile(llvm::ArrayRef<Emitter::Values> queries, mlir::Value first, std::vector<State> &states);
+  Emitter::Values scores(llvm::ArrayRef<Emitter::Values> queries, int64_t level, int64_t step, mlir::Value first);
+  Emitter::Values weigh(llvm::ArrayRef<mlir::Value> sums, mlir::Value first, std::vector<State> &states);
+  void addUp(std::vector<State> &states);
   std::vector<State> unpack(mlir::ValueRange carried);
   static Emitter::Values pack(llvm::ArrayRef<State> states);
 
@@ -42,7 +57,9 @@ private:
   HeadLanes &lanes;
   HeadCache cache;
   int64_t heads, headDim;
-  Emitter::Values keys; ///< of the steps that were loaded last
+  mlir::Value end;
+  std::optional<Fresh> fresh;
+  Emitter::Values keys, values; ///< that were loaded last
 };
 
 } // namespace quern::codegen

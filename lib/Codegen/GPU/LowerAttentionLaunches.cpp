@@ -116,7 +116,7 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
   SmallVector<Value> merged = {values, states, positions};
   llvm::append_range(merged, rowsAt(quantize ? quantize.getOut() : op.getOut()));
   host.launch(op, kernel(merge.name(), [&] { return emitMergeAttention(kernels, merge, target); }), merged,
-              {.x = {host.number(merge.blocks())}, .y = {rows}});
+              {.x = {host.number(merge.groups())}, .y = {rows}});
   if (quantize)
     done.insert(quantize);
   return success();

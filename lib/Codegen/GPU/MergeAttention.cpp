@@ -1,5 +1,5 @@
-// A warp takes 32 numbers of a row's result, a lane one: it goes over the splits of its head that have keys, four at a
-// time, with a running maximum.
+// A block takes 32 numbers of a row's result, a lane one. Its warps go over the splits of the head that have keys,
+// eight at a time, with a running maximum, and the first warp merges what they have.
 #include "DecodeAttention.h"
 #include "EmitKernel.h"
 #include "QuantizeGroup.h"
@@ -30,35 +30,39 @@ struct Running {
 class MergeEmitter {
 public:
   MergeEmitter(Emitter &e, const MergeAttention &merge, ValueRange arguments)
-      : e(e), merge(merge), arguments(arguments), row(blockIndex(e, gpu::Dimension::y)),
-        lane(e.rem(threadIndex(e), e.i64(32))) {}
+      : e(e), merge(merge), arguments(arguments), group(blockIndex(e)), row(blockIndex(e, gpu::Dimension::y)),
+        thread(threadIndex(e)), warp(e.div(thread, 32)), lane(e.rem(thread, e.i64(32))) {}
 
   void emit() {
-    Value group = e.add(e.mul(blockIndex(e), MergeAttention::kWarps), e.div(threadIndex(e), 32));
     Value k = e.add(e.mul(group, 32), lane), isInside = e.less(k, e.i64(merge.heads * merge.headDim));
-    auto body = [&] {
-      Value number = e.ifElse(
-          isInside, [&] { return Emitter::Values{element(k)}; },
-          [&] { return Emitter::Values{e.real(e.getF32Type(), 0)}; })[0];
-      Value place = e.add(e.mul(row, merge.groups()), group);
+    Value shared = sharedMemory(e, "running", 3 * kBytes);
+    auto found = ofWarp(e.min(k, e.i64(merge.heads * merge.headDim - 1)));
+    for (int64_t i = 0; i < 3; ++i)
+      e.store(found[i], e.at(shared, e.add(e.mul(thread, 4), i * kBytes)), 4);
+    blockBarrier(e);
+    e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, warp, e.i64(0)), [&] {
+      Value number = arith::SelectOp::create(e, isInside, ofWarps(found, shared), e.real(e.getF32Type(), 0));
       if (merge.quantized)
-        return storeQuantizedGroup(e, number, lane, place, {arguments[3], arguments[4], arguments[5]});
+        return storeQuantizedGroup(e, number, lane, e.add(e.mul(row, merge.groups()), group),
+                                   {arguments[3], arguments[4], arguments[5]});
       Value at = e.add(e.mul(row, merge.heads * merge.headDim), k);
       e.ifThen(isInside, [&] { e.store(number, e.at(arguments[3], e.mul(at, 4)), 4); });
-    };
-    e.ifThen(e.less(group, e.i64(merge.groups())), body);
+    });
   }
 
 private:
-  static constexpr int64_t kTogether = 4; // splits whose loads are on their way at once
+  static constexpr int64_t kTogether = 8;                         ///< splits whose loads are on their way at once
+  static constexpr int64_t kBytes = MergeAttention::kWarps * 128; ///< of an f32 of each thread
 
-  Value element(Value k) {
+  /// The maximum, sum and value of the splits that the warp takes.
+  Emitter::Values ofWarp(Value k) {
     Value head = e.div(k, merge.headDim), d = e.rem(k, e.i64(merge.headDim));
     Value keys = e.add(loadIndex(e, arguments[2], row), 1), length = keysOfSplit(e, keys, merge.splits);
     Value count = e.div(e.add(keys, e.add(length, -1)), length);
     Value first = e.mul(e.add(e.mul(row, merge.heads), head), merge.splits);
     Value zero = e.real(e.getF32Type(), 0), none = e.real(e.getF32Type(), -std::numeric_limits<double>::infinity());
-    auto all = e.loop(e.i64(0), count, e.i64(kTogether), {none, zero, zero}, [&](Value at, ValueRange carried) {
+    Value stride = e.i64(kTogether * MergeAttention::kWarps);
+    return e.loop(e.mul(warp, kTogether), count, stride, {none, zero, zero}, [&](Value at, ValueRange carried) {
       std::vector<Running> splits;
       for (int64_t i = 0; i < kTogether; ++i) {
         Value split = e.add(at, i), slot = e.add(first, e.min(split, e.add(count, -1)));
@@ -67,6 +71,18 @@ private:
       }
       return add({carried[0], carried[1], carried[2]}, splits);
     });
+  }
+
+  /// The result, of what the first warp has and the others have shared. Those without keys have a maximum of -infinity.
+  Value ofWarps(ArrayRef<Value> own, Value shared) {
+    std::vector<Running> others;
+    for (int64_t other = 1; other < MergeAttention::kWarps; ++other) {
+      auto read = [&](int64_t i) -> Value {
+        return e.load(e.getF32Type(), e.at(shared, e.add(e.mul(lane, 4), other * 128 + i * kBytes)), 4);
+      };
+      others.push_back({read(0), read(1), read(2)});
+    }
+    auto all = add({own[0], own[1], own[2]}, others);
     return arith::DivFOp::create(e, all[2], all[1]);
   }
 
@@ -95,7 +111,7 @@ private:
   Emitter &e;
   const MergeAttention &merge;
   ValueRange arguments; ///< values, states, positions, results
-  Value row, lane;
+  Value group, row, thread, warp, lane;
 };
 
 } // namespace

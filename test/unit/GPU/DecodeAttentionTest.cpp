@@ -45,7 +45,8 @@ DecodeRun run(AttentionProblem &p, const DecodeAttention &attention, const std::
                    {positions, p.addressesOfRows, p.capacitiesOfRows, values, states, uint64_t(p.kLayer)});
   uint32_t rows = uint32_t(p.rows()), heads = uint32_t(p.kvHeads * attention.passes());
   DecodeRun result;
-  result.status = program.launch(attention.name(), {uint32_t(attention.splits()), heads, rows}, 128, arguments, seed);
+  result.status = program.launch(attention.name(), {uint32_t(attention.splits()), heads, rows},
+                                 uint32_t(32 * attention.warps()), arguments, seed);
   if (!result.status)
     return result;
   p.readBack(program);
@@ -61,8 +62,9 @@ DecodeRun run(AttentionProblem &p, const DecodeAttention &attention, const std::
       pointers.insert(pointers.end(), {codes, scales, sums});
     else
       pointers.push_back(out);
-    auto status = program.launch(merge.name(), {uint32_t(merge.blocks()), rows, 1}, 128, pointers, seed);
-    EXPECT_TRUE(status) << status.error().message;
+    result.status = program.launch(merge.name(), {uint32_t(merge.groups()), rows, 1}, 128, pointers, seed);
+    if (!result.status)
+      return result;
   }
   result.out = program.download<float>(out, p.rows() * width);
   result.codes = program.download<int8_t>(codes, p.rows() * padded);
