@@ -26,15 +26,24 @@ private:
   /// The unit of a row of plain numbers, of which the last may have fewer.
   void copy(Value unit) {
     Value from = e.at(arguments[1], e.mul(row, layout.rowBytes(embedding.width).front()));
-    Type type = layout.floatBytes == 4 ? e.getF32Type() : layout.bfloat ? e.getBF16Type() : e.getF16Type();
     for (int64_t i = 0; i < layout.unit(); ++i) {
       Value k = e.add(e.mul(unit, layout.unit()), i);
       auto one = [&] {
-        Value number = e.load(type, e.at(from, e.mul(k, layout.floatBytes)), layout.floatBytes);
-        e.store(layout.floatBytes == 4 ? number : e.widen(number), e.at(out, e.mul(k, 4)), 4);
+        Value number = loadFloat(e.at(from, e.mul(k, layout.floatBytes)));
+        e.store(number, e.at(out, e.mul(k, 4)), 4);
       };
       storeWithin(k, one);
     }
+  }
+
+  /// As f32. A bf16 is the upper half of one: not all of OpenCL's devices have a type for it.
+  Value loadFloat(Value from) {
+    if (layout.floatBytes == 4)
+      return e.load(e.getF32Type(), from, 4);
+    if (!layout.bfloat)
+      return e.widen(e.load(e.getF16Type(), from, 2));
+    Value bits = arith::ExtUIOp::create(e, e.getI32Type(), e.load(e.getI16Type(), from, 2));
+    return arith::BitcastOp::create(e, e.getF32Type(), e.shiftLeft(bits, 16));
   }
 
   void storeWithin(Value k, llvm::function_ref<void()> store) {
