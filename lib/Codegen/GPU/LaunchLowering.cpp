@@ -1,11 +1,11 @@
 #include "LaunchLowering.h"
 
 #include "Argmax.h"
+#include "Elementwise.h"
 #include "Embedding.h"
 #include "Gather.h"
 #include "Quantize.h"
 #include "RmsNorm.h"
-#include "RoundRows.h"
 
 #include "quern/Codegen/DeviceCode.h"
 #include "quern/Codegen/Passes.h"
@@ -81,14 +81,24 @@ LogicalResult LaunchLowering::lowerNorm(lm::RmsNormOp op) {
   host.launch(op, kernel(norm.name(), [&] { return emitRmsNorm(kernels, norm, target); }), arguments,
               {.x = {host.rowsOf(op.getX())}});
   if (rounded)
-    launchRounding(op, rounded, op.getOut());
+    launchElementwise(op, Elementwise::RoundToBfloat, rounded, op.getOut());
   return success();
 }
 
-void LaunchLowering::launchRounding(Operation *op, Value from, Value out) {
+void LaunchLowering::launchElementwise(Operation *op, Elementwise kind, ValueRange from, Value out) {
   int64_t width = widthOf(out);
-  host.launch(op, kernel(roundRowsName(width), [&] { return emitRoundRows(kernels, width); }),
-              {from, host.address(out)}, {.x = {host.number(width), kRoundThreads}, .y = {host.rowsOf(out)}});
+  SmallVector<Value> arguments(from);
+  arguments.push_back(host.address(out));
+  host.launch(op, kernel(elementwiseName(kind, width), [&] { return emitElementwise(kernels, kind, width); }),
+              arguments, {.x = {host.number(width), kElementwiseThreads}, .y = {host.rowsOf(out)}});
+}
+
+LogicalResult LaunchLowering::lowerBinary(Operation *op, Elementwise kind) {
+  Value out = op->getResult(0);
+  if (!isIntermediate(out) || rowKindOf(out) != RowKind::Float)
+    return op->emitOpError("has a GPU kernel for rows of f32 only, got ") << out.getType();
+  launchElementwise(op, kind, {host.address(op->getOperand(0)), host.address(op->getOperand(1))}, out);
+  return success();
 }
 
 LogicalResult LaunchLowering::lowerHeadNorm(lm::RmsNormOp op) {
@@ -135,8 +145,10 @@ LogicalResult LaunchLowering::lower(Operation *op) {
       .Case([&](lm::AttentionOp attention) { return lowerAttention(attention); })
       .Case([&](lm::GatherColumnsOp gather) { return lowerGather(gather); })
       .Case([&](lm::GatherRowsOp gather) { return lowerGather(gather); })
+      .Case([&](lm::SwigluOp swiglu) { return lowerBinary(swiglu, Elementwise::Swiglu); })
+      .Case([&](arith::AddFOp sum) { return lowerBinary(sum, Elementwise::Sum); })
       .Default([](Operation *other) {
-        return other->emitError("this op has no GPU kernel; compile for CPU targets only (--target cpu)");
+        return other->emitOpError("has no GPU kernel; compile for CPU targets only (--target cpu)");
       });
 }
 
@@ -145,7 +157,7 @@ LogicalResult LaunchLowering::lowerQuantize(dq::QuantizeOp op) {
   if (failed(taken) || *taken)
     return LogicalResult(taken);
   if (rowKindOf(op.getOut()) == RowKind::BFloat) {
-    launchRounding(op, host.address(op.getX()), op.getOut());
+    launchElementwise(op, Elementwise::RoundToBfloat, host.address(op.getX()), op.getOut());
     return success();
   }
   int64_t width = widthOf(op.getX());
@@ -160,7 +172,7 @@ LogicalResult LaunchLowering::lowerEmbedding(lm::EmbeddingOp op) {
   auto type = cast<RankedTensorType>(op.getTable().getType());
   auto segment = segmentOf(type);
   if (!segment)
-    return op.emitError("has no GPU kernel: ") << segment.error().message;
+    return op.emitOpError("has no GPU kernel: ") << segment.error().message;
   Embedding embedding{*segment, type.getDimSize(1)};
   host.launch(op, kernel(embedding.name(), [&] { return emitEmbedding(kernels, embedding, target); }),
               {host.address(op.getIds()), host.address(op.getTable()), host.address(op.getOut())},

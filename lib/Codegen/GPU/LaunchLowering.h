@@ -2,6 +2,7 @@
 #ifndef QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
 #define QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
 
+#include "Elementwise.h"
 #include "HostFunction.h"
 #include "Matvec.h"
 #include "PromptMatmul.h"
@@ -48,8 +49,9 @@ private:
   mlir::LogicalResult lowerNorm(lm::RmsNormOp op);
   mlir::LogicalResult lowerHeadNorm(lm::RmsNormOp op);
   mlir::LogicalResult lowerQuantize(dq::QuantizeOp op);
-  /// Rounds the f32 rows at `from` to the bf16 rows `out`.
-  void launchRounding(mlir::Operation *op, mlir::Value from, mlir::Value out);
+  mlir::LogicalResult lowerBinary(mlir::Operation *op, Elementwise kind);
+  /// Makes the rows `out` of the f32 rows at the addresses `from`.
+  void launchElementwise(mlir::Operation *op, Elementwise kind, mlir::ValueRange from, mlir::Value out);
   mlir::LogicalResult lowerGather(lm::GatherRowsOp op);
   mlir::LogicalResult lowerGather(lm::GatherColumnsOp op);
   /// Rows are rotated by attention's kernels only.

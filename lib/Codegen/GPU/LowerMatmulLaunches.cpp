@@ -44,7 +44,7 @@ FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns) {
   for (Value weight : op.getWeights()) {
     auto segment = segmentOf(cast<RankedTensorType>(weight.getType()));
     if (!segment)
-      return op.emitError("has no GPU kernel: ") << segment.error().message;
+      return op.emitOpError("has no GPU kernel: ") << segment.error().message;
     matvec.segments.push_back(*segment);
   }
   matvec.width = cast<RankedTensorType>(op.getWeights()[0].getType()).getDimSize(1);
@@ -68,7 +68,7 @@ FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns) {
       matvec = with;
   }
   if (Status possible = matvec.check(); !possible)
-    return op.emitError("has no GPU kernel: ") << possible.error().message;
+    return op.emitOpError("has no GPU kernel: ") << possible.error().message;
   return matvec;
 }
 
@@ -144,7 +144,7 @@ bool LaunchLowering::hasPromptKernels(func::FuncOp entry, const GpuTarget &targe
 LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
   auto prompt = promptOf(op, target);
   if (!prompt)
-    return op.emitError("has no GPU kernel: ") << prompt.error().message;
+    return op.emitOpError("has no GPU kernel: ") << prompt.error().message;
   SmallVector<Value> arguments;
   auto addresses = [&](ValueRange values) {
     for (Value value : values)

@@ -1,6 +1,7 @@
-// Kernels over rows of activations: gathering and norms, against double precision.
+// Kernels over rows of activations: gathering, sums, gates and norms, against double precision.
 #include "test/unit/GPU/EmitKernels.h"
 
+#include "lib/Codegen/GPU/Elementwise.h"
 #include "lib/Codegen/GPU/Gather.h"
 #include "lib/Codegen/GPU/RmsNorm.h"
 #include "quern/Codegen/GpuLayout.h"
@@ -11,6 +12,7 @@
 namespace quern {
 namespace {
 
+using codegen::Elementwise;
 using codegen::HeadNorm;
 using codegen::RmsNorm;
 
@@ -72,6 +74,32 @@ TEST(GpuGather, PutsColumnsInOrder) {
 }
 
 TEST_F(OpenCl, GatherPutsColumnsInOrder) { ColumnGather("spirv").expectOrder(); }
+
+void expectElementwise(const std::string &chip) {
+  GpuProgram program(emitCode(chip, [](auto module, auto &) {
+    emitElementwise(module, Elementwise::Sum, 197);
+    emitElementwise(module, Elementwise::Swiglu, 197);
+  }));
+  auto a = normalFloats(3 * 197, 1, 4), b = normalFloats(3 * 197, 2);
+  a[0] = -200, a[1] = 200; // whose exponentials are infinite and zero
+  uint64_t second = program.upload(b);
+  auto run = [&](Elementwise kind) {
+    uint64_t inPlace = program.upload(a);
+    auto status = program.launch(elementwiseName(kind, 197), {2, 3, 1}, 128, {inPlace, second, inPlace}, 1);
+    EXPECT_TRUE(status) << status.error().message;
+    return program.download<float>(inPlace, a.size());
+  };
+  auto sums = run(Elementwise::Sum), gated = run(Elementwise::Swiglu);
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(sums[i], a[i] + b[i]);
+    double expected = a[i] / (1 + std::exp(-double(a[i]))) * b[i];
+    // Three roundings of the exponential, as its test says, and those of a sum, a quotient and a product.
+    EXPECT_NEAR(gated[i], expected, 6 * 0x1p-24 * std::abs(expected) + 1e-38) << i;
+  }
+}
+
+TEST(GpuElementwise, AgreesWithDoublePrecision) { expectElementwise("sm_75"); }
+TEST_F(OpenCl, ElementwiseAgreesWithDoublePrecision) { expectElementwise("spirv"); }
 
 /// The factor of a row in double precision.
 double factorOf(const float *x, int64_t width, double eps) {

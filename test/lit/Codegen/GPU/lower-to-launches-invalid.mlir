@@ -1,10 +1,19 @@
 // RUN: quern-opt %s -split-input-file --dq-pack-weights=gpu --gpu-group-ops --lm-plan-memory=gpu \
 // RUN:   --gpu-lower-to-launches -verify-diagnostics
 
-func.func @sum(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<10x64xf32>) {
+func.func @product(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<10x64xf32>) {
   %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<10x64xf32> -> tensor<?x64xf32>
-  // expected-error @+1 {{this op has no GPU kernel; compile for CPU targets only (--target cpu)}}
-  %1 = arith.addf %0, %0 : tensor<?x64xf32>
+  // expected-error @+1 {{'arith.mulf' op has no GPU kernel; compile for CPU targets only (--target cpu)}}
+  %1 = arith.mulf %0, %0 : tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @swiglu(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<10x64xf32>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<10x64xf32> -> tensor<?x64xf32>
+  // expected-error @+1 {{'lm.swiglu' op has a GPU kernel for rows of f32 only, got 'tensor<?x64xbf16>'}}
+  %1 = lm.swiglu %0, %0 : tensor<?x64xf32> -> tensor<?x64xbf16>
   return
 }
 

@@ -91,3 +91,18 @@ func.func @step(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"},
   %logits = dq.matmul %l8, [%t] : !x8, [tensor<300x64x!q8_0>] -> tensor<?x300xf32>
   return %logits : tensor<?x300xf32>
 }
+
+// What no matmul takes over: a gate and values that take different activations, and the sum of a biased product.
+// CHECK-LABEL: func.func @elementwise_1(
+// CHECK: gpu.launch_func @kernels::@swiglu_64 {{.*}}host.op = "lm.swiglu"
+// CHECK: gpu.launch_func @kernels::@sum_64 {{.*}}host.op = "arith.addf"
+func.func @elementwise(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"}) -> tensor<?x64xf32> {
+  %t = dq.weight @table : tensor<300x64x!q8_0>
+  %w = dq.weight @w : tensor<64x64x!q8_0>
+  %x = lm.embedding %ids, %t : tensor<?xi32>, tensor<300x64x!q8_0> -> tensor<?x64xf32>
+  %g = lm.swiglu %x, %x : tensor<?x64xf32> -> tensor<?x64xf32>
+  %s = arith.addf %g, %x : tensor<?x64xf32>
+  %s8 = dq.quantize %s : tensor<?x64xf32> -> !x8
+  %y = dq.matmul %s8, [%w] : !x8, [tensor<64x64x!q8_0>] -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
