@@ -61,6 +61,13 @@ private:
   mlir::LogicalResult launchArgmax(mlir::Value logits, int64_t choices);
   struct Rotation;
   mlir::FailureOr<Rotation> rotationOf(lm::AttentionOp op);
+  /// What the kernels take that rotate queries and keys and write the cache.
+  llvm::SmallVector<mlir::Value> rotationArguments(lm::AttentionOp op, Rotation &rotation);
+  void launchRotary(lm::AttentionOp op, Rotation &rotation);
+  /// Of rows that are rotated, and in the cache.
+  void launchPromptAttention(lm::AttentionOp op, mlir::Value query);
+  /// With the rotation, where there is one row.
+  void launchDecodeAttention(lm::AttentionOp op, Rotation &rotation);
 
   /// The kernel that multiplies `columns` rows by the weights of a matmul: with the norm or the quantization before it
   /// and the quantization behind it, where they are in its group and it can take them over.

@@ -62,62 +62,78 @@ FailureOr<LaunchLowering::Rotation> LaunchLowering::rotationOf(lm::AttentionOp o
 }
 
 LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
-  FailureOr<Rotation> found = rotationOf(op);
-  if (failed(found))
+  FailureOr<Rotation> rotation = rotationOf(op);
+  if (failed(rotation))
     return failure();
-  Rotation &rotation = *found;
-  lm::CacheType cache = op.getCache().getType();
-  int64_t heads = op.getHeads(), kvHeads = cache.getKvHeads(), headDim = cache.getHeadDim();
+  int64_t headDim = op.getCache().getType().getHeadDim();
   if (headDim % 16 != 0 || headDim > 256)
     return op.emitError("attention of heads of ")
            << headDim << " elements has no GPU kernel; multiples of 16 up to 256 have";
+  if (host.tokens().most > 1)
+    launchRotary(op, *rotation);
+  if (host.tokens().isOne())
+    launchDecodeAttention(op, *rotation);
+  else
+    launchPromptAttention(op, host.address(rotation->query));
+  return success();
+}
+
+SmallVector<Value> LaunchLowering::rotationArguments(lm::AttentionOp op, Rotation &rotation) {
   auto tableName = rotation.angles->getAttrOfType<FlatSymbolRefAttr>(kRotaryTable);
   Value table = host.weight(SymbolTable::lookupNearestSymbolFrom<dq::SourceOp>(op, tableName));
-  Value positions = host.address(op.getPositions()), layer = host.number(op.getLayer());
-  Value rows = host.rowsOf(op.getQuery()), query = host.address(rotation.query);
-  SmallVector<Value> prepared = {query, host.address(rotation.key), host.address(op.getValue())};
+  SmallVector<Value> arguments = {host.address(rotation.query), host.address(rotation.key),
+                                  host.address(op.getValue())};
   if (rotation.queryNorm)
-    prepared.append({host.address(rotation.queryNorm.getGain()), host.address(rotation.keyNorm.getGain())});
-  prepared.append({table, positions, host.caches(), host.capacities()});
+    arguments.append({host.address(rotation.queryNorm.getGain()), host.address(rotation.keyNorm.getGain())});
+  arguments.append({table, host.address(op.getPositions()), host.caches(), host.capacities()});
+  return arguments;
+}
 
-  DecodeAttention attention{heads, kvHeads, headDim, op.getScale().convertToFloat()};
-  attention.fused = host.tokens().most == 1;
+void LaunchLowering::launchRotary(lm::AttentionOp op, Rotation &rotation) {
+  lm::CacheType cache = op.getCache().getType();
+  RotaryCache rotary{op.getHeads(), cache.getKvHeads(), cache.getHeadDim(), rotation.interleaved, rotation.eps()};
+  SmallVector<Value> arguments = rotationArguments(op, rotation);
+  arguments.append({host.address(rotation.query), host.number(op.getLayer())});
+  host.launch(op, kernel(rotary.name(), [&] { return emitRotaryCache(kernels, rotary, target); }), arguments,
+              {.x = {host.number(rotary.blocks())}, .y = {host.rowsOf(op.getQuery())}});
+}
+
+void LaunchLowering::launchPromptAttention(lm::AttentionOp op, Value query) {
+  lm::CacheType cache = op.getCache().getType();
+  PromptAttention prompt{op.getHeads(), cache.getKvHeads(), cache.getHeadDim(), op.getScale().convertToFloat()};
+  Value rows = host.rowsOf(op.getQuery());
+  host.launch(op, kernel(prompt.name(), [&] { return emitPromptAttention(kernels, prompt, target); }),
+              {query, host.address(op.getPositions()), host.caches(), host.capacities(), host.address(op.getOut()),
+               host.number(op.getLayer()), rows},
+              {.x = {rows, PromptAttention::kRows}, .y = {host.number(op.getHeads())}});
+}
+
+void LaunchLowering::launchDecodeAttention(lm::AttentionOp op, Rotation &rotation) {
+  lm::CacheType cache = op.getCache().getType();
+  int64_t heads = op.getHeads(), kvHeads = cache.getKvHeads(), most = host.tokens().most;
+  DecodeAttention attention{heads, kvHeads, cache.getHeadDim(), op.getScale().convertToFloat()};
+  Value rows = host.rowsOf(op.getQuery()), positions = host.address(op.getPositions());
+  SmallVector<Value> arguments = {host.address(rotation.query), positions, host.caches(), host.capacities()};
+  attention.fused = most == 1;
   if (attention.fused) {
     attention.interleaved = rotation.interleaved;
     attention.headEps = rotation.eps();
-  } else {
-    RotaryCache rotary{heads, kvHeads, headDim, rotation.interleaved, rotation.eps()};
-    SmallVector<Value> arguments(prepared);
-    arguments.append({query, layer});
-    host.launch(op, kernel(rotary.name(), [&] { return emitRotaryCache(kernels, rotary, target); }), arguments,
-                {.x = {host.number(rotary.blocks())}, .y = {rows}});
-    prepared = {query, positions, host.caches(), host.capacities()};
-  }
-  int64_t most = host.tokens().most;
-  if (!host.tokens().isOne()) {
-    PromptAttention prompt{heads, kvHeads, headDim, attention.scale};
-    SmallVector<Value> arguments(prepared);
-    arguments.append({host.address(op.getOut()), layer, rows});
-    host.launch(op, kernel(prompt.name(), [&] { return emitPromptAttention(kernels, prompt, target); }), arguments,
-                {.x = {rows, PromptAttention::kRows}, .y = {host.number(heads)}});
-    return success();
+    arguments = rotationArguments(op, rotation);
   }
   Value values = host.scratch(most * (attention.valueBytes() + attention.stateBytes()));
   Value states = host.scratch(0, most * attention.valueBytes());
-  SmallVector<Value> arguments(prepared);
-  arguments.append({values, states, layer});
+  arguments.append({values, states, host.number(op.getLayer())});
   host.launch(op, kernel(attention.name(), [&] { return emitDecodeAttention(kernels, attention, target); }), arguments,
               {.x = {host.number(attention.splits())}, .y = {host.number(kvHeads * attention.passes())}, .z = {rows}});
 
   dq::QuantizeOp quantize = epilogueOf(op);
   if (quantize && rowKindOf(quantize.getOut()) != RowKind::Act8)
     quantize = {}; // has a kernel of its own
-  MergeAttention merge{heads, headDim, attention.splits(), bool(quantize)};
+  MergeAttention merge{heads, attention.headDim, attention.splits(), bool(quantize)};
   SmallVector<Value> merged = {values, states, positions};
   llvm::append_range(merged, rowsAt(quantize ? quantize.getOut() : op.getOut()));
   host.launch(op, kernel(merge.name(), [&] { return emitMergeAttention(kernels, merge, target); }), merged,
               {.x = {host.number(merge.groups())}, .y = {rows}});
   if (quantize)
     done.insert(quantize);
-  return success();
 }
