@@ -18,6 +18,10 @@ namespace {
 /// The arguments of the kernel, in their order.
 struct Arguments {
   Arguments(const Matvec &matvec, ValueRange all) {
+    if (matvec.more) {
+      rows = all.back();
+      all = all.drop_back();
+    }
     auto take = [&](size_t count) {
       ValueRange taken = all.take_front(count);
       all = all.drop_front(count);
@@ -26,8 +30,8 @@ struct Arguments {
     weights = take(matvec.segments.size());
     x = take(countOfX(matvec));
     biases = take(matvec.bias ? matvec.segments.size() : 0);
-    residual = take(matvec.residual);
-    results = all;
+    residual = llvm::to_vector(take(matvec.residual));
+    results = llvm::to_vector(all);
   }
 
   static size_t countOfX(const Matvec &matvec) {
@@ -42,7 +46,9 @@ struct Arguments {
     return segments + countOfX(matvec) + (matvec.bias ? segments : 0) + matvec.residual + results;
   }
 
-  ValueRange weights, x, biases, residual, results;
+  ValueRange weights, x, biases;
+  SmallVector<Value> residual, results;
+  Value rows; ///< where they are an argument
 };
 
 class MatvecEmitter {
@@ -62,10 +68,32 @@ public:
     }
     if (matvec.output == RowKind::Act8)
       made = sharedMemory(e, "made", matvec.columns * 32 * 4);
-    emitParts(blockIndex(e), 0);
+    if (matvec.more)
+      goToRows();
+    emitParts(blockIndex(e, matvec.more ? gpu::Dimension::y : gpu::Dimension::x), 0);
   }
 
 private:
+  /// Lets pointers begin at the block's rows of activations. The last block takes some again that another one stores.
+  void goToRows() {
+    Value wanted = e.mul(blockIndex(e), matvec.columns);
+    Value first = e.min(wanted, e.sub(args.rows, e.i64(matvec.columns)));
+    firstStored = e.sub(wanted, first);
+    auto skip = [&](Value &rows, int64_t bytes) { rows = e.at(rows, e.mul(first, bytes)); };
+    if (matvec.takes() == RowKind::Act8) {
+      int64_t padded = gpuRowWidth(matvec.width);
+      skip(x.quantized.codes, padded);
+      skip(x.quantized.scales, padded / 32 * 4);
+      skip(x.quantized.sums, padded / 16 * 2);
+    } else {
+      skip(x.rows, matvec.width * (matvec.takes() == RowKind::BFloat ? 2 : 4));
+    }
+    for (Value &residual : args.residual)
+      skip(residual, matvec.segments.front().rows * 4);
+    for (auto [result, segment] : llvm::zip(args.results, matvec.segments))
+      skip(result, segment.rows * 4);
+  }
+
   /// A row that the thread takes part in.
   struct Row {
     Value inBlock; ///< its number among the block's
@@ -171,6 +199,8 @@ private:
   /// Lane t stores column t.
   void store(const MatvecPart &part, const Row &at, Value place, Value lane, Value y) {
     Value exists = e.less(at.wanted, e.i64(part.rows)), isColumn = e.less(lane, e.i64(matvec.columns));
+    if (firstStored)
+      isColumn = arith::AndIOp::create(e, isColumn, e.less(firstStored, e.add(lane, 1)));
     if (matvec.output == RowKind::Act8) {
       y = arith::SelectOp::create(e, exists, y, e.real(e.getF32Type(), 0));
       return e.ifThen(isColumn, [&] { e.store(y, e.at(made, e.mul(e.add(e.mul(lane, 32), at.inBlock), 4)), 4); });
@@ -219,6 +249,7 @@ private:
   std::optional<MatvecPrologue> prologue;
   ActivationPointers x;
   Value thread, made;
+  Value firstStored;           ///< column; null: all of them are
   SmallVector<size_t> begunOf; ///< values that `beginRow` gives for each segment of a part
 };
 
@@ -227,8 +258,9 @@ private:
 gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec, const GpuTarget &target) {
   MatvecGrid grid(matvec, target);
   auto body = [&](Emitter &e, ValueRange arguments) { MatvecEmitter(e, matvec, target, arguments).emit(); };
-  auto function =
-      emitKernel(module, {matvec.name(), int64_t(Arguments::count(matvec)), grid.blocks(), grid.warps}, body);
+  KernelFrame frame{matvec.name(), int64_t(Arguments::count(matvec)), matvec.more ? 0 : grid.blocks(), grid.warps,
+                    /*numbers=*/matvec.more};
+  auto function = emitKernel(module, frame, body);
   // One block to a multiprocessor has to do for the sums of two segments and many columns: else ptxas spills some
   // numbers for the sake of one more.
   if (matvec.swiglu && matvec.columns > 2)

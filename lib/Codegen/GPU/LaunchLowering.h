@@ -37,8 +37,8 @@ public:
   /// `choices`: how many of the logits are those of tokens, the likeliest of which is chosen; 0: none is.
   mlir::LogicalResult run(int64_t choices);
 
-  /// Whether steps of any number of tokens have kernels.
-  static bool hasPromptKernels(mlir::func::FuncOp entry, const GpuTarget &target);
+  /// The first op that keeps steps of any number of tokens from having kernels, or null.
+  static mlir::Operation *findWithoutPromptKernel(mlir::func::FuncOp entry, const GpuTarget &target);
 
 private:
   using Emit = llvm::function_ref<mlir::gpu::GPUFuncOp()>;
@@ -71,9 +71,11 @@ private:
 
   /// The kernel that multiplies `columns` rows by the weights of a matmul: with the norm or the quantization before it
   /// and the quantization behind it, where they are in its group and it can take them over.
-  mlir::FailureOr<Matvec> matvecOf(dq::MatmulOp op, int64_t columns);
+  mlir::FailureOr<Matvec> matvecOf(dq::MatmulOp op, int64_t columns, bool more = false);
   void launchMatvec(dq::MatmulOp op, const Matvec &matvec);
-  /// The kernel of any number of rows.
+  /// The kernels of any number of rows: on tensor cores where there are, else those of a few rows for each few.
+  mlir::LogicalResult launchAnyRows(dq::MatmulOp op);
+  /// The kernel of any number of rows on tensor cores.
   mlir::LogicalResult launchPrompt(dq::MatmulOp op);
   /// What makes a matmul's rows, if it belongs to its group and nothing else reads it.
   mlir::Operation *prologueOf(dq::MatmulOp op);

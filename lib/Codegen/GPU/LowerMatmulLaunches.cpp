@@ -39,7 +39,7 @@ Result<Matvec::Segment> codegen::segmentOf(RankedTensorType type) {
   return matvecSegment(element.getIntOrFloatBitWidth() / 8, element.isBF16(), type.getDimSize(0));
 }
 
-FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns) {
+FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns, bool more) {
   Matvec matvec;
   for (Value weight : op.getWeights()) {
     auto segment = segmentOf(cast<RankedTensorType>(weight.getType()));
@@ -49,6 +49,7 @@ FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns) {
   }
   matvec.width = cast<RankedTensorType>(op.getWeights()[0].getType()).getDimSize(1);
   matvec.columns = columns;
+  matvec.more = more;
   matvec.swiglu = op.getActivation() == dq::Activation::Swiglu;
   matvec.bias = !op.getBiases().empty();
   matvec.residual = bool(op.getResidual());
@@ -111,7 +112,12 @@ void LaunchLowering::launchMatvec(dq::MatmulOp op, const Matvec &matvec) {
     addresses(op.getOuts());
   else
     llvm::append_range(arguments, rowsAt(epilogueOf(op).getOut()));
-  host.launch(op, kernel(matvec.name(), [&] { return emitMatvec(kernels, matvec, target); }), arguments);
+  HostGrid grid;
+  if (matvec.more) {
+    arguments.push_back(host.rowsOf(op.getX()));
+    grid = {.x = {host.rowsOf(op.getX()), matvec.columns}, .y = {host.number(matvec.blocks(target))}};
+  }
+  host.launch(op, kernel(matvec.name(), [&] { return emitMatvec(kernels, matvec, target); }), arguments, grid);
 }
 
 Result<PromptMatmul> codegen::promptOf(dq::MatmulOp op, const GpuTarget &target) {
@@ -129,16 +135,22 @@ Result<PromptMatmul> codegen::promptOf(dq::MatmulOp op, const GpuTarget &target)
   return prompt;
 }
 
-bool LaunchLowering::hasPromptKernels(func::FuncOp entry, const GpuTarget &target) {
-  WalkResult result = entry.walk([&](Operation *op) {
-    bool has = true;
-    if (auto attention = dyn_cast<lm::AttentionOp>(op))
-      has = PromptAttention::has(target, attention.getCache().getType().getHeadDim());
-    if (auto matmul = dyn_cast<dq::MatmulOp>(op))
-      has = rowKindOf(matmul.getX()) == RowKind::Act8 && bool(promptOf(matmul, target));
-    return has ? WalkResult::advance() : WalkResult::interrupt();
+Operation *LaunchLowering::findWithoutPromptKernel(func::FuncOp entry, const GpuTarget &target) {
+  Operation *found = nullptr;
+  entry.walk([&](lm::AttentionOp attention) {
+    if (!found && !PromptAttention::has(target, attention.getCache().getType().getHeadDim()))
+      found = attention;
   });
-  return target.halfProductDepth && !result.wasInterrupted();
+  return found;
+}
+
+LogicalResult LaunchLowering::launchAnyRows(dq::MatmulOp op) {
+  if (rowKindOf(op.getX()) == RowKind::Act8 && promptOf(op, target))
+    return launchPrompt(op);
+  FailureOr<Matvec> matvec = matvecOf(op, Matvec::kMostColumns, /*more=*/true);
+  if (succeeded(matvec))
+    launchMatvec(op, *matvec);
+  return matvec;
 }
 
 LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
@@ -166,7 +178,7 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
 LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
   bool exact = host.hasTokens(op.getX()) && host.tokens().isOne();
   if (host.hasTokens(op.getX()) && !exact)
-    return launchPrompt(op);
+    return launchAnyRows(op);
   // A plan of one number of tokens may have any number of outputs up to that.
   int64_t most = std::min(host.tokens().most, Matvec::kMostColumns);
   for (int64_t columns = exact ? most : 1; columns <= most; ++columns) {
@@ -182,6 +194,6 @@ LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
   }
   LogicalResult more = success();
   if (!exact && host.tokens().most > most)
-    host.whereRows(op.getX(), arith::CmpIPredicate::sge, most + 1, [&] { more = launchPrompt(op); });
+    host.whereRows(op.getX(), arith::CmpIPredicate::sge, most + 1, [&] { more = launchAnyRows(op); });
   return more;
 }

@@ -46,10 +46,19 @@ private:
       if (failed(LaunchLowering(entry, kernels, target, {count, count}).run(tokens)))
         return failure();
     LogicalResult prompts = success();
-    if (!takesSpirv(target) && LaunchLowering::hasPromptKernels(entry, target))
-      prompts = LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run(tokens);
+    if (!takesSpirv(target))
+      prompts = lowerPrompts(entry, kernels, target);
     entry.erase();
     return prompts;
+  }
+
+  LogicalResult lowerPrompts(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target) {
+    if (Operation *without = LaunchLowering::findWithoutPromptKernel(entry, target)) {
+      without->emitWarning("has no GPU kernel for more than ")
+          << Matvec::kMostColumns << " tokens at once, so that prompts are read in steps of so many";
+      return success();
+    }
+    return LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run();
   }
 };
 

@@ -41,6 +41,8 @@ Status Matvec::check() const {
     return fail("swiglu with a bias or a residual");
   if ((residual || output != RowKind::Float) && segments.size() != (swiglu ? 2 : 1))
     return fail("a residual, and results other than f32, need one result");
+  if (more && (prologue != Prologue::None || output != RowKind::Float))
+    return fail("norm and quantization within a matmul of any number of rows");
   if (prologue == Prologue::None)
     return {};
   if (columns != 1)
@@ -62,7 +64,7 @@ std::string Matvec::name() const {
   for (const Segment &segment : segments)
     name += "_" + segment.format + (alone ? "" : "_" + std::to_string(segment.rows));
   name += "_" + (alone ? std::to_string(segments.front().rows) : std::string()) + "x" + std::to_string(width);
-  name += "_t" + std::to_string(columns);
+  name += "_t" + std::to_string(columns) + (more ? "_and_more" : "");
   if (prologue != Prologue::None)
     name += prologue == Prologue::Norm ? "_norm" + floatName(eps) : "_quantize";
   name += std::string(bias ? "_bias" : "") + (residual ? "_residual" : "");

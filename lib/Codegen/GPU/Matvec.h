@@ -26,12 +26,14 @@ struct Matvec {
   std::vector<Segment> segments;
   int64_t width = 0;   ///< K
   int64_t columns = 0; ///< T, at most kMostColumns; one with a prologue
+  bool more = false;   ///< T is an argument, at least `columns`, of which a block makes so many
   bool swiglu = false, bias = false, residual = false;
   Prologue prologue = Prologue::None;
   float eps = 0;                   ///< of the norm
   RowKind output = RowKind::Float; ///< of the one result; Act8: a block quantizes the rows that it makes
 
   static constexpr int64_t kMostColumns = 8;
+  static constexpr int64_t kMostBlocks = 65535;      ///< in y
   static constexpr int64_t kFewestLanes = 8;         ///< whose loads of 16 bytes fill a line of 128
   static constexpr int64_t kWarpsOfWideBlock = 8;    ///< of blocks that prepare x or quantize their results
   static constexpr int64_t kMostRowBytes = 46 << 10; ///< of a prepared row: 48 KB are there without asking for more
@@ -43,7 +45,8 @@ struct Matvec {
   RowKind takes() const;
   /// Bytes of a row of those in a block's memory.
   int64_t rowBytes() const;
-  /// The dimensions of the launch: blocks in x, and threads of a block.
+  /// The dimensions of the launch: blocks in x, and threads of a block. With `more`, T / columns blocks, rounded up, in
+  /// x, and these in y: neighbours read one weight, which the cache then has.
   int64_t blocks(const GpuTarget &target) const;
   int64_t threads(const GpuTarget &target) const;
 
@@ -61,7 +64,8 @@ Matvec::Segment matvecSegment(unsigned floatBytes, bool bfloat, int64_t rows);
 ///      dense; with one, a row of f32; then, for a norm, the gain as f32
 ///   the bias of each segment, where there are; the residual [T, N], where there is; as f32
 ///   the result of each segment [T, N_i] as f32; or the one result as codes, scales and sums; or as bf16, dense
-/// The function's `known_grid_size` and `known_block_size` say how to launch it.
+/// With `more`, T follows as i64. The function's `known_grid_size`, without `more`, and `known_block_size` say how to
+/// launch it.
 mlir::gpu::GPUFuncOp emitMatvec(mlir::gpu::GPUModuleOp module, const Matvec &matvec, const GpuTarget &target);
 
 } // namespace quern::codegen

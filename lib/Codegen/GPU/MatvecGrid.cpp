@@ -37,7 +37,8 @@ MatvecGrid::MatvecGrid(const Matvec &matvec, const GpuTarget &target) {
       part.passes = passes;
       part.blocks = ceilDiv(part.rows, passes * rowsOfPass(part));
     }
-    if (!prepares || blocks() <= std::max<int64_t>(target.residentBlocks, int64_t(parts.size())))
+    int64_t most = prepares ? std::max<int64_t>(target.residentBlocks, int64_t(parts.size())) : Matvec::kMostBlocks;
+    if ((!prepares && !matvec.more) || blocks() <= most)
       return;
   }
 }

@@ -32,7 +32,7 @@ inline CompiledMatvec compileMatvec(const Matvec &matvec, const std::string &chi
   CompiledMatvec compiled{"", matvec.name(), 0, 0};
   compiled.code = emitCode(chip, [&](mlir::gpu::GPUModuleOp kernels, const codegen::GpuTarget &target) {
     auto kernel = codegen::emitMatvec(kernels, matvec, target);
-    compiled.blocks = uint32_t(kernel.getKnownGridSize()->front());
+    compiled.blocks = uint32_t(matvec.more ? matvec.blocks(target) : kernel.getKnownGridSize()->front());
     compiled.threads = uint32_t(kernel.getKnownBlockSize()->front());
     EXPECT_EQ(compiled.blocks, matvec.blocks(target));
     EXPECT_EQ(compiled.threads, matvec.threads(target));
@@ -157,29 +157,30 @@ public:
   MatvecTest(Matvec matvec, const std::vector<std::pair<std::string, int64_t>> &formats, std::string chip,
              uint32_t seed = 11)
       : matvec(std::move(matvec)), chip(std::move(chip)), random(seed) {
+    tokens = this->matvec.columns + (this->matvec.more ? 5 : 0);
     for (auto &[format, rows] : formats) {
       weights.emplace_back(format, rows, this->matvec.width, random);
       this->matvec.segments.push_back(weights.back().segment);
       biases.push_back(randomNumbers(rows, random));
     }
-    residual = randomNumbers(this->matvec.columns * formats.front().second, random);
-    x = randomNumbers(this->matvec.columns * this->matvec.width, random);
+    residual = randomNumbers(tokens * formats.front().second, random);
+    x = randomNumbers(tokens * this->matvec.width, random);
     gain = randomNumbers(this->matvec.width, random);
   }
 
-  TestActivations activations() const { return {matvec.takes(), matvec.columns, matvec.width, x}; }
+  TestActivations activations() const { return {matvec.takes(), tokens, matvec.width, x}; }
 
-  /// Results of f32, of each segment [T, N].
+  /// Results of f32, of each segment [T, N]. A residual lies where the result is to be, as in a model's arena.
   std::vector<std::vector<float>> run(uint32_t seed) const {
     GpuProgram program(compiled().code);
     std::vector<uint64_t> results;
     size_t count = matvec.swiglu ? 1 : weights.size();
     for (size_t i = 0; i < count; ++i)
-      results.push_back(program.upload(std::vector<float>(matvec.columns * weights[i].rows, NAN)));
+      results.push_back(program.upload(matvec.residual ? residual : std::vector<float>(tokens * weights[i].rows, NAN)));
     launch(program, results, seed);
     std::vector<std::vector<float>> values;
     for (size_t i = 0; i < count; ++i)
-      values.push_back(program.download<float>(results[i], matvec.columns * weights[i].rows));
+      values.push_back(program.download<float>(results[i], tokens * weights[i].rows));
     return values;
   }
 
@@ -196,10 +197,15 @@ public:
     for (size_t i = 0; matvec.bias && i < biases.size(); ++i)
       arguments.push_back(program.upload(biases[i]));
     if (matvec.residual)
-      arguments.push_back(program.upload(residual));
+      arguments.push_back(matvec.output == RowKind::Float ? results[0] : program.upload(residual));
     arguments.insert(arguments.end(), results.begin(), results.end());
     const CompiledMatvec &kernel = compiled();
-    auto status = program.launch(kernel.name, {kernel.blocks, 1, 1}, kernel.threads, arguments, seed);
+    std::array<uint32_t, 3> grid = {kernel.blocks, 1, 1};
+    if (matvec.more) {
+      arguments.push_back(uint64_t(tokens));
+      grid = {uint32_t((tokens + matvec.columns - 1) / matvec.columns), kernel.blocks, 1};
+    }
+    auto status = program.launch(kernel.name, grid, kernel.threads, arguments, seed);
     EXPECT_TRUE(status) << status.error().message;
   }
 
@@ -236,7 +242,7 @@ public:
   void expectSums(const std::vector<std::vector<float>> &y) const {
     TestActivations a = activations();
     for (size_t i = 0; i < y.size(); ++i)
-      for (int64_t t = 0; t < matvec.columns; ++t)
+      for (int64_t t = 0; t < tokens; ++t)
         for (int64_t n = 0; n < weights[i].rows; ++n) {
           auto [sum, magnitude] = expected(a, i, t, n);
           EXPECT_NEAR(y[i][t * weights[i].rows + n], sum, tolerance() * magnitude)
@@ -250,6 +256,7 @@ public:
   std::vector<TestWeight> weights;
   std::vector<std::vector<float>> biases;
   std::vector<float> residual, x, gain;
+  int64_t tokens; ///< T
 
 private:
   mutable CompiledMatvec kernel;

@@ -54,6 +54,17 @@ INSTANTIATE_TEST_SUITE_P(
       return c.format + "_" + std::to_string(c.width) + "_t" + std::to_string(c.columns);
     });
 
+// 13 rows of activations for kernels of 8, with the residual in place.
+TEST(GpuMatvecOfAnyRows, AgreesWithDoublePrecision) {
+  for (const char *format : {"f16", "bf16", "f32", "mxfp6_e3m2", "q4_K"}) {
+    Matvec matvec = of(256, 8);
+    matvec.more = matvec.residual = true;
+    MatvecTest test(matvec, {{format, 6}}, "sm_80");
+    for (uint32_t seed : {1u, 2u})
+      test.expectSums(test.run(seed));
+  }
+}
+
 /// The last block of a weight of 5 GB, of which the memory holds only the last rows: a pointer to where the first one
 /// would be is enough for it.
 TEST(GpuMatvecPlaces, GoBeyond32Bits) {

@@ -68,3 +68,20 @@ func.func @apart(%ids: tensor<?xi32> {lm.size = "tokens"}, %cache: !lm.cache<lay
     : !rows, !rows, tensor<?xi32>, !lm.cache<layers = 1, kv_heads = 2, head_dim = 32>
   return
 }
+
+// -----
+
+!wide = tensor<?x160xf32>
+dq.source @table : tensor<8x160xf32> in 0 at 0 bytes 5120
+func.func @steps(%ids: tensor<?xi32> {lm.size = "tokens"},
+                 %cache: !lm.cache<layers = 1, kv_heads = 1, head_dim = 160>) {
+  %t = dq.weight @table : tensor<8x160xf32>
+  %x = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x160xf32> -> !wide
+  %a = lm.rotary_angles %ids {gpu.rotary_table = @table, theta = 1.0e4 : f64} : tensor<?xi32> -> !wide
+  %q = lm.rotary half %x, %a : !wide, !wide
+  %k = lm.rotary half %x, %a : !wide, !wide
+  // expected-warning @+1 {{has no GPU kernel for more than 8 tokens at once, so that prompts are read in steps of so}}
+  %o = lm.attention %q, %k, %x at %ids in %cache {layer = 0, scale = 0.125 : f32}
+    : !wide, !wide, tensor<?xi32>, !lm.cache<layers = 1, kv_heads = 1, head_dim = 160>
+  return
+}

@@ -106,3 +106,23 @@ func.func @elementwise(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "to
   %y = dq.matmul %s8, [%w] : !x8, [tensor<64x64x!q8_0>] -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }
+
+// A matmul without a kernel on tensor cores takes its rows eight at a time: of tokens, and of outputs.
+// CHECK-LABEL: func.func @float_9_and_more(
+// CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
+// CHECK: arith.ceildivui %[[TOKENS]], %c8_i64
+// CHECK: gpu.launch_func @kernels::@matvec_f32_64x64_t8_and_more {{.*}}%[[TOKENS]] : i64)
+// CHECK: arith.cmpi sge, %{{.*}}, %c9_i64
+// CHECK-NEXT: scf.if
+// CHECK: gpu.launch_func @kernels::@matvec_f32_64x64_t8_and_more
+dq.source @floats : tensor<64x64xf32> in 0 at 32768 bytes 16384
+func.func @float(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"},
+                 %rows: tensor<?xi32> {lm.name = "output_rows", lm.size = "outputs"}) -> tensor<?x64xf32> {
+  %t = dq.weight @table : tensor<300x64x!q8_0>
+  %w = dq.weight @floats : tensor<64x64xf32>
+  %x = lm.embedding %ids, %t : tensor<?xi32>, tensor<300x64x!q8_0> -> tensor<?x64xf32>
+  %h = dq.matmul %x, [%w] : tensor<?x64xf32>, [tensor<64x64xf32>] -> tensor<?x64xf32>
+  %l = lm.gather_rows %h, %rows : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+  %y = dq.matmul %l, [%w] : tensor<?x64xf32>, [tensor<64x64xf32>] -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
