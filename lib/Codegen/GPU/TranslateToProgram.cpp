@@ -85,9 +85,12 @@ private:
     if (failed(threads) || !threads->perSize.empty())
       return op.emitError("the size of a block is no constant");
     launch.threads = threads->constant;
-    if (Value shared = op.getDynamicSharedMemorySize())
-      if (FailureOr<SizeExpression> bytes = linear(shared, "size"); succeeded(bytes))
-        launch.sharedBytes = bytes->constant;
+    if (Value shared = op.getDynamicSharedMemorySize()) {
+      FailureOr<SizeExpression> bytes = linear(shared, "size");
+      if (failed(bytes) || !bytes->perSize.empty())
+        return op.emitError("the size of dynamic shared memory is no constant");
+      launch.sharedBytes = bytes->constant;
+    }
     for (Value operand : op.getKernelOperands()) {
       FailureOr<LaunchArgument> argument = argumentOf(operand);
       if (failed(argument))
