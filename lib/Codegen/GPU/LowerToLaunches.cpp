@@ -58,7 +58,7 @@ private:
           << Matvec::kMostColumns << " tokens at once, so that prompts are read in steps of so many";
       return success();
     }
-    return LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run();
+    return LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run(tokens);
   }
 };
 

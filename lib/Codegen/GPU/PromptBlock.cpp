@@ -24,7 +24,7 @@ PromptTile codegen::promptTile(const PromptMatmul &shape, const GpuTarget &targe
     const GpuLayout &layout = segment.layout;
     tile.scalesOfGroup = std::max<int64_t>(tile.scalesOfGroup, 32 / layout.group);
     tile.minimums |= ScaleReader::hasMinimum(layout);
-    tile.wideScales |= layout.scales == GpuScales::Single;
+    tile.wideScales |= layout.scales == GpuScales::Single || layout.scales == GpuScales::Power;
     if (!layout.signedCodes)
       tile.rawPlanes = std::max<int64_t>(tile.rawPlanes, int64_t(layout.planes.size()));
   }

@@ -21,7 +21,7 @@ struct PromptTile {
   bool minimums;
   bool tensorCores;  ///< multiply codes
   bool factors;      ///< minimums and sums are multiplied by tensor cores (Factors.h)
-  bool wideScales;   ///< of weights: over 22 significant bits, so that their products with offsets are not exact
+  bool wideScales;   ///< of weights: products with offsets are not exact (over 22 significant bits) or infinite
   int64_t rawPlanes; ///< of codes that are unpacked
 
   int64_t warpsOfTokens() const { return tokens / kWarpTokens; }

@@ -71,6 +71,19 @@ public:
     codegen::packGpuWeight(weight.segment.layout, &spec, c.rows, c.width, weight.stored, weight.packed);
   }
 
+  /// Gives all blocks of the weights, which are MXFP4, the scale 2^113, and makes activations small.
+  void makeHuge() {
+    TestWeight &weight = weights.front();
+    formats::FormatSpec spec = specOf(c.formats.front());
+    for (size_t at = 0; at < weight.stored.size(); at += size_t(spec.bytes))
+      weight.stored[at] = 240;
+    for (int64_t n = 0; n < c.rows; ++n)
+      formats::Decoder(spec).decodeRow(weight.stored.data() + n * c.width / spec.block * spec.bytes, c.width,
+                                       weight.numbers.data() + n * c.width);
+    codegen::packGpuWeight(weight.segment.layout, &spec, c.rows, c.width, weight.stored, weight.packed);
+    x = activations(normalFloats(c.tokens * c.width, 5, 0x1p-100f));
+  }
+
   codegen::GpuTarget target() const {
     codegen::GpuTarget found = **codegen::findGpuTarget(c.chip == "dots" ? "sm_75" : c.chip);
     if (c.chip == "dots")
@@ -262,6 +275,13 @@ TEST_F(GpuPromptFaults, WrongSwizzle) {
   Status status;
   auto y = problem.tryRun(faulty, 0, status);
   EXPECT_TRUE(!status || problem.wrong(y) > 0);
+}
+
+// 2^113 times the offset of integer sums is beyond f32.
+TEST(GpuPromptScales, MayBeAsLargeAsTheirFormatHasThem) {
+  Problem problem(Case{{"mxfp4"}, 20, 96, 10});
+  problem.makeHuge();
+  EXPECT_EQ(problem.wrong(problem.run(problem.ptx(), 1)), 0);
 }
 
 } // namespace
