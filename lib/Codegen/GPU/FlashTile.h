@@ -3,8 +3,9 @@
 //
 // Why f16 does: keys and values lie in the cache as f16 anyway. A query and a weight are each split into the sum of two
 // halves, which together have its f32 to 22 bits: rounded to one, weights alone moved the logits of small models by as
-// much as quantization does. Queries are scaled before they are rounded, so that they would overflow only where the
-// keys, made likewise, have long done.
+// much as quantization does. Queries are scaled before they are rounded, as a rule by log2(e) / sqrt(D). Without norms
+// of heads, keys, made likewise, overflow long before them. With such norms an element of either is at most sqrt(D)
+// times the largest gain, so that f16 does for gains up to thousands.
 #ifndef QUERN_LIB_CODEGEN_GPU_FLASHTILE_H
 #define QUERN_LIB_CODEGEN_GPU_FLASHTILE_H
 

@@ -105,13 +105,14 @@ def LowerToLaunches : Pass<"gpu-lower-to-launches", "::mlir::ModuleOp"> {
 }
 
 def OutlineKernels : Pass<"gpu-outline-kernels", "::mlir::ModuleOp"> {
-  let summary = "make GPU kernels for matmuls with few columns and for the quantization of activations";
+  let summary = "make GPU kernels for matmuls and for the quantization of activations";
   let description = [{
     For each `dq.matmul` of 1 to 8 rows of activations a `gpu.func` in the module `@kernels`, made once for each set of
     formats, shapes and epilogue. `gpu.kernels` on the matmul names it. A kernel takes pointers to its weights as
     `GpuLayout.h` arranges them, to the activations, to biases and residual, and to the results (`Matvec.h`); its known
-    grid and block sizes say how to launch it. Each `dq.quantize` to `!dq.act8<32>` of so many rows gets a kernel that
-    writes what those of matmuls read (`Quantize.h`). An op of the two for which there is no kernel is an error.
+    grid and block sizes say how to launch it. A `dq.matmul` of more rows, or of a number that is not known when
+    compiling, gets kernels of any number of rows instead (`PromptMatmul.h`). Each `dq.quantize` to `!dq.act8<32>` of 1 to 8 rows gets
+    a kernel that writes what those of matmuls read (`Quantize.h`); one of more rows is an error. An op of the two for which there is no kernel is an error.
 
     ```mlir
     %y = dq.matmul %x, [%w] : tensor<1x896x!dq.act8<32>>, [tensor<4864x896x!q8_0>] -> tensor<1x4864xf32>
