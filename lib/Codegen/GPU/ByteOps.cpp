@@ -25,7 +25,7 @@ static Value entries(Emitter &e, ArrayRef<int8_t> table, size_t first) {
   return e.number(e.getI32Type(), int32_t(word));
 }
 
-static Value permute(Emitter &e, Value low, Value high, Value selector) {
+Value codegen::emitBytePermute(Emitter &e, Value low, Value high, Value selector) {
   return NVVM::PermuteOp::create(e, e.getI32Type(), low, high, selector, NVVM::PermuteMode::DEFAULT);
 }
 
@@ -38,11 +38,13 @@ static std::pair<Value, Value> permuteTable(Emitter &e, Value word, ArrayRef<int
   Value found[2];
   for (int64_t half = 0; half < 2; ++half) {
     Value selector = e.shiftRight(threeBits, 16 * half);
-    Value below = permute(e, entries(e, table, 0), entries(e, table, 4), selector);
-    Value above = permute(e, entries(e, table, 8), entries(e, table, 12), selector);
-    found[half] = permute(e, below, above, e.shiftRight(ofTwo, 16 * half));
+    Value below = emitBytePermute(e, entries(e, table, 0), entries(e, table, 4), selector);
+    Value above = emitBytePermute(e, entries(e, table, 8), entries(e, table, 12), selector);
+    found[half] = emitBytePermute(e, below, above, e.shiftRight(ofTwo, 16 * half));
   }
-  auto gather = [&](int64_t places) { return permute(e, found[0], found[1], e.number(e.getI32Type(), places)); };
+  auto gather = [&](int64_t places) {
+    return emitBytePermute(e, found[0], found[1], e.number(e.getI32Type(), places));
+  };
   return {gather(0x6420), gather(0x7531)};
 }
 

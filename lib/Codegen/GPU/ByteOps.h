@@ -15,6 +15,9 @@ mlir::Value emitByteDot(Emitter &e, mlir::Value codes, bool codesSigned, mlir::V
 std::pair<mlir::Value, mlir::Value> emitNibbleLookup(Emitter &e, const GpuTarget &target, mlir::Value word,
                                                      llvm::ArrayRef<int8_t> table);
 
+/// The four bytes, of `low` (0 to 3) and `high` (4 to 7), that the nibbles of `selector` name. Not on every target.
+mlir::Value emitBytePermute(Emitter &e, mlir::Value low, mlir::Value high, mlir::Value selector);
+
 /// For each byte: a where bit `bit` of `bits` is 0, b where it is 1.
 mlir::Value emitByteSelect(Emitter &e, mlir::Value bits, unsigned bit, mlir::Value a, mlir::Value b);
 

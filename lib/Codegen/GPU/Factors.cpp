@@ -1,6 +1,6 @@
 #include "Factors.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "ByteOps.h"
 
 using namespace mlir;
 using namespace quern;
@@ -34,10 +34,8 @@ Value FactorFragments::pick(uint64_t selectors, Value lane) const {
   return arith::TruncIOp::create(e, e.getI32Type(), arith::ShRUIOp::create(e, e.i64(int64_t(selectors)), shift));
 }
 
-static Value permute(Emitter &e, Value low, Value high, Value selector) {
-  return NVVM::PermuteOp::create(e, e.getI32Type(), low, high, selector, NVVM::PermuteMode::DEFAULT);
+Value FactorFragments::ofRow(Value parts) const {
+  return emitBytePermute(e, parts, e.number(e.getI32Type(), 0), rowSelector);
 }
 
-Value FactorFragments::ofRow(Value parts) const { return permute(e, parts, e.number(e.getI32Type(), 0), rowSelector); }
-
-Value FactorFragments::ofToken(Value parts, Value last) const { return permute(e, parts, last, tokenSelector); }
+Value FactorFragments::ofToken(Value parts, Value last) const { return emitBytePermute(e, parts, last, tokenSelector); }

@@ -15,19 +15,23 @@ static Type fourOf(Emitter &e, Type type) {
   return LLVM::LLVMStructType::getLiteral(e.getContext(), SmallVector<Type>(4, type));
 }
 
-static Emitter::Values multiply(Emitter &e, int64_t depth, ValueRange a, ValueRange b, ValueRange c) {
-  auto product = NVVM::MmaOp::create(e, fourOf(e, e.getF32Type()), a, b, c, ArrayRef<int64_t>{16, 8, depth},
-                                     std::nullopt, std::nullopt, std::array{NVVM::MMATypes::f16, NVVM::MMATypes::f16},
-                                     std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
-  return extractAll(e, product, 4);
+Emitter::Values codegen::emitMma(Emitter &e, NVVM::MMATypes type, int64_t m, int64_t k, ValueRange a, ValueRange b,
+                                 ValueRange c) {
+  auto result = LLVM::LLVMStructType::getLiteral(e.getContext(), SmallVector<Type>(c.getTypes()));
+  std::optional<NVVM::MMAIntOverflow> overflow;
+  if (type == NVVM::MMATypes::s8)
+    overflow = NVVM::MMAIntOverflow::wrapped;
+  auto product = NVVM::MmaOp::create(e, result, a, b, c, ArrayRef<int64_t>{m, 8, k}, std::nullopt, overflow,
+                                     std::array{type, type}, std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+  return extractAll(e, product, int64_t(c.size()));
 }
 
 Emitter::Values codegen::emitHalfProduct(Emitter &e, const GpuTarget &target, ValueRange a, ValueRange b,
                                          ValueRange c) {
   if (target.halfProductDepth == 16)
-    return multiply(e, 16, a, b, c);
-  Emitter::Values first = multiply(e, 8, a.take_front(2), b.take_front(1), c);
-  return multiply(e, 8, a.drop_front(2), b.drop_front(1), first);
+    return emitMma(e, NVVM::MMATypes::f16, 16, 16, a, b, c);
+  Emitter::Values first = emitMma(e, NVVM::MMATypes::f16, 16, 8, a.take_front(2), b.take_front(1), c);
+  return emitMma(e, NVVM::MMATypes::f16, 16, 8, a.drop_front(2), b.drop_front(1), first);
 }
 
 Emitter::Values codegen::loadMatrices(Emitter &e, Value address, bool transposed) {

@@ -11,6 +11,10 @@
 
 namespace quern::codegen {
 
+/// A B + C by the tensor cores' instruction of m x 8 x k for A and B of `type`, in the fragments that it takes.
+Emitter::Values emitMma(Emitter &e, mlir::NVVM::MMATypes type, int64_t m, int64_t k, mlir::ValueRange a,
+                        mlir::ValueRange b, mlir::ValueRange c);
+
 /// A B + C: four words of A, two of B (vector<2xf16>), four f32 of C.
 Emitter::Values emitHalfProduct(Emitter &e, const GpuTarget &target, mlir::ValueRange a, mlir::ValueRange b,
                                 mlir::ValueRange c);
