@@ -5,7 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 
 using namespace quern;
 using namespace quern::cli;
@@ -29,13 +28,18 @@ static Status listDevices(bool asJson) {
     return {};
   }
   Table table({"device", "name", "target", ">memory"});
-  auto end = std::stable_partition(devices.begin(), devices.end(), [](const auto &it) { return it.problem.empty(); });
-  for (auto device = devices.begin(); device != end; ++device)
-    table.add({device->id, device->name, device->target, formatBytes(double(device->memoryBytes))});
-  if (end != devices.begin())
+  bool usable = false;
+  for (const api::Device &device : devices) {
+    if (!device.problem.empty())
+      continue;
+    table.add({device.id, device.name, device.target, formatBytes(double(device.memoryBytes))});
+    usable = true;
+  }
+  if (usable)
     table.print();
-  for (auto other = end; other != devices.end(); ++other)
-    std::printf("%s: %s%s\n", other->id.c_str(), other->name.empty() ? "none, " : "", other->problem.c_str());
+  for (const api::Device &device : devices)
+    if (!device.problem.empty())
+      std::printf("%s: %s%s\n", device.id.c_str(), device.name.empty() ? "none, " : "", device.problem.c_str());
   return {};
 }
 

@@ -59,6 +59,18 @@ static void maskCutNumbers(llvm::Function &function) {
   }
 }
 
+/// One bit that chooses between vectors becomes a bit for each element, as SPIR-V wants it before version 1.4.
+static void splatConditions(llvm::Function &function) {
+  for (llvm::Instruction &instruction : llvm::instructions(function)) {
+    auto *select = llvm::dyn_cast<llvm::SelectInst>(&instruction);
+    auto *type = select ? llvm::dyn_cast<llvm::FixedVectorType>(select->getType()) : nullptr;
+    if (!type || select->getCondition()->getType()->isVectorTy())
+      continue;
+    llvm::IRBuilder<> builder(select);
+    select->setCondition(builder.CreateVectorSplat(type->getNumElements(), select->getCondition()));
+  }
+}
+
 FailureOr<std::string> codegen::emitSpirv(ModuleOp module) {
   if (!llvm::hasSingleElement(module.getOps<gpu::GPUModuleOp>()))
     return module.emitError("expected a module with one gpu.module, got ")
@@ -75,8 +87,10 @@ FailureOr<std::string> codegen::emitSpirv(ModuleOp module) {
   code->setTargetTriple(triple);
   code->setDataLayout(triple.computeDataLayout());
   optimizeModule(*code, nullptr, /*vectorize=*/false);
-  for (llvm::Function &function : *code)
+  for (llvm::Function &function : *code) {
     maskCutNumbers(function);
+    splatConditions(function);
+  }
   std::string binary, message;
   // Nothing is to be optimized anew: that would make cut numbers again.
   if (!SPIRVTranslate(code.get(), binary, message, /*extensions=*/{}, llvm::CodeGenOptLevel::None, triple))
