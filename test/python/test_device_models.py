@@ -4,6 +4,7 @@ import json
 import pytest
 from compare_logits import divergence
 from conftest import SOURCE
+from embedded_mixes import MIXES, quantize_embedded, write_problems
 from test_devices import environment, needs_fake
 from tiny_model import write_model
 
@@ -51,24 +52,16 @@ def test_formats_mixed_inside_fused_matmuls_in_several_orders_of_threads(quern, 
     compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL, *flags), texts, seeds=(1, 2, 3))
 
 
-def embedded(quern, folder, mix):
-    model = folder / "embedded.gguf"
-    quern.run("quantize", SOURCE / "test" / "models" / "embedded-f16.gguf", "--quant", mix, "-o", model)
-    return model
-
-
-@pytest.mark.parametrize("mix", ["Q8_0", "Q4_K_M"])
+@pytest.mark.parametrize("mix", MIXES)
 def test_embedded_model(quern, tmp_path, mix):
-    texts = tmp_path / "prompts.txt"
-    texts.write_text("12+34=\n7*8=\n")
-    compare(quern, embedded(quern, tmp_path, mix), texts, seeds=(4,))
+    compare(quern, quantize_embedded(quern, tmp_path, mix), write_problems(tmp_path), seeds=(4,))
 
 
 def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
     """Attention on tensor cores; this model feels what is rounded more than random ones do."""
     texts = tmp_path / "prompts.txt"
     texts.write_text("17*3+25-8*2=\n(12+5)*3-40+7=\n9*9*9-100+55=\n")
-    compare(quern, embedded(quern, tmp_path, "Q8_0"), texts)
+    compare(quern, quantize_embedded(quern, tmp_path, "Q8_0"), texts)
 
 
 SHAPES = {

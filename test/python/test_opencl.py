@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from compare_logits import agreement, divergence, read
+from embedded_mixes import MIXES, quantize_embedded, write_problems
 from test_real_model import FETCH, GOLDENS
 from tiny_model import write_model
 
@@ -32,6 +33,15 @@ def on_device(quern, package, prompts, *flags, **options):
     return quern.logits(package, prompts, "--device", "opencl", "--top", "100", *flags, **options)
 
 
+def divergences(quern, tmp_path, model, prompts):
+    """Of each prompt and what follows it on the device from the reference."""
+    package = quern.compile(model, tmp_path / "m.quern", "--target", "spirv")
+    follow = tmp_path / "follow.jsonl"
+    follow.write_text(quern.run("logits", model, "--prompts", prompts, "--reference", "-n", "4", "--top", "100"))
+    ours = on_device(quern, package, prompts, "--follow", follow)
+    return [divergence([base], [our]) for base, our in zip(read(follow), ours, strict=True)]
+
+
 # A driver of OpenCL takes most of the time, compiling.
 MODELS = {"Q8_0": ["--type", "Q8_0"],
           "mix": ["--type", "Q4_K", "--tensor-type=attn_v.weight=Q6_K", "--tensor-type=ffn_down=Q8_0",
@@ -40,13 +50,14 @@ MODELS = {"Q8_0": ["--type", "Q8_0"],
 
 @pytest.mark.parametrize("name", MODELS)
 def test_tiny_models_are_as_the_reference(quern, tmp_path, prompts, name):
-    model = write_model(tmp_path / "m.gguf", *MODELS[name])
-    package = quern.compile(model, tmp_path / "m.quern", "--target", "spirv")
-    follow = tmp_path / "follow.jsonl"
-    follow.write_text(quern.run("logits", model, "--prompts", prompts, "--reference", "-n", "4", "--top", "100"))
-    ours = on_device(quern, package, prompts, "--follow", follow)
-    each = [divergence([base], [our]) for base, our in zip(read(follow), ours, strict=True)]
+    each = divergences(quern, tmp_path, write_model(tmp_path / "m.gguf", *MODELS[name]), prompts)
     assert max(each) < BOUND, each
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_embedded_model(quern, tmp_path, mix):
+    each = divergences(quern, tmp_path, quantize_embedded(quern, tmp_path, mix), write_problems(tmp_path))
+    assert sum(each) / len(each) < BOUND, each
 
 
 def test_programs_are_compiled_once(quern, tmp_path, cache):
