@@ -3,6 +3,7 @@
 #include "quern/Support/AtomicFile.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +25,8 @@ struct Header {
 };
 constexpr char kMagic[8] = {'Q', 'U', 'E', 'R', 'N', 'B', 'L', 'T'};
 constexpr char kEnding[] = ".program";
+constexpr char kUnfinished[] = ".program.tmp."; ///< then a process, which may have been killed (AtomicFile)
+constexpr std::chrono::hours kLongestWrite{1};
 
 std::string folderOf(const char *variable) {
   const char *value = std::getenv(variable);
@@ -114,14 +117,21 @@ void BuildCache::makeRoom(const std::string &kept) const {
     fs::file_time_type used;
     uint64_t bytes;
   };
+  const fs::file_time_type longAgo = fs::file_time_type::clock::now() - kLongestWrite;
   std::vector<Entry> entries;
   uint64_t total = 0;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code gone; // another process makes room too
     Entry entry{it->path().string(), it->last_write_time(gone), it->file_size(gone)};
-    if (gone || !it->path().native().ends_with(kEnding))
+    const std::string name = it->path().filename().string();
+    bool unfinished = name.find(kUnfinished) != std::string::npos;
+    if (gone || (!unfinished && !name.ends_with(kEnding)))
       continue;
+    if (unfinished && entry.used < longAgo) {
+      fs::remove(entry.path, gone);
+      continue;
+    }
     total += entry.bytes;
     entries.push_back(std::move(entry));
   }

@@ -30,7 +30,8 @@ public:
 
   /// The program kept under the key; empty where there is none, or the file is damaged or was not written by this user.
   std::vector<uint8_t> find(const Hash128 &key) const;
-  /// Keeps a program, and removes those that were not used for longest where there are too many.
+  /// Keeps a program, and removes those that were not used for longest where there are too many. What a killed process
+  /// left unfinished counts like them, and goes after an hour.
   void keep(const Hash128 &key, std::span<const uint8_t> program) const;
 
 private:

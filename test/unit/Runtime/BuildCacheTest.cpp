@@ -116,6 +116,32 @@ TEST_F(BuildCacheTest, DropsWhatWasNotUsedForLongest) {
   EXPECT_EQ(small.find(key("d")), large);
 }
 
+TEST_F(BuildCacheTest, DropsWhatAKilledProcessLeft) {
+  const Bytes large(1000, 1);
+  BuildCache small = cache(3 * (large.size() + 48));
+  small.keep(key("a"), large);
+  const fs::path first = file();
+  auto leave = [&](const std::string &process, int minutes) {
+    fs::path path = first.string() + ".tmp." + process;
+    std::ofstream(path) << std::string(large.size(), 'x');
+    fs::last_write_time(path, fs::last_write_time(path) - std::chrono::minutes(minutes));
+    return path;
+  };
+  fs::path other = folder / "made" / "notes"; // not the cache's
+  std::ofstream(other) << std::string(5000, 'x');
+  fs::last_write_time(first, fs::last_write_time(first) - std::chrono::hours(3));
+  fs::path old = leave("11", 70), recent = leave("12", 20), newest = leave("13", 0);
+  small.keep(key("b"), large);
+  EXPECT_FALSE(fs::exists(old)) << "no process writes for so long";
+  EXPECT_TRUE(small.find(key("a")).empty()) << "unfinished files count too";
+  EXPECT_TRUE(fs::exists(recent) && fs::exists(newest) && fs::exists(other));
+  small.keep(key("c"), large);
+  EXPECT_FALSE(fs::exists(recent)) << "was written longest ago";
+  EXPECT_TRUE(fs::exists(newest));
+  EXPECT_EQ(small.find(key("b")), large);
+  EXPECT_EQ(small.find(key("c")), large);
+}
+
 TEST_F(BuildCacheTest, DoesWithoutAFolder) {
   BuildCache nowhere("/dev/null/quern");
   nowhere.keep(key("a"), program);
