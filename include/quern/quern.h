@@ -281,7 +281,8 @@ QUERN_API void quern_sampler_options_init(quern_sampler_options *options);
 QUERN_API quern_status quern_sampler_create(const quern_model *model, const quern_sampler_options *options,
                                             quern_sampler **sampler);
 QUERN_API void quern_sampler_free(quern_sampler *sampler);
-/* Chooses the next token from the session's logits; the session does not change. */
+/* Chooses the next token from the session's logits; they and its tokens do not change. On a device the session's next
+ * steps draw with the same settings while they are at it, so that logits need not be copied. */
 QUERN_API quern_status quern_sampler_sample(quern_sampler *sampler, const quern_session *session, int32_t *token);
 
 #ifdef __cplusplus

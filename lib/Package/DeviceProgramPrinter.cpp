@@ -29,6 +29,8 @@ static ordered_json printArgument(const LaunchArgument &argument) {
     return {{"kind", "output"}, {"index", argument.index}};
   case Kind::Choice:
     return {{"kind", "choice"}};
+  case Kind::Draw:
+    return {{"kind", "draw"}};
   case Kind::Size:
     return {{"kind", "size"}, {"index", argument.index}};
   case Kind::Constant:

@@ -200,11 +200,10 @@ void quern_sampler_free(quern_sampler *sampler) { delete sampler; }
 quern_status quern_sampler_sample(quern_sampler *sampler, const quern_session *session, int32_t *token) {
   return guarded([&]() -> Outcome<void> {
     QUERN_CHECK(need(sampler && session && token, "an argument"));
-    auto likeliest = session->impl->likeliest();
-    bool known = likeliest && sampler->impl.takesLargest();
+    auto known = session->impl->chosen(sampler->impl.settings());
     auto logits = known ? Outcome<std::span<const float>>() : session->impl->logits();
     QUERN_CHECK(logits);
-    auto chosen = known ? Sampler::chosen(*likeliest)
+    auto chosen = known ? Sampler::chosen(*known)
                         : sampler->impl.sample(logits->first(size_t(sampler->tokenizer->realTokens())),
                                                session->impl->tokens());
     if (!chosen)

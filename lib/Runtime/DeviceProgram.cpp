@@ -18,7 +18,7 @@ constexpr int64_t kMostThreads = 1024;        // of a block, on every device tha
 constexpr int64_t kMostSharedBytes = 1 << 20; // several times what any device has; the driver knows better
 constexpr int64_t kMostBlocks[3] = {INT32_MAX, 65535, 65535}; // CUDA C++ Programming Guide, compute capabilities
 constexpr size_t kMostArguments = 128; // 1 KiB, the least that OpenCL promises (CL_DEVICE_MAX_PARAMETER_SIZE)
-constexpr const char *kKinds[] = {"weights", "arena", "input", "output", "choice", "size", "constant"};
+constexpr const char *kKinds[] = {"weights", "arena", "input", "output", "choice", "draw", "size", "constant"};
 
 /// An expression's value with overflow seen; `sizes` all the same.
 std::optional<int64_t> valueAt(const SizeExpression &expression, int64_t sizes) {
@@ -137,6 +137,7 @@ LaunchArgument Reader::readArgument(const json &item) {
     argument.index = indexOf(item, "output", manifest.outputs.size());
     break;
   case LaunchArgument::Kind::Choice:
+  case LaunchArgument::Kind::Draw:
     break;
   case LaunchArgument::Kind::Size:
     argument.index = indexOf(item, "size", manifest.sizes.size());
@@ -234,14 +235,22 @@ Result<DeviceProgram> Reader::read(const json &root) {
 
 } // namespace
 
-bool DeviceProgram::choosesTokens() const {
-  auto isChoice = [](const LaunchArgument &argument) { return argument.kind == LaunchArgument::Kind::Choice; };
-  auto chooses = [&](const Launch &launch) {
-    return std::any_of(launch.arguments.begin(), launch.arguments.end(), isChoice);
-  };
-  return std::all_of(plans.begin(), plans.end(), [&](const LaunchPlan &plan) {
-    return std::any_of(plan.launches.begin(), plan.launches.end(), chooses);
+bool Launch::takes(LaunchArgument::Kind kind) const {
+  return std::any_of(arguments.begin(), arguments.end(),
+                     [&](const LaunchArgument &argument) { return argument.kind == kind; });
+}
+
+static bool everyPlanTakes(const DeviceProgram &program, LaunchArgument::Kind kind) {
+  return std::all_of(program.plans.begin(), program.plans.end(), [&](const LaunchPlan &plan) {
+    return std::any_of(plan.launches.begin(), plan.launches.end(),
+                       [&](const Launch &launch) { return launch.takes(kind); });
   });
+}
+
+bool DeviceProgram::choosesTokens() const { return everyPlanTakes(*this, LaunchArgument::Kind::Choice); }
+
+bool DeviceProgram::drawsTokens() const {
+  return choosesTokens() && everyPlanTakes(*this, LaunchArgument::Kind::Draw);
 }
 
 Result<DeviceProgram> parseDeviceProgram(std::string_view text, const Manifest &manifest, uint64_t weightsBytes,

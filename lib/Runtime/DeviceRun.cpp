@@ -8,6 +8,10 @@ namespace quern::runtime {
 // Recorded are the steps that generate: a token for each of so many sequences.
 constexpr int64_t kMostRecorded = 8;
 
+bool RowChoices::draw() const {
+  return std::any_of(draws.begin(), draws.end(), [](const RowDraw &row) { return row.inverseTemperature > 0; });
+}
+
 size_t DeviceRun::planFor(int64_t tokens) const {
   const std::vector<LaunchPlan> &plans = parts.program.plans;
   size_t plan = 0;
@@ -28,6 +32,8 @@ KernelArgument DeviceRun::argument(const LaunchArgument &from, std::span<const i
     return {tensors.address() + outputs[size_t(from.index)].offset, true};
   case LaunchArgument::Kind::Choice:
     return {tensors.address() + choicesAt, true};
+  case LaunchArgument::Kind::Draw:
+    return {tensors.address() + drawsAt, true};
   case LaunchArgument::Kind::Size:
     return {uint64_t(sizes[size_t(from.index)]), false};
   case LaunchArgument::Kind::Constant:
@@ -36,7 +42,7 @@ KernelArgument DeviceRun::argument(const LaunchArgument &from, std::span<const i
   return {uint64_t(from.offset), false};
 }
 
-DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> sizes) const {
+DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> sizes, bool draws) const {
   const std::vector<Launch> &launches = parts.program.plans[plan].launches;
   Prepared out;
   for (size_t i = 0; i < launches.size(); ++i) {
@@ -46,7 +52,7 @@ DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> siz
     for (size_t d = 0; d < 3; ++d)
       made.grid[d] = uint32_t(launch.grid[d].at(sizes));
     if (std::find(std::begin(made.grid), std::end(made.grid), 0u) != std::end(made.grid) ||
-        (launch.when && !launch.when->holds(sizes)))
+        (launch.when && !launch.when->holds(sizes)) || (!draws && launch.takes(LaunchArgument::Kind::Draw)))
       continue;
     made.threads = uint32_t(launch.threads);
     made.sharedBytes = uint32_t(launch.sharedBytes);
@@ -59,7 +65,8 @@ DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> siz
 }
 
 /// Null for steps that are not recorded.
-Outcome<DeviceRecording *> DeviceRun::record(std::span<const int64_t> sizes, const Prepared &prepared) {
+Outcome<DeviceRecording *> DeviceRun::record(const StepKey &key, const Prepared &prepared) {
+  const std::vector<int64_t> &sizes = key.first;
   bool generates = std::all_of(sizes.begin(), sizes.end(), [&](int64_t size) { return size == sizes[0]; });
   if (!canRecord || !generates || sizes.empty() || sizes[0] > kMostRecorded)
     return nullptr;
@@ -69,7 +76,7 @@ Outcome<DeviceRecording *> DeviceRun::record(std::span<const int64_t> sizes, con
   canRecord = *made != nullptr;
   if (!canRecord)
     return nullptr;
-  return (recordings[{sizes.begin(), sizes.end()}] = *std::move(made)).get();
+  return (recordings[key] = *std::move(made)).get();
 }
 
 tl::unexpected<Fault> DeviceRun::breakDown(Fault fault, const std::string &where) {
@@ -108,18 +115,19 @@ Outcome<void> DeviceRun::launchTimed(size_t plan, const Prepared &prepared) {
   return {};
 }
 
-Outcome<void> DeviceRun::launchPlan(size_t plan, std::span<const int64_t> sizes) {
+Outcome<void> DeviceRun::launchPlan(size_t plan, std::span<const int64_t> sizes, bool draws) {
   if (profiling)
-    return launchTimed(plan, prepare(plan, sizes));
-  if (auto known = recordings.find({sizes.begin(), sizes.end()}); known != recordings.end())
+    return launchTimed(plan, prepare(plan, sizes, draws));
+  StepKey key{{sizes.begin(), sizes.end()}, draws};
+  if (auto known = recordings.find(key); known != recordings.end())
     return known->second->launch();
-  Prepared prepared = prepare(plan, sizes);
+  Prepared prepared = prepare(plan, sizes, draws);
   bool isNew = std::any_of(prepared.numbers.begin(), prepared.numbers.end(),
                            [&](size_t number) { return !hasRun[plan][number]; });
   // What is wrong with a kernel mostly shows the first time, and then it costs little to know which one it is.
   if (parts.checkKernels || isNew)
     return launchChecked(plan, prepared);
-  auto recorded = record(sizes, prepared);
+  auto recorded = record(key, prepared);
   if (!recorded)
     return tl::unexpected(std::move(recorded).error());
   if (*recorded)
@@ -130,22 +138,24 @@ Outcome<void> DeviceRun::launchPlan(size_t plan, std::span<const int64_t> sizes)
   return {};
 }
 
-Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices) {
+Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const int64_t> sizes, const RowChoices &rows) {
   for (size_t i = 0; i < inputs.size(); ++i)
     if (uint64_t bytes = bytesOf(*inputs[i].tensor, sizes))
       std::memcpy(staging.data() + inputs[i].offset, buffers[i], bytes);
+  if (!rows.draws.empty())
+    std::memcpy(staging.data() + drawsAt, rows.draws.data(), rows.draws.size_bytes());
   // One copy of all of them: it is the number of copies that costs.
   if (auto sent = owner->write(tensors.address(), staging.data(), inputBytes); !sent)
     return sent;
   size_t plan = planFor(sizes[0]);
-  if (auto launched = launchPlan(plan, sizes); !launched)
+  if (auto launched = launchPlan(plan, sizes, rows.draw()); !launched)
     return launched;
   auto isWanted = [&](size_t output) { return buffers[inputs.size() + output] != nullptr; };
   for (size_t i = 0; i < outputs.size(); ++i)
     if (isWanted(i))
       if (auto asked = askFor(outputs[i].offset, bytesOf(*outputs[i].tensor, sizes)); !asked)
         return asked;
-  uint64_t choiceBytes = choices ? sizeof *choices * uint64_t(sizes.back()) : 0;
+  uint64_t choiceBytes = rows.tokens ? sizeof *rows.tokens * uint64_t(sizes.back()) : 0;
   if (auto asked = askFor(choicesAt, choiceBytes); !asked)
     return asked;
   if (auto done = owner->synchronize(); !done)
@@ -154,7 +164,7 @@ Outcome<void> DeviceRun::step(std::span<void *const> buffers, std::span<const in
     if (isWanted(i))
       std::memcpy(buffers[inputs.size() + i], staging.data() + outputs[i].offset, bytesOf(*outputs[i].tensor, sizes));
   if (choiceBytes)
-    std::memcpy(choices, staging.data() + choicesAt, choiceBytes);
+    std::memcpy(rows.tokens, staging.data() + choicesAt, choiceBytes);
   return {};
 }
 
@@ -171,14 +181,17 @@ Outcome<void> DeviceRun::readOutput(size_t output, uint64_t offset, uint64_t byt
   return {};
 }
 
-Outcome<void> DeviceRun::run(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices) {
+Outcome<void> DeviceRun::run(std::span<void *const> buffers, std::span<const int64_t> sizes, const RowChoices &rows) {
   if (!broken.empty())
     return fault(QUERN_DEVICE_FAILED, "the device stopped working earlier: " + broken);
   for (size_t i = 0; i < sizes.size(); ++i)
     if (sizes[i] > parts.capacities[i] || sizes[i] < (i == 0 ? 1 : 0))
       return fault(QUERN_INVALID_ARGUMENT, "a step of " + std::to_string(sizes[i]) + " " + manifest.sizes[i] +
                                                " was asked for; the most is " + std::to_string(parts.capacities[i]));
-  auto done = step(buffers, sizes, choices);
+  if (rows.draws.size() > (drawsTokens() ? size_t(DeviceProgram::kMostDrawn) : 0))
+    return fault(QUERN_INVALID_ARGUMENT, "tokens of " + std::to_string(rows.draws.size()) +
+                                             " rows were to be drawn, which the program does not do in a step");
+  auto done = step(buffers, sizes, rows);
   if (!done && broken.empty())
     return breakDown(std::move(done).error(), " in a step of " + std::to_string(sizes[0]) + " " + manifest.sizes[0] +
                                                   " (--check-kernels tells in which op)");

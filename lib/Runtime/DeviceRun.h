@@ -22,6 +22,13 @@ struct DeviceParts {
   package::Progress progress;      ///< of copying the weights, in bytes; when it stops that, opening fails
 };
 
+/// What else a step takes and gives for each of its last size.
+struct RowChoices {
+  int32_t *tokens = nullptr;      ///< null: not wanted; else only of programs that choose tokens
+  std::span<const RowDraw> draws; ///< empty, or only for programs that draw, and at most kMostDrawn
+  bool draw() const;              ///< whether any row is drawn
+};
+
 class DeviceRun {
 public:
   static Outcome<std::unique_ptr<DeviceRun>> create(std::unique_ptr<Device> device, Manifest manifest,
@@ -34,10 +41,10 @@ public:
 
   /// Copies the inputs, runs the plan for sizes[0] and copies the outputs: buffers and sizes as Program::run takes
   /// them, the sizes at least 0 and at most the capacities. Fails naming the op, where that can be told, if a kernel
-  /// fails; from then on all calls fail. An output whose buffer is null stays on the device until the next run, and
-  /// `choices`, if not null, gets one for each of the last size: only for programs that choose.
-  Outcome<void> run(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices = nullptr);
+  /// fails; from then on all calls fail. An output whose buffer is null stays on the device until the next run.
+  Outcome<void> run(std::span<void *const> buffers, std::span<const int64_t> sizes, const RowChoices &rows = {});
   bool choosesTokens() const { return parts.program.choosesTokens(); }
+  bool drawsTokens() const { return parts.program.drawsTokens(); }
   /// Bytes of an output of the last run.
   Outcome<void> readOutput(size_t output, uint64_t offset, uint64_t bytes, void *to);
 
@@ -69,13 +76,15 @@ private:
   Outcome<void> copyWeights();
   uint64_t bytesOf(const Manifest::Tensor &tensor, std::span<const int64_t> sizes) const;
   size_t planFor(int64_t tokens) const;
-  Prepared prepare(size_t plan, std::span<const int64_t> sizes) const;
+  Prepared prepare(size_t plan, std::span<const int64_t> sizes, bool draws) const;
   KernelArgument argument(const LaunchArgument &from, std::span<const int64_t> sizes) const;
-  Outcome<void> launchPlan(size_t plan, std::span<const int64_t> sizes);
+  Outcome<void> launchPlan(size_t plan, std::span<const int64_t> sizes, bool draws);
   Outcome<void> launchChecked(size_t plan, const Prepared &prepared);
   Outcome<void> launchTimed(size_t plan, const Prepared &prepared);
-  Outcome<DeviceRecording *> record(std::span<const int64_t> sizes, const Prepared &prepared);
-  Outcome<void> step(std::span<void *const> buffers, std::span<const int64_t> sizes, int32_t *choices);
+  /// A step's sizes, and whether it draws.
+  using StepKey = std::pair<std::vector<int64_t>, bool>;
+  Outcome<DeviceRecording *> record(const StepKey &key, const Prepared &prepared);
+  Outcome<void> step(std::span<void *const> buffers, std::span<const int64_t> sizes, const RowChoices &rows);
   Outcome<void> askFor(uint64_t offset, uint64_t bytes) {
     return bytes ? owner->read(staging.data() + offset, tensors.address() + offset, bytes) : Outcome<void>();
   }
@@ -89,11 +98,11 @@ private:
   DeviceMemory weights, arena, tensors;
   StagingMemory staging; ///< as `tensors`
   std::vector<Place> inputs, outputs;
-  uint64_t choicesAt = 0;                                                      ///< the place behind all tensors
-  uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of all inputs, and of everything
+  uint64_t choicesAt = 0, drawsAt = 0;                                         ///< behind all tensors, all inputs
+  uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of inputs and draws, and of all
   std::vector<std::vector<DeviceKernel>> kernels;                              ///< of each plan's launches
   std::vector<std::vector<bool>> hasRun;                                       ///< each plan's launches
-  std::map<std::vector<int64_t>, std::unique_ptr<DeviceRecording>> recordings; ///< by sizes
+  std::map<StepKey, std::unique_ptr<DeviceRecording>> recordings;
   bool canRecord = true, profiling = false;
   std::vector<uint64_t> times;
   std::string broken; ///< why nothing can be run any more; empty: it can

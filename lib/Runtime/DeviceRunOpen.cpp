@@ -34,18 +34,24 @@ uint64_t DeviceRun::bytesOf(const Manifest::Tensor &tensor, std::span<const int6
 
 Outcome<void> DeviceRun::placeTensors() {
   constexpr uint64_t kMost = uint64_t(1) << 46;
-  for (bool isOutput : {false, true})
+  auto take = [&](uint64_t bytes) {
+    uint64_t at = tensorBytes;
+    tensorBytes += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    return at;
+  };
+  for (bool isOutput : {false, true}) {
     for (const Manifest::Tensor &tensor : isOutput ? manifest.outputs : manifest.inputs) {
       uint64_t bytes = bytesOf(tensor, parts.capacities);
       if (bytes > kMost || tensorBytes > kMost)
         return fault(QUERN_BAD_PACKAGE, "tensor '" + tensor.name + "' is larger than any device's memory");
-      (isOutput ? outputs : inputs).push_back({&tensor, tensorBytes});
-      tensorBytes += (bytes + kAlignment - 1) / kAlignment * kAlignment;
-      inputBytes = isOutput ? inputBytes : tensorBytes;
+      (isOutput ? outputs : inputs).push_back({&tensor, take(bytes)});
     }
-  choicesAt = tensorBytes;
+    if (!isOutput && drawsTokens())
+      drawsAt = take(sizeof(RowDraw) * uint64_t(DeviceProgram::kMostDrawn));
+    inputBytes = isOutput ? inputBytes : tensorBytes;
+  }
   if (choosesTokens())
-    tensorBytes += sizeof(int32_t) * uint64_t(parts.capacities.back());
+    choicesAt = take(sizeof(int32_t) * uint64_t(parts.capacities.back()));
   return {};
 }
 

@@ -14,9 +14,9 @@ Outcome<void> Model::verifyWeights(const package::Progress &progress) const {
   return {};
 }
 
-/// Of logits or `likeliest` one may be null.
+/// `logits` may be null where tokens are chosen.
 Outcome<void> Model::compute(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits,
-                             int32_t *likeliest) {
+                             const RowChoices &choices) {
   int64_t sizes[2];
   sizes[tokensSize] = int64_t(rows.size());
   sizes[outputsSize] = int64_t(outputRows.size());
@@ -54,7 +54,7 @@ Outcome<void> Model::compute(std::span<const Row> rows, std::span<const int32_t>
   for (Role role : roles)
     buffers.push_back(bufferOf(role));
   if (parts.device)
-    return parts.device->run(buffers, sizes, likeliest);
+    return parts.device->run(buffers, sizes, choices);
   program->run(stepEntry, buffers, sizes, profiling ? &profile : nullptr);
   return {};
 }
@@ -88,14 +88,33 @@ void Model::forget(RowResult &result) {
     std::replace(left.begin(), left.end(), &result, static_cast<RowResult *>(nullptr));
   }
   result.logits.clear();
-  result.likeliest.reset();
+  result.chosen.reset();
 }
 
 Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits) {
   std::lock_guard<std::mutex> lock(turn);
   if (auto brought = bringLeft(); !brought)
     return brought;
-  return compute(rows, outputRows, logits, nullptr);
+  return compute(rows, outputRows, logits, {});
+}
+
+/// The logits stay on the device.
+Outcome<void> Model::stepChoosing(std::span<const Row> rows, std::span<const int32_t> outputRows,
+                                  std::span<RowResult *const> results) {
+  std::vector<int32_t> tokens(results.size());
+  std::vector<RowDraw> draws;
+  for (RowResult *result : results)
+    if (parts.device->drawsTokens())
+      draws.push_back(result->draw);
+    else
+      result->draw = RowDraw();
+  if (auto done = compute(rows, outputRows, nullptr, {tokens.data(), draws}); !done)
+    return done;
+  left.assign(results.begin(), results.end());
+  for (size_t i = 0; i < results.size(); ++i)
+    if (tokens[i] != RowDraw::kNotDrawn)
+      results[i]->chosen = tokens[i];
+  return {};
 }
 
 Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> outputRows,
@@ -103,26 +122,19 @@ Outcome<void> Model::step(std::span<const Row> rows, std::span<const int32_t> ou
   std::lock_guard<std::mutex> lock(turn);
   for (RowResult *result : results) {
     result->logits.clear();
-    result->likeliest.reset();
+    result->chosen.reset();
     std::replace(left.begin(), left.end(), result, static_cast<RowResult *>(nullptr));
   }
   if (auto brought = bringLeft(); !brought)
     return brought;
   left.clear();
-  if (parts.device && parts.device->choosesTokens()) {
-    std::vector<int32_t> likeliest(results.size());
-    if (auto done = compute(rows, outputRows, nullptr, likeliest.data()); !done)
-      return done;
-    left.assign(results.begin(), results.end());
-    for (size_t i = 0; i < results.size(); ++i)
-      results[i]->likeliest = likeliest[i];
-    return {};
-  }
+  if (parts.device && parts.device->choosesTokens())
+    return stepChoosing(rows, outputRows, results);
   size_t width = size_t(vocabulary());
   std::vector<float> several;
   std::vector<float> &logits = results.size() == 1 ? results[0]->logits : several; // no copy of a single row
   logits.resize(results.size() * width);
-  auto done = compute(rows, outputRows, logits.data(), nullptr);
+  auto done = compute(rows, outputRows, logits.data(), {});
   if (!done)
     logits.clear();
   for (size_t i = 0; done && !several.empty() && i < results.size(); ++i)

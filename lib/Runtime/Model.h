@@ -24,7 +24,7 @@ namespace quern::runtime {
 
 /// Rows of logits that one step makes at most: 64 rows of 152,000 are 39 MB, and 64 tokens are enough to use the
 /// weights well.
-constexpr size_t kLogitRows = 64;
+constexpr size_t kLogitRows = size_t(DeviceProgram::kMostDrawn);
 
 struct ModelOptions {
   int threads = 0;           ///< 0: one for each available processor
@@ -61,11 +61,12 @@ struct Row {
   int64_t cacheCapacity;
 };
 
-/// What a step gives for a row. A device may tell the likeliest token before the logits, which then stay with it until
-/// somebody asks for them or the next step takes their place.
+/// What a step gives for a row. A device may choose a token and keep the logits until somebody asks for them or the
+/// next step takes their place.
 struct RowResult {
-  std::vector<float> logits;        ///< [vocabulary]; empty: none, or on the device
-  std::optional<int32_t> likeliest; ///< of the real tokens, the lowest of equal ones; -1: no logit is a number
+  std::vector<float> logits;     ///< [vocabulary]; empty: none, or on the device
+  RowDraw draw;                  ///< what a step is given: how a device should choose; behind it: how it did
+  std::optional<int32_t> chosen; ///< of the real tokens, as Sampler does with these settings; -1: no logit is a number
 };
 
 class Model {
@@ -118,7 +119,9 @@ public:
 private:
   Model() = default;
   Outcome<void> compute(std::span<const Row> rows, std::span<const int32_t> outputRows, float *logits,
-                        int32_t *likeliest);
+                        const RowChoices &choices);
+  Outcome<void> stepChoosing(std::span<const Row> rows, std::span<const int32_t> outputRows,
+                             std::span<RowResult *const> results);
   Outcome<void> bringLeft(RowResult *only = nullptr);
   Outcome<QuernEntry> entry(const std::string &name) const;
   static Outcome<void> chooseDevice(const package::PackageReader &reader, const ModelOptions &options,

@@ -19,6 +19,22 @@ double uniformAt(uint64_t seed, uint64_t position) {
   return double(mix(mix(seed) ^ position) >> 11) * 0x1p-53;
 }
 
+std::optional<RowDraw> drawOn(const SamplerSettings &settings, uint64_t position) {
+  if (settings.repeatPenalty != 1)
+    return std::nullopt;
+  if (settings.temperature <= 0)
+    return RowDraw();
+  RowDraw draw;
+  draw.inverseTemperature = 1 / settings.temperature;
+  if (!std::isfinite(draw.inverseTemperature))
+    return std::nullopt;
+  draw.topP = std::min(settings.topP, 1.0f);
+  draw.minP = std::max(settings.minP, 0.0f);
+  draw.topK = std::max(settings.topK, 0);
+  draw.random = std::min(float(uniformAt(settings.seed, position)), 1 - 0x1p-23f);
+  return draw;
+}
+
 Result<Sampler> Sampler::create(const SamplerSettings &settings) {
   for (auto [name, value] : {std::pair{"temperature", settings.temperature}, {"top-p", settings.topP},
                              {"min-p", settings.minP}, {"repetition penalty", settings.repeatPenalty}})
@@ -40,22 +56,22 @@ bool Sampler::before(const Candidate &a, const Candidate &b) {
 
 void Sampler::penalize(std::span<const float> logits, std::span<const int32_t> history) {
   penalized.assign(logits.begin(), logits.end());
-  size_t window = settings.repeatLastN < 0 ? history.size() : std::min(history.size(), size_t(settings.repeatLastN));
+  size_t window = given.repeatLastN < 0 ? history.size() : std::min(history.size(), size_t(given.repeatLastN));
   seen.assign(history.end() - long(window), history.end());
   std::sort(seen.begin(), seen.end());
   seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
   for (int32_t token : seen)
     if (token >= 0 && size_t(token) < penalized.size()) {
       float &logit = penalized[size_t(token)];
-      logit = logit > 0 ? logit / settings.repeatPenalty : logit * settings.repeatPenalty;
+      logit = logit > 0 ? logit / given.repeatPenalty : logit * given.repeatPenalty;
     }
 }
 
 /// Afterwards the candidates are in order of rank; without top-k they stay in order of id.
 void Sampler::keepTopK() {
-  if (settings.topK <= 0)
+  if (given.topK <= 0)
     return;
-  size_t count = std::min(size_t(settings.topK), candidates.size());
+  size_t count = std::min(size_t(given.topK), candidates.size());
   std::partial_sort(candidates.begin(), candidates.begin() + long(count), candidates.end(), before);
   candidates.resize(count);
 }
@@ -79,14 +95,14 @@ static float expOfNegative(float x) {
 
 void Sampler::weigh(float largest) {
   weights.resize(candidates.size());
-  float scale = 1 / settings.temperature;
+  float scale = 1 / given.temperature;
   for (size_t i = 0; i < candidates.size(); ++i)
     weights[i] = expOfNegative((candidates[i].logit - largest) * scale);
 }
 
 /// Sorts as many of the largest candidates as make up top-p, and drops the rest.
 void Sampler::keepTopP(float largest) {
-  if (settings.topP >= 1)
+  if (given.topP >= 1)
     return;
   double total = 0, sum = 0;
   for (float weight : weights)
@@ -96,8 +112,8 @@ void Sampler::keepTopP(float largest) {
     size_t end = std::min(sorted + batch, candidates.size());
     std::partial_sort(candidates.begin() + long(sorted), candidates.begin() + long(end), candidates.end(), before);
     for (; sorted < end; ++sorted) {
-      sum += expOfNegative((candidates[sorted].logit - largest) / settings.temperature);
-      if (sum >= settings.topP * total || sorted + 1 == candidates.size()) {
+      sum += expOfNegative((candidates[sorted].logit - largest) / given.temperature);
+      if (sum >= given.topP * total || sorted + 1 == candidates.size()) {
         candidates.resize(sorted + 1);
         weigh(largest);
         return;
@@ -109,7 +125,7 @@ void Sampler::keepTopP(float largest) {
 /// The first candidate, in the order they stand in, at which the sum of weights exceeds u of all; those below min-p do
 /// not count.
 int32_t Sampler::draw(double u) const {
-  float least = std::max(settings.minP, 0.0f); // the largest weight is 1
+  float least = std::max(given.minP, 0.0f); // the largest weight is 1
   double total = 0;
   for (float weight : weights)
     total += weight >= least ? weight : 0;
@@ -147,14 +163,14 @@ Result<int32_t> Sampler::chosen(int32_t token) {
 }
 
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
-  if (settings.repeatPenalty != 1.0f) {
+  if (given.repeatPenalty != 1.0f) {
     penalize(logits, history);
     logits = penalized;
   }
   float largest = largestOf(logits);
   if (largest == -std::numeric_limits<float>::infinity())
     return chosen(-1);
-  if (settings.temperature <= 0 || std::isinf(largest))
+  if (given.temperature <= 0 || std::isinf(largest))
     return int32_t(std::find(logits.begin(), logits.end(), largest) - logits.begin());
   candidates.clear();
   for (size_t i = 0; i < logits.size(); ++i)
@@ -163,7 +179,7 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
   keepTopK();
   weigh(largest);
   keepTopP(largest);
-  return draw(uniformAt(settings.seed, history.size()));
+  return draw(uniformAt(given.seed, history.size()));
 }
 
 } // namespace quern

@@ -81,13 +81,25 @@ Row Session::row(int32_t token, int64_t position) const {
   return {token, int32_t(position), place, capacity};
 }
 
+RowResult *Session::resultAfter(size_t count) {
+  std::optional<RowDraw> draw = sampledBy ? drawOn(*sampledBy, history.size() + count) : std::nullopt;
+  last.draw = draw.value_or(RowDraw());
+  return &last;
+}
+
+std::optional<int32_t> Session::chosen(const SamplerSettings &settings) {
+  sampledBy = settings;
+  std::optional<RowDraw> draw = drawOn(settings, history.size());
+  return draw == last.draw ? last.chosen : std::nullopt;
+}
+
 Outcome<void> Session::advance(std::span<const int32_t> tokens, size_t outputs, float *out) {
   std::vector<Row> rows;
   for (size_t i = 0; i < tokens.size(); ++i)
     rows.push_back(row(tokens[i], position() + int64_t(i)));
   std::vector<int32_t> outputRows(outputs);
   std::iota(outputRows.begin(), outputRows.end(), int32_t(tokens.size() - outputs));
-  RowResult *result = &last;
+  RowResult *result = resultAfter(tokens.size());
   auto done = out || outputs == 0 ? owner->step(rows, outputRows, out) : owner->step(rows, outputRows, {&result, 1});
   if (!done)
     return done;
@@ -157,7 +169,7 @@ Outcome<void> Session::decodeStep(std::span<Session *const> sessions, std::span<
   std::vector<RowResult *> results;
   for (size_t i = 0; i < sessions.size(); ++i) {
     rows.push_back(sessions[i]->row(tokens[i], sessions[i]->position()));
-    results.push_back(&sessions[i]->last);
+    results.push_back(sessions[i]->resultAfter(1));
   }
   std::vector<int32_t> outputRows(sessions.size());
   std::iota(outputRows.begin(), outputRows.end(), 0);

@@ -4,6 +4,7 @@
 
 #include "Memory.h"
 #include "Model.h"
+#include "quern/Runtime/Sampler.h"
 
 #include <functional>
 #include <memory>
@@ -32,8 +33,9 @@ public:
   /// One token for each of several distinct sessions of one model.
   static Outcome<void> decode(std::span<Session *const> sessions, std::span<const int32_t> tokens);
   Outcome<std::span<const float>> logits() const;
-  /// The largest logit's token, where a device has chosen it; see RowResult.
-  std::optional<int32_t> likeliest() const { return last.likeliest; }
+  /// What a sampler of these settings would choose, where a device has chosen so: when it made the logits, it took them
+  /// to be sampled as the ones before were.
+  std::optional<int32_t> chosen(const SamplerSettings &settings);
 
 private:
   Session() = default;
@@ -41,6 +43,8 @@ private:
   Outcome<void> takeDeviceCache();
   Outcome<void> check(std::span<const int32_t> tokens) const;
   Row row(int32_t token, int64_t position) const;
+  /// The place for what a step gives for the last of `count` more tokens.
+  RowResult *resultAfter(size_t count);
   /// Computes the next tokens in one step; logits of the last `outputs` of them go to `out`, or those of the last token
   /// to `last` where `out` is null.
   Outcome<void> advance(std::span<const int32_t> tokens, size_t outputs, float *out);
@@ -54,6 +58,7 @@ private:
   DeviceMemory deviceCache; ///< of one on a device
   std::vector<int32_t> history;
   mutable RowResult last; ///< of the last token; logits may come from the device when they are asked for
+  std::optional<SamplerSettings> sampledBy; ///< the last time that it was
   package::Progress progress;
 };
 

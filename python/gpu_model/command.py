@@ -42,6 +42,7 @@ def parse_arguments(words):
     p.add_argument("--tokens", type=int, default=1, help="rows of the step: of a prompt, or 1 (%(default)s)")
     p.add_argument("--depth", type=int, default=512, help="tokens in the cache before them (%(default)s)")
     p.add_argument("--outputs", type=int, default=1, help="rows whose logits are wanted (%(default)s)")
+    p.add_argument("--draw", action="store_true", help="tokens are drawn, not the likeliest taken")
     p.add_argument("--format", choices=["text", "markdown", "json"], default="text", help="(%(default)s)")
     p.add_argument("--top", type=int, default=1000, metavar="N", help="at most so many kernels of each device")
     p.add_argument("--counts", action="store_true", help="also what a warp issues, in all and in each loop")
@@ -127,7 +128,7 @@ def run(arguments):
         holder = Package(arguments.package, arguments.target)
     else:
         holder = Files(arguments.ptx, arguments.program, arguments.manifest)
-    step, codes, reports = Step(arguments.tokens, arguments.depth, arguments.outputs), {}, []
+    step, codes, reports = Step(arguments.tokens, arguments.depth, arguments.outputs, arguments.draw), {}, []
     for device, source in sources(holder, arguments):
         if source.target not in codes:
             codes[source.target] = Code(source, step, arguments.ptxas)

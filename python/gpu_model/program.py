@@ -16,10 +16,12 @@ MOST_BLOCKS = ((1 << 31) - 1, 65535, 65535)  # of a grid, by dimension
 
 @dataclass(frozen=True)
 class Step:
-    """What is computed: `tokens` rows of one sequence, after `depth` others; the last `outputs` of them give logits."""
+    """What is computed: `tokens` rows of one sequence, after `depth` others; the last `outputs` of them give logits,
+    from which tokens are drawn or the likeliest one is taken."""
     tokens: int = 1
     depth: int = 0
     outputs: int = 1
+    draws: bool = False
 
 
 @dataclass
@@ -94,6 +96,8 @@ class Program:
         if threads > 1024:
             self.fail(f"{what}: {threads} threads, a block has 1024 at most")
         arguments = [self.argument(a, sizes, what) for a in list_of(launch, "arguments", what)]
+        if not step.draws and any(kind == "draw" for _, kind in arguments):
+            return None
         kinds = tuple((k, a if k in ("constant", "size", "input") else None) for a, k in arguments)
         geometry = Geometry(blocks, threads, [a for a, _ in arguments], self.input_values(step))
         shared = self.number(launch.get("sharedBytes", 0), f"{what}: sharedBytes")
@@ -135,8 +139,8 @@ class Program:
             return sizes[index], kind
         if kind == "input" and index < OUTPUTS - INPUTS:
             return (INPUTS + index) << REGION_SHIFT, kind
-        if kind == "choice":
-            return (OUTPUTS + 63) << REGION_SHIFT, kind
+        if kind in ("choice", "draw"):
+            return (OUTPUTS + (63 if kind == "choice" else 62)) << REGION_SHIFT, kind
         if kind == "output" and index < OUTPUTS:
             return (OUTPUTS + index) << REGION_SHIFT, kind
         return self.fail(f"{what}: cannot read the argument {str(argument)[:60]}")

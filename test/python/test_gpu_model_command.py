@@ -11,7 +11,7 @@ import pytest
 
 from gpu_model import ModelError, command, predict, ptx, source
 from gpu_model.devices import DEVICES
-from gpu_model_kernels import BY_POSITION, LOOP, WITH_DEVICES, files, launch, module, package, program, read
+from gpu_model_kernels import BY_POSITION, LOOP, WITH_DEVICES, files, launch, module, package, program, read, weights
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "bench" / "gpu-model"
 A100 = DEVICES["a100-80"]
@@ -80,6 +80,14 @@ def test_launches_by_size(tool, tmp_path):
         done = tool(*given, "--tokens", 3, "--outputs", outputs, "--ptxas", "", "--device", "h100", "--counts")
         assert done.returncode == 0, done.stderr
         assert f"{launches} launch" in done.stdout and "kernel: 4 blocks" in done.stdout
+
+
+def test_launches_that_draw(tool, tmp_path):
+    given = files(tmp_path, module(LOOP), launch(), launch(arguments=[weights(4080), {"kind": "draw"}]))
+    for flags, launches in (((), 1), (("--draw",), 2)):
+        done = tool(*given, *flags, "--ptxas", "", "--device", "h100")
+        assert done.returncode == 0, done.stderr
+        assert f"{launches} launch" in done.stdout
 
 
 def test_explains_itself():

@@ -30,6 +30,20 @@ struct SizeExpression {
   }
 };
 
+/// How an output's token is drawn from its row of logits, as the runtime's Sampler does it without a penalty; in device
+/// memory one after the other.
+struct RowDraw {
+  float inverseTemperature = 0; ///< 1 / temperature; 0: not drawn, the likeliest token is chosen
+  float topP = 1;               ///< 1 or more: off
+  float minP = 0;               ///< 0 or less: off
+  float random = 0;             ///< uniform in [0, 1 - 2^-23]
+  int32_t topK = 0;             ///< 0 or less: off
+  bool operator==(const RowDraw &) const = default;
+
+  /// In place of a token: the program could not draw one, the host has to.
+  static constexpr int32_t kNotDrawn = -2;
+};
+
 /// A kernel argument of 8 bytes.
 struct LaunchArgument {
   enum class Kind {
@@ -37,7 +51,8 @@ struct LaunchArgument {
     Arena,   ///< address: the arena, plus `place` with the largest sizes that the arena was made for
     Input,   ///< address of the named input `index` in device memory
     Output,  ///< address of the named output `index` in device memory
-    Choice,  ///< address of an i32 for each value of the last dynamic size ("outputs"): the row's likeliest token
+    Choice,  ///< address of an i32 for each value of the last dynamic size ("outputs"): the row's token
+    Draw,    ///< address of a RowDraw for each of them; launches that take it are made where a row is drawn
     Size,    ///< i64: the dynamic size `index` of this call
     Constant ///< i64: `offset`
   };
@@ -77,6 +92,7 @@ struct Launch {
   int64_t sharedBytes = 0; ///< dynamic shared memory, beyond what the kernel declares
   std::optional<LaunchCondition> when;
   std::vector<LaunchArgument> arguments;
+  bool takes(LaunchArgument::Kind kind) const;
   std::string op, name; ///< the op that it was made for, and the tensor or layer: for messages and profiles
 };
 
@@ -91,8 +107,11 @@ struct DeviceProgram {
   SizeExpression arena;          ///< bytes, with the largest sizes of a call
   std::vector<LaunchPlan> plans; ///< ascending, without gaps, from 1 token on
   int64_t mostTokens() const { return plans.empty() ? 0 : plans.back().most; }
-  /// Whether all plans choose the likeliest token of each row of logits.
+  /// Whether all plans choose the likeliest token of each row of logits, and whether all can draw one.
   bool choosesTokens() const;
+  bool drawsTokens() const;
+  /// Rows that one step draws at most.
+  static constexpr int64_t kMostDrawn = 64;
 };
 
 /// The program as JSON, all keys as the fields are called; an expression without sizes is a number.

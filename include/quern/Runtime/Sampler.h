@@ -3,9 +3,11 @@
 #ifndef QUERN_RUNTIME_SAMPLER_H
 #define QUERN_RUNTIME_SAMPLER_H
 
+#include "quern/Runtime/DeviceProgram.h"
 #include "quern/Support/Result.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,6 +26,10 @@ struct SamplerSettings {
 /// A number in [0, 1) that depends on the seed and the position alone.
 double uniformAt(uint64_t seed, uint64_t position);
 
+/// How a device draws what a sampler would at a position; nothing for settings that it does not know: a penalty, or a
+/// temperature whose inverse is no number.
+std::optional<RowDraw> drawOn(const SamplerSettings &settings, uint64_t position);
+
 class Sampler {
 public:
   /// Fails on settings that are no numbers, a penalty that is not positive, or a top-p that is.
@@ -33,13 +39,12 @@ public:
   /// Fails if no logit is a number.
   Result<int32_t> sample(std::span<const float> logits, std::span<const int32_t> history);
 
-  /// Whether it always takes the largest logit, of equal ones that with the lowest id.
-  bool takesLargest() const { return settings.temperature <= 0 && settings.repeatPenalty == 1; }
-  /// What `sample` would return where the largest logit is that of `token`; -1: where no logit is a number.
+  const SamplerSettings &settings() const { return given; }
+  /// What `sample` would return where a device has chosen `token`; -1: where no logit is a number.
   static Result<int32_t> chosen(int32_t token);
 
 private:
-  explicit Sampler(const SamplerSettings &settings) : settings(settings) {}
+  explicit Sampler(const SamplerSettings &settings) : given(settings) {}
   struct Candidate {
     float logit;
     int32_t token;
@@ -51,7 +56,7 @@ private:
   void keepTopP(float largest);
   int32_t draw(double u) const;
 
-  SamplerSettings settings;
+  SamplerSettings given;
   std::vector<float> penalized;      ///< scratch, as all that follow: kept between calls
   std::vector<Candidate> candidates;
   std::vector<float> weights;        ///< of candidates, the largest 1

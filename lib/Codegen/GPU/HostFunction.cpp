@@ -104,10 +104,10 @@ Value HostFunction::blocks(const HostGrid::Dimension &dimension) {
   return e.createOrFold<arith::IndexCastOp>(e.getIndexType(), count);
 }
 
-Value HostFunction::choices() {
-  if (!choiceAddresses)
-    choiceAddresses = argument(e.ptr(), "choice", 0, "");
-  return choiceAddresses;
+Value HostFunction::addressOnce(Value &known, StringRef is) {
+  if (!known)
+    known = argument(e.ptr(), is, 0, "");
+  return known;
 }
 
 gpu::LaunchFuncOp HostFunction::launch(Operation *op, gpu::GPUFuncOp kernel, ValueRange arguments, HostGrid grid,

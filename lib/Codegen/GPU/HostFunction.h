@@ -54,7 +54,9 @@ public:
   /// each other.
   mlir::Value scratch(int64_t bytes, int64_t at = 0);
   /// Address of the i32 that says which token each output's logits choose.
-  mlir::Value choices();
+  mlir::Value choices() { return addressOnce(choiceAddress, "choice"); }
+  /// Address of each output's RowDraw.
+  mlir::Value draws() { return addressOnce(drawAddress, "draw"); }
   mlir::Value caches() { return cacheAddresses; }
   mlir::Value capacities() { return cacheCapacities; }
   /// Rows of a tensor times `factor`, as i64; a constant where the function is for one number of tokens.
@@ -73,6 +75,8 @@ public:
 
 private:
   mlir::Value argument(mlir::Type type, llvm::StringRef is, int64_t index, llvm::StringRef name);
+  /// An argument that only some functions have.
+  mlir::Value addressOnce(mlir::Value &known, llvm::StringRef is);
   mlir::Value blocks(const HostGrid::Dimension &dimension);
   /// The arena's part for a dynamic size, plus `row` bytes for each row that there may be.
   mlir::Value place(int64_t size, int64_t row);
@@ -81,7 +85,7 @@ private:
   Emitter e;
   TokenRange range;
   int64_t scratchBytes = 0;
-  mlir::Value weights, arena, cacheAddresses, cacheCapacities, choiceAddresses;
+  mlir::Value weights, arena, cacheAddresses, cacheCapacities, choiceAddress, drawAddress;
   llvm::SmallVector<mlir::Value> sizes, most, outputs;
   llvm::DenseMap<mlir::Value, mlir::Value> inputs;
 };

@@ -1,7 +1,5 @@
 #include "LaunchLowering.h"
 
-#include "Argmax.h"
-#include "Elementwise.h"
 #include "Embedding.h"
 #include "Gather.h"
 #include "Quantize.h"
@@ -42,7 +40,7 @@ LogicalResult LaunchLowering::run(int64_t choices) {
   for (Value value : returned.getOperands())
     if (!isDirectOutput(value))
       return returned.emitError("a result that is not written by a matmul has no place in the driver's buffers");
-  if (choices > 0 && failed(launchArgmax(returned.getOperand(0), choices)))
+  if (choices > 0 && failed(launchChoice(returned.getOperand(0), choices)))
     return failure();
   host.finish();
   return success();
@@ -50,11 +48,18 @@ LogicalResult LaunchLowering::run(int64_t choices) {
 
 static int64_t widthOf(Value rows) { return cast<RankedTensorType>(rows.getType()).getDimSize(1); }
 
-LogicalResult LaunchLowering::launchArgmax(Value logits, int64_t choices) {
+LogicalResult LaunchLowering::launchChoice(Value logits, int64_t choices) {
+  int64_t width = widthOf(logits);
+  if (width < choices)
+    return logits.getDefiningOp()->emitError("has ")
+           << width << " logits, but there are " << choices << " tokens";
+  launchArgmax(logits, {choices, width == choices ? 0 : width});
+  launchSample(logits, {choices, width == choices ? 0 : width});
+  return success();
+}
+
+void LaunchLowering::launchArgmax(Value logits, const Argmax &argmax) {
   Operation *op = logits.getDefiningOp();
-  if (widthOf(logits) < choices)
-    return op->emitError("has ") << widthOf(logits) << " logits, but there are " << choices << " tokens";
-  Argmax argmax{choices, widthOf(logits) == choices ? 0 : widthOf(logits)};
   Value rows = host.rowsOf(logits), parts = host.scratch(host.tokens().most * Argmax::kPartBytes);
   auto name = StringAttr::get(op->getContext(), "argmax");
   host.launch(op, kernel(argmax.partsName(), [&] { return emitArgmaxParts(kernels, argmax, target); }),
@@ -63,7 +68,20 @@ LogicalResult LaunchLowering::launchArgmax(Value logits, int64_t choices) {
   host.launch(op, kernel(argmax.mergeName(), [&] { return emitArgmaxMerge(kernels, argmax, target); }),
               {parts, host.choices()}, {.x = {rows}})
       ->setAttr(kHostOp, name);
-  return success();
+}
+
+void LaunchLowering::launchSample(Value logits, const Sample &sample) {
+  Operation *op = logits.getDefiningOp();
+  Value work = host.scratch(std::min(host.tokens().most, DeviceProgram::kMostDrawn) * Sample::kRowBytes);
+  Value arguments[] = {host.address(logits), host.choices(), host.draws(), work};
+  HostGrid::Dimension rows{host.rowsOf(logits)}, parts{host.number(Sample::kParts)};
+  auto launch = [&](gpu::GPUFuncOp made, HostGrid grid) {
+    host.launch(op, made, arguments, grid)->setAttr(kHostOp, StringAttr::get(op->getContext(), "sample"));
+  };
+  launch(kernel(sample.partsName(), [&] { return emitSampleParts(kernels, sample, target); }), {.x = parts, .y = rows});
+  launch(kernel(sample.gatherName(), [&] { return emitSampleGather(kernels, sample, target); }),
+         {.x = parts, .y = rows});
+  launch(kernel(sample.drawName(), [&] { return emitSampleDraw(kernels, sample, target); }), {.x = rows});
 }
 
 LogicalResult LaunchLowering::lowerNorm(lm::RmsNormOp op) {

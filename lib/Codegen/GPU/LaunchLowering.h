@@ -2,10 +2,12 @@
 #ifndef QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
 #define QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
 
+#include "Argmax.h"
 #include "Elementwise.h"
 #include "HostFunction.h"
 #include "Matvec.h"
 #include "PromptMatmul.h"
+#include "Sample.h"
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
 
@@ -58,7 +60,10 @@ private:
   mlir::LogicalResult checkRotary(lm::RotaryOp op);
   mlir::LogicalResult lowerAttention(lm::AttentionOp op);
   mlir::LogicalResult lowerMatmul(dq::MatmulOp op);
-  mlir::LogicalResult launchArgmax(mlir::Value logits, int64_t choices);
+  /// Chooses among the first `choices` of each row of logits: the likeliest token, and where a row is drawn another.
+  mlir::LogicalResult launchChoice(mlir::Value logits, int64_t choices);
+  void launchArgmax(mlir::Value logits, const Argmax &argmax);
+  void launchSample(mlir::Value logits, const Sample &sample);
   struct Rotation;
   mlir::FailureOr<Rotation> rotationOf(lm::AttentionOp op);
   /// What the kernels take that rotate queries and keys and write the cache.

@@ -79,12 +79,13 @@ def LowerToLaunches : Pass<"gpu-lower-to-launches", "::mlir::ModuleOp"> {
   let summary = "turn the entry function into host functions that launch GPU kernels";
   let description = [{
     For each range of tokens a function of addresses and sizes, whose arguments say what they are by `host.is`
-    (`weights`, `arena`, `input`, `output`, `choice`, `size` of this call, `most` that the arena has room for) and `host.index`.
+    (`weights`, `arena`, `input`, `output`, `choice`, `draw`, `size` of this call, `most` that the arena has room for)
+    and `host.index`.
     Each op becomes launches of kernels in the module `@kernels`, made once for each shape; where a kernel can do
     several ops of a group, they become one launch. `host.op` and `host.name` on a launch say what it is for.
     `host.arena` on a function has the arena's bytes: a constant, then those for each dynamic size. An op without a
     kernel is an error. With `tokens`, the function ends with the choice of the largest of the first so many logits of
-    each output; the rest are padding.
+    each output, the rest of which are padding, and with the launches that draw one instead.
 
     Needs `gpu-make-rotary-tables`, `dq-pack-weights=gpu`, `gpu-group-ops` and `lm-plan-memory=gpu`. Afterwards no
     tensor and no graph op is left.

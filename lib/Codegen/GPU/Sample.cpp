@@ -1,11 +1,7 @@
-// Which logits are kept is found without sorting: the least one that is kept is known four bits at a time, each time by
-// what lies at or above fifteen numbers. Logits are compared as integers that are in the same order. A thread takes
-// every 1,024th logit, and tokens are drawn from in the order of threads: any fixed order is as good.
+// Drawing a token of a row, by a block that has it to itself. See Sample.h.
 #include "Sample.h"
 
-#include "EmitKernel.h"
-
-#include <limits>
+#include "SampleRow.h"
 
 using namespace mlir;
 using namespace quern;
@@ -13,202 +9,213 @@ using namespace quern::codegen;
 
 namespace {
 
-class SampleEmitter {
+constexpr int64_t kThreads = 32 * Sample::kDrawWarps;
+
+class DrawEmitter {
 public:
-  SampleEmitter(Emitter &e, const Sample &sample, ValueRange arguments)
-      : e(e), sample(sample), row(blockIndex(e)), thread(threadIndex(e)), lane(e.rem(thread, e.i64(32))),
-        warp(e.div(thread, 32)), logits(e.at(arguments[0], e.mul(row, sample.vocabulary * 4))), tokens(arguments[2]),
-        settings(e.at(arguments[1], e.mul(row, Sample::kSettingBytes))), zero(e.real(e.getF32Type(), 0)),
-        none(e.real(e.getF32Type(), -std::numeric_limits<double>::infinity())) {}
+  DrawEmitter(Emitter &e, const Sample &sample, ValueRange arguments)
+      : e(e), sample(sample), thread(threadIndex(e)), lane(e.rem(thread, e.i64(32))), warp(e.div(thread, 32)),
+        row(e, sample, arguments, blockIndex(e)) {}
 
   void emit() {
-    shared = sharedMemory(e, "sums", kDigits * Sample::kWarps * 4);
-    running = sharedMemory(e, "running", 32 * Sample::kWarps * 4);
-    inverse = setting(e.getF32Type(), 0);
-    largest = largestLogit();
-    Value all = e.number(e.getI32Type(), 0), one = e.real(e.getF32Type(), 1);
-    Value k = setting(e.getI32Type(), 8), p = setting(e.getF32Type(), 4);
-    Value least =
-        ifElse(isBetween(k), all, [&] { return threshold(e.toFloat(k), [&](const Logit &) { return one; }); });
-    auto weight = [&](const Logit &logit) { return weightOf(logit, least); };
-    Value isOn = arith::CmpFOp::create(e, arith::CmpFPredicate::OLT, p, one);
-    least = ifElse(isOn, least, [&] {
-      Value total = blockSum(sumOf(weight));
-      // Rounding must not keep more than all of them.
-      return arith::MaxUIOp::create(e, least, threshold(e.mulf(p, total), weight)).getResult();
+    keys = sharedMemory(e, "keys", Sample::kMost * 8);
+    room = sharedMemory(e, "room", 32 * 4);
+    e.ifThen(row.isDrawn(), [&] {
+      e.ifThenElse(row.isRanked(), [&] { drawByRank(); }, [&] { drawInOrder(); });
     });
-    draw(least);
   }
 
 private:
-  static constexpr int64_t kDigits = 15; ///< four bits but for 0
+  static constexpr auto kAdd = gpu::AllReduceOperation::ADD, kMax = gpu::AllReduceOperation::MAXNUMF;
+  using Fp = arith::CmpFPredicate;
 
-  /// A logit, and the number that compares as it does, without sign.
-  struct Logit {
-    Value number, order;
-  };
+  Value compare(Fp predicate, Value a, Value b) { return arith::CmpFOp::create(e, predicate, a, b); }
+  Value both(Value a, Value b) { return arith::AndIOp::create(e, a, b); }
+  Value isFirst() { return arith::CmpIOp::create(e, arith::CmpIPredicate::eq, thread, e.i64(0)); }
+  Value minimum(Value a, Value b) { return arith::MinNumFOp::create(e, a, b); }
+  Value asIndex(Value number) { return arith::FPToSIOp::create(e, e.getI64Type(), number); }
 
-  Value setting(Type type, int64_t at) { return e.load(type, e.at(settings, at), 4); }
-
-  Value isBetween(Value k) {
-    auto compare = [&](arith::CmpIPredicate predicate, int64_t to) {
-      return arith::CmpIOp::create(e, predicate, k, e.number(e.getI32Type(), to));
-    };
-    return arith::AndIOp::create(e, compare(arith::CmpIPredicate::sgt, 0),
-                                 compare(arith::CmpIPredicate::slt, sample.vocabulary));
+  /// Folds what the threads have; all of them get the result.
+  Value foldBlock(Value own, gpu::AllReduceOperation operation) {
+    Value ofWarp = reduceLanes(e, own, operation);
+    e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0)),
+             [&] { e.store(ofWarp, e.at(room, e.mul(warp, 4)), 4); });
+    blockBarrier(e);
+    Value all = reduceLanes(e, e.load(e.getF32Type(), e.at(room, e.mul(lane, 4)), 4), operation);
+    blockBarrier(e);
+    return all;
   }
 
-  Value ifElse(Value condition, Value otherwise, llvm::function_ref<Value()> then) {
-    return e.ifElse(
-        condition, [&] { return Emitter::Values{then()}; }, [&] { return Emitter::Values{otherwise}; })[0];
+  void drawByRank() {
+    Value count = e.load(e.getI32Type(), row.count, 4);
+    Value isThere = arith::CmpIOp::create(e, arith::CmpIPredicate::sge, count, e.number(e.getI32Type(), 0));
+    e.ifThenElse(
+        isThere,
+        [&] {
+          sort(arith::ExtSIOp::create(e, e.getI64Type(), count));
+          drawFromSorted(e.toFloat(count));
+        },
+        [&] { e.ifThen(isFirst(), [&] { e.store(e.number(e.getI32Type(), RowDraw::kNotDrawn), row.token, 4); }); });
   }
 
-  Logit load(Value i) {
-    Value number = e.load(e.getF32Type(), e.at(logits, e.mul(i, 4)), 4);
-    Value isNan = arith::CmpFOp::create(e, arith::CmpFPredicate::UNO, number, number);
-    number = arith::SelectOp::create(e, isNan, none, number);
-    Value bits = arith::BitcastOp::create(e, e.getI32Type(), number);
-    Value flipped = e.bitOr(e.signedShiftRight(bits, 31), e.number(e.getI32Type(), int64_t(1) << 31));
-    return {number, arith::XOrIOp::create(e, bits, flipped)};
-  }
+  Value keyAt(Value place) { return e.at(keys, e.mul(place, 8)); }
+  Value powerOf(Value exponent) { return arith::ShLIOp::create(e, e.i64(1), exponent); }
 
-  /// Calls `body` for each logit of this thread.
-  Emitter::Values forLogits(ValueRange init,
-                            llvm::function_ref<Emitter::Values(const Logit &, Value, ValueRange)> body) {
-    return e.loop(thread, e.i64(sample.vocabulary), e.i64(32 * Sample::kWarps), init,
-                  [&](Value i, ValueRange carried) { return body(load(i), i, carried); });
-  }
-
-  Value weightOf(const Logit &logit, Value least) {
-    Value weight = math::ExpOp::create(e, e.mulf(e.subf(logit.number, largest), inverse));
-    return arith::SelectOp::create(e, atLeast(logit, least), weight, zero);
-  }
-  Value atLeast(const Logit &logit, Value least) {
-    return arith::CmpIOp::create(e, arith::CmpIPredicate::uge, logit.order, least);
-  }
-
-  Value sumOf(llvm::function_ref<Value(const Logit &)> measure) {
-    return forLogits(zero, [&](const Logit &logit, Value, ValueRange sum) {
-      return Emitter::Values{e.addf(sum[0], measure(logit))};
-    })[0];
-  }
-
-  Value slot(int64_t digit, Value which) { return e.at(shared, e.mul(e.add(which, digit * Sample::kWarps), 4)); }
-
-  /// Folds what the threads have, for each of some values; all threads get the results.
-  Emitter::Values foldBlock(ValueRange values, gpu::AllReduceOperation operation) {
-    Emitter::Values folded;
-    for (auto [digit, value] : llvm::enumerate(values)) {
-      Value ofWarp = reduceLanes(e, value, operation);
-      e.ifThen(isZero(lane), [&] { e.store(ofWarp, slot(int64_t(digit), warp), 4); });
+  /// Brings the gathered keys to shared memory, the largest first: bitonic, over the next power of two.
+  void sort(Value count) {
+    Value exponent = e.i64(0), zero = e.i64(0);
+    for (int64_t size = 1; size < Sample::kMost; size *= 2)
+      exponent = e.add(exponent, arith::ExtUIOp::create(e, e.getI64Type(), e.less(e.i64(size), count)));
+    for (int64_t at = 0; at < Sample::kMost; at += kThreads) {
+      Value place = e.add(thread, at);
+      auto load = [&] { return Emitter::Values{e.load(e.getI64Type(), e.at(row.list, e.mul(place, 8)), 8)}; };
+      Value key = e.ifElse(e.less(place, count), load, [&] { return Emitter::Values{zero}; })[0];
+      e.store(key, keyAt(place), 8);
     }
     blockBarrier(e);
-    for (size_t digit = 0; digit < values.size(); ++digit)
-      folded.push_back(reduceLanes(e, e.load(e.getF32Type(), slot(int64_t(digit), lane), 4), operation));
-    blockBarrier(e);
-    return folded;
-  }
-  Value blockSum(Value value) { return foldBlock(value, gpu::AllReduceOperation::ADD)[0]; }
-
-  Value isZero(Value index) { return arith::CmpIOp::create(e, arith::CmpIPredicate::eq, index, e.i64(0)); }
-
-  Value largestLogit() {
-    Value own = forLogits(none, [&](const Logit &logit, Value, ValueRange so) {
-      return Emitter::Values{arith::MaxNumFOp::create(e, so[0], logit.number)};
-    })[0];
-    return foldBlock(own, gpu::AllReduceOperation::MAXNUMF)[0];
-  }
-
-  /// The greatest number such that the measures of the logits at or above it come to `goal`.
-  Value threshold(Value goal, llvm::function_ref<Value(const Logit &)> measure) {
-    Value start = e.number(e.getI32Type(), 0);
-    return e.loop(e.i64(0), e.i64(32), e.i64(4), start, [&](Value done, ValueRange prefix) {
-      Value shift = arith::TruncIOp::create(e, e.getI32Type(), e.sub(e.i64(28), done));
-      Emitter::Values tried;
-      for (int64_t digit = 1; digit <= kDigits; ++digit)
-        tried.push_back(e.bitOr(prefix[0], arith::ShLIOp::create(e, e.number(e.getI32Type(), digit), shift)));
-      auto sums = forLogits(Emitter::Values(kDigits, zero), [&](const Logit &logit, Value, ValueRange so) {
-        Value amount = measure(logit);
-        Emitter::Values next;
-        for (auto [bound, sum] : llvm::zip(tried, so))
-          next.push_back(e.addf(sum, arith::SelectOp::create(e, atLeast(logit, bound), amount, zero)));
-        return next;
+    Value isPair = e.less(thread, arith::ShRUIOp::create(e, powerOf(exponent), e.i64(1)));
+    e.loop(zero, exponent, e.i64(1), [&](Value stage) {
+      e.loop(zero, e.add(stage, 1), e.i64(1), [&](Value done) {
+        e.ifThen(isPair, [&] { exchange(powerOf(e.sub(stage, done)), powerOf(e.add(stage, 1))); });
+        blockBarrier(e);
       });
-      Value found = prefix[0];
-      for (auto [bound, sum] : llvm::zip(tried, foldBlock(sums, gpu::AllReduceOperation::ADD))) {
-        Value reaches = arith::CmpFOp::create(e, arith::CmpFPredicate::OGE, sum, goal);
-        found = arith::SelectOp::create(e, reaches, bound, found);
-      }
-      return Emitter::Values{found};
-    })[0];
+    });
   }
 
-  struct RunningSum {
-    Value before, upTo, total; ///< of the threads before this one, with it, and of all
+  /// Orders keys that lie `distance` apart; runs of `run` are falling and rising in turn.
+  void exchange(Value distance, Value run) {
+    Value below = arith::AndIOp::create(e, thread, e.sub(distance, e.i64(1)));
+    Value first = e.sub(e.mul(thread, 2), below), second = e.add(first, distance);
+    Value a = e.load(e.getI64Type(), keyAt(first), 8), b = e.load(e.getI64Type(), keyAt(second), 8);
+    Value larger = arith::MaxUIOp::create(e, a, b), smaller = arith::MinUIOp::create(e, a, b);
+    Value bit = arith::AndIOp::create(e, first, run);
+    Value isFalling = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, bit, e.i64(0));
+    e.store(arith::SelectOp::create(e, isFalling, larger, smaller), keyAt(first), 8);
+    e.store(arith::SelectOp::create(e, isFalling, smaller, larger), keyAt(second), 8);
+  }
+
+  /// A token of this thread: its rank, weight, and the sum of the weights up to it.
+  struct Ranked {
+    Value rank, weight, upTo;
   };
 
-  /// Lanes of a warp in order, then the warps: a sum never falls from a thread to the next.
-  RunningSum runningSum(Value own) {
-    Value place = e.at(running, e.mul(thread, 4)), isFirst = isZero(lane);
-    auto load = [&](Value from, int64_t at) { return e.load(e.getF32Type(), e.at(from, at), 4); };
-    e.store(own, place, 4);
-    blockBarrier(e);
-    e.ifThen(isFirst, [&] {
-      e.loop(e.i64(0), e.i64(31 * 4), e.i64(4), own, [&](Value at, ValueRange so) {
-        Value next = e.at(e.at(place, at), 4), sum = e.addf(so[0], e.load(e.getF32Type(), next, 4));
-        e.store(sum, next, 4);
-        return Emitter::Values{sum};
-      });
-    });
-    blockBarrier(e);
-    e.ifThen(isZero(thread), [&] {
-      e.loop(e.i64(0), e.i64(Sample::kWarps), e.i64(1), zero, [&](Value which, ValueRange so) {
-        e.store(so[0], slot(0, which), 4);
-        return Emitter::Values{e.addf(so[0], load(e.at(running, e.mul(which, 32 * 4)), 31 * 4))};
-      });
-    });
-    blockBarrier(e);
-    Value offset = load(slot(0, warp), 0), last = load(slot(0, e.i64(Sample::kWarps - 1)), 0);
-    Value previous = e.at(running, e.mul(arith::SelectOp::create(e, isFirst, thread, e.add(thread, -1)), 4));
-    Value before = arith::SelectOp::create(e, isFirst, offset, e.addf(offset, load(previous, 0)));
-    return {before, e.addf(offset, load(place, 0)), e.addf(last, load(running, (32 * Sample::kWarps - 1) * 4))};
+  Value weightOf(Value key) {
+    Value order = arith::TruncIOp::create(e, e.getI32Type(), e.shiftRight(key, 32));
+    Value top = e.number(e.getI32Type(), int64_t(1) << 31), ones = e.number(e.getI32Type(), -1);
+    Value flipped = arith::SelectOp::create(
+        e, arith::CmpIOp::create(e, arith::CmpIPredicate::slt, order, e.number(e.getI32Type(), 0)), top, ones);
+    Value logit = arith::BitcastOp::create(e, e.getF32Type(), arith::XOrIOp::create(e, order, flipped));
+    return row.weight(row.distance(logit));
   }
 
-  /// The last token of a weight before which the sum of weights does not go beyond u of all of them.
-  void draw(Value least) {
-    Value own = sumOf([&](const Logit &logit) { return weightOf(logit, least); });
-    RunningSum sum = runningSum(own);
-    Value goal = e.mulf(sum.total, setting(e.getF32Type(), 12));
-    auto compare = [&](arith::CmpFPredicate predicate, Value a, Value b) -> Value {
-      return arith::CmpFOp::create(e, predicate, a, b);
-    };
-    // Sums do not fall from thread to thread, so that one thread crosses the goal, if it is below the total.
-    Value crosses = arith::AndIOp::create(e, compare(arith::CmpFPredicate::OGT, sum.upTo, goal),
-                                          compare(arith::CmpFPredicate::OLE, sum.before, goal));
-    Value token = e.number(e.getI32Type(), -1), tokenOfRow = e.at(tokens, e.mul(row, 4));
-    Value isInfinite = compare(arith::CmpFPredicate::OEQ, math::AbsFOp::create(e, largest), e.negf(none));
-    e.ifThen(arith::AndIOp::create(e, isZero(thread), isInfinite), [&] { e.store(token, tokenOfRow, 4); });
-    e.ifThen(crosses, [&] {
-      auto found = forLogits({sum.before, token}, [&](const Logit &logit, Value i, ValueRange so) {
-        Value weight = weightOf(logit, least), next = e.addf(so[0], weight);
-        Value takes = arith::AndIOp::create(e, compare(arith::CmpFPredicate::OLE, so[0], goal),
-                                            compare(arith::CmpFPredicate::OGT, weight, zero));
-        Value own = arith::TruncIOp::create(e, e.getI32Type(), i);
-        return Emitter::Values{next, arith::SelectOp::create(e, takes, own, so[1])};
-      });
-      e.store(found[1], tokenOfRow, 4);
+  /// How many of the first `kept` tokens meet a condition.
+  Value countOf(ArrayRef<Ranked> tokens, Value kept, llvm::function_ref<Value(const Ranked &)> condition) {
+    Value own = row.zero;
+    for (const Ranked &token : tokens) {
+      Value counts = both(compare(Fp::OLT, token.rank, kept), condition(token));
+      own = e.addf(own, arith::SelectOp::create(e, counts, row.one, row.zero));
+    }
+    return foldBlock(own, kAdd);
+  }
+
+  void drawFromSorted(Value count) {
+    static_assert(Sample::kMost == 2 * kThreads, "two tokens a thread");
+    Value kept = arith::SelectOp::create(e, row.hasTopK, minimum(row.topK, count), count);
+    Ranked tokens[2];
+    for (int64_t i = 0; i < 2; ++i) {
+      Value place = e.add(e.mul(thread, 2), i);
+      tokens[i].rank = e.toFloat(arith::TruncIOp::create(e, e.getI32Type(), place));
+      Value weight = weightOf(e.load(e.getI64Type(), keyAt(place), 8));
+      tokens[i].weight = arith::SelectOp::create(e, compare(Fp::OLT, tokens[i].rank, kept), weight, row.zero);
+    }
+    RunningSum sum = runningSum(e, e.addf(tokens[0].weight, tokens[1].weight), thread, Sample::kDrawWarps, room);
+    tokens[0].upTo = e.addf(sum.before, tokens[0].weight);
+    tokens[1].upTo = sum.upTo;
+    Value total = arith::SelectOp::create(e, row.hasTopK, sum.all, allWeights().total);
+    Value goal = e.mulf(row.topP, total);
+    Value inside = countOf(tokens, kept, [&](const Ranked &token) { return compare(Fp::OLT, token.upTo, goal); });
+    kept = arith::SelectOp::create(e, row.hasTopP, minimum(kept, e.addf(inside, row.one)), kept);
+    kept = countOf(tokens, kept, [&](const Ranked &token) {
+      return both(compare(Fp::OGE, token.weight, row.minP), compare(Fp::OGT, token.weight, row.zero));
     });
+    Value rank = asIndex(minimum(rankDrawn(tokens, kept), e.subf(kept, row.one)));
+    e.ifThen(isFirst(), [&] {
+      Value token = e.sub(e.i64(UINT32_MAX), e.bitAnd(e.load(e.getI64Type(), keyAt(rank), 8), UINT32_MAX));
+      e.store(arith::TruncIOp::create(e, e.getI32Type(), token), row.token, 4);
+    });
+  }
+
+  /// How many of the first `kept` tokens there are up to which the sum does not go beyond the random share.
+  Value rankDrawn(ArrayRef<Ranked> tokens, Value kept) {
+    Value own = row.zero;
+    for (const Ranked &token : tokens) {
+      Value upTo = arith::SelectOp::create(e, compare(Fp::OLT, token.rank, kept), token.upTo, row.zero);
+      own = arith::MaxNumFOp::create(e, own, upTo);
+    }
+    Value goal = e.mulf(row.random, foldBlock(own, kMax));
+    return countOf(tokens, kept, [&](const Ranked &token) { return compare(Fp::OLE, token.upTo, goal); });
+  }
+
+  /// Weights of two parts in each lane, with sums up to them, and of all.
+  struct PartWeights {
+    Value upTo[2], total;
+  };
+  PartWeights allWeights() {
+    Value value = e.i64(2 * Sample::kBounds - 1), place = e.mul(lane, 2);
+    Value even = e.load(e.getF32Type(), row.sumAt(place, value), 4);
+    Value odd = e.load(e.getF32Type(), row.sumAt(e.add(place, 1), value), 4);
+    Value upTo = sumUpTo(e, e.addf(even, odd), lane);
+    return {{e.subf(upTo, odd), upTo}, fromLane(e, upTo, e.number(e.getI32Type(), 31))};
+  }
+
+  /// Finds the part first, then the token in it. Where rounding leaves none, the likeliest token stays.
+  void drawInOrder() {
+    PartWeights parts = allWeights();
+    Value goal = e.mulf(row.random, parts.total), passed = row.zero, before = row.zero;
+    for (Value upTo : parts.upTo) {
+      Value isPassed = compare(Fp::OLE, upTo, goal);
+      passed = e.addf(passed, arith::SelectOp::create(e, isPassed, row.one, row.zero));
+      before = arith::MaxNumFOp::create(e, before, arith::SelectOp::create(e, isPassed, upTo, row.zero));
+    }
+    Value part = e.min(asIndex(reduceLanes(e, passed, kAdd)), e.i64(Sample::kParts - 1));
+    goal = e.subf(goal, reduceLanes(e, before, kMax));
+    int64_t each = (sample.partSize() + kThreads - 1) / kThreads;
+    Value begin = e.mul(part, sample.partSize());
+    Value end = e.min(e.add(begin, sample.partSize()), e.i64(sample.vocabulary));
+    Value first = e.min(e.add(begin, e.mul(thread, each)), end), behind = e.min(e.add(first, each), end);
+    auto own = e.loop(first, behind, e.i64(1), row.zero, [&](Value token, ValueRange so) {
+      return Emitter::Values{e.addf(so[0], row.keptWeight(row.distance(row.logit(token))))};
+    });
+    RunningSum sum = runningSum(e, own[0], thread, Sample::kDrawWarps, room);
+    Value isPassed = compare(Fp::OLE, sum.upTo, goal);
+    Value drawer = foldBlock(arith::SelectOp::create(e, isPassed, row.one, row.zero), kAdd);
+    e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, asIndex(drawer), thread),
+             [&] { drawWithin(first, behind, sum.before, goal); });
+  }
+
+  /// The last token of some weight before which the sum does not go beyond the goal.
+  void drawWithin(Value first, Value behind, Value before, Value goal) {
+    Value none = e.number(e.getI32Type(), -1);
+    auto found = e.loop(first, behind, e.i64(1), {before, none}, [&](Value token, ValueRange so) {
+      Value weight = row.keptWeight(row.distance(row.logit(token)));
+      Value takes = both(compare(Fp::OLE, so[0], goal), compare(Fp::OGT, weight, row.zero));
+      Value number = arith::TruncIOp::create(e, e.getI32Type(), token);
+      return Emitter::Values{e.addf(so[0], weight), arith::SelectOp::create(e, takes, number, so[1])};
+    });
+    e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::ne, found[1], none),
+             [&] { e.store(found[1], row.token, 4); });
   }
 
   Emitter &e;
   const Sample &sample;
-  Value row, thread, lane, warp, logits, tokens, settings, zero, none;
-  Value shared, running, inverse, largest;
+  Value thread, lane, warp;
+  SampleRow row;
+  Value keys, room;
 };
 
 } // namespace
 
-gpu::GPUFuncOp codegen::emitSample(gpu::GPUModuleOp module, const Sample &sample, const GpuTarget &) {
-  return emitKernel(module, {sample.name(), 3, 0, Sample::kWarps},
-                    [&](Emitter &e, ValueRange arguments) { SampleEmitter(e, sample, arguments).emit(); });
+gpu::GPUFuncOp codegen::emitSampleDraw(gpu::GPUModuleOp module, const Sample &sample, const GpuTarget &) {
+  return emitKernel(module, {sample.drawName(), 4, 0, Sample::kDrawWarps},
+                    [&](Emitter &e, ValueRange arguments) { DrawEmitter(e, sample, arguments).emit(); });
 }

@@ -143,6 +143,8 @@ private:
       return failure();
     if (is(base) == "choice")
       return LaunchArgument{Kind::Choice, 0, 0, {}};
+    if (is(base) == "draw")
+      return LaunchArgument{Kind::Draw, 0, 0, {}};
     return LaunchArgument{is(base) == "input" ? Kind::Input : Kind::Output, 0, indexOf(base), {}};
   }
 

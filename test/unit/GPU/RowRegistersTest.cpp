@@ -23,7 +23,9 @@ void emitAll(mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
   emitHeadNorm(module, {16, 128, 1e-6}, target);
   emitArgmaxParts(module, {151936}, target);
   emitArgmaxMerge(module, {151936}, target);
-  emitSample(module, {151936}, target);
+  emitSampleParts(module, {151936}, target);
+  emitSampleGather(module, {151936}, target);
+  emitSampleDraw(module, {151936}, target);
   emitGatherRows(module, 1536, target);
   emitGatherColumns(module, 1536, 1536, target);
   struct Model {

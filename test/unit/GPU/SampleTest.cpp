@@ -1,113 +1,192 @@
-// Sampling on the device: which tokens are kept, and how often each is drawn.
+// Drawing on the device: the same tokens as the host's sampler for the same logits, settings and random numbers.
 #include "test/unit/GPU/EmitKernels.h"
 
 #include "lib/Codegen/GPU/Sample.h"
+#include "quern/Runtime/Sampler.h"
 
 #include <cmath>
-#include <map>
 
 namespace quern {
 namespace {
 
 using codegen::Sample;
 
-struct Settings {
-  float inverseTemperature, topP;
-  int32_t topK;
-  float random;
-};
-static_assert(sizeof(Settings) == Sample::kSettingBytes);
+void emitSample(mlir::gpu::GPUModuleOp module, const Sample &sample, const codegen::GpuTarget &target) {
+  emitSampleParts(module, sample, target);
+  emitSampleGather(module, sample, target);
+  emitSampleDraw(module, sample, target);
+}
 
-constexpr int64_t kVocabulary = 1500;
+int32_t likeliest(const float *logits, int64_t count) {
+  int32_t best = -1;
+  for (int32_t i = 0; i < count; ++i)
+    if (logits[i] > (best < 0 ? -INFINITY : logits[best]))
+      best = i;
+  return best;
+}
 
-/// A token for each of the settings, all from the same logits.
-std::vector<int32_t> draw(const std::vector<float> &logits, const std::vector<Settings> &settings,
-                          const std::string &chip = "sm_80") {
-  Sample sample{kVocabulary};
+/// A token for each row of logits.
+Result<std::vector<int32_t>> draw(GpuProgram &program, const Sample &sample, const std::vector<float> &logits,
+                                  const std::vector<RowDraw> &draws, uint32_t seed) {
+  uint32_t rows = uint32_t(draws.size());
+  std::vector<int32_t> tokens;
+  for (uint32_t row = 0; row < rows; ++row)
+    tokens.push_back(likeliest(&logits[row * sample.rowWidth()], sample.vocabulary));
+  uint64_t chosen = program.upload(tokens);
+  std::vector<uint64_t> arguments = {program.upload(logits), chosen, program.upload(draws),
+                                     program.upload(std::vector<uint8_t>(rows * Sample::kRowBytes, 0xFF))};
+  for (const std::string &name : {sample.partsName(), sample.gatherName()})
+    QUERN_TRY(program.launch(name, {Sample::kParts, rows, 1}, 32 * Sample::kWarps, arguments, seed));
+  QUERN_TRY(program.launch(sample.drawName(), {rows, 1, 1}, 32 * Sample::kDrawWarps, arguments, seed));
+  return program.download<int32_t>(chosen, rows);
+}
+
+Result<std::vector<int32_t>> draw(const Sample &sample, const std::vector<float> &logits,
+                                  const std::vector<RowDraw> &draws, const std::string &chip, uint32_t seed) {
   GpuProgram program(emitCode(chip, [&](auto module, auto &target) { emitSample(module, sample, target); }));
-  std::vector<float> rows;
-  for (size_t i = 0; i < settings.size(); ++i)
-    rows.insert(rows.end(), logits.begin(), logits.end());
-  uint64_t tokens = program.upload(std::vector<int32_t>(settings.size(), -2));
-  auto status = program.launch(sample.name(), {uint32_t(settings.size()), 1, 1}, 32 * Sample::kWarps,
-                               {program.upload(rows), program.upload(settings), tokens}, 1);
-  EXPECT_TRUE(status) << status.error().message;
-  return program.download<int32_t>(tokens, settings.size());
+  return draw(program, sample, logits, draws, seed);
 }
 
-/// How often tokens are drawn with evenly spread numbers, `count` of them.
-std::map<int32_t, int> drawMany(const std::vector<float> &logits, float temperature, float topP, int32_t topK,
-                                int count) {
-  std::vector<Settings> settings;
-  for (int i = 0; i < count; ++i)
-    settings.push_back({1 / temperature, topP, topK, (float(i) + 0.5f) / float(count)});
-  std::map<int32_t, int> drawn;
-  for (int32_t token : draw(logits, settings))
-    ++drawn[token];
-  return drawn;
+/// Rows of logits of several kinds, followed by padding that is larger than all of them.
+std::vector<float> someLogits(const Sample &sample, size_t rows) {
+  std::vector<float> out;
+  for (size_t row = 0; row < rows; ++row) {
+    std::vector<float> made = normalFloats(size_t(sample.rowWidth()), uint32_t(row), row % 5 == 1 ? 0.01f : 3);
+    for (int64_t i = 0; i < sample.vocabulary; ++i) {
+      float &logit = made[size_t(i)];
+      if (row % 5 == 2)
+        logit = std::round(logit); // many equal ones, and 0 with both signs
+      if (row % 5 == 3)
+        logit = i % 50 == 7 ? logit : i % 3 ? -INFINITY : std::nanf("");
+      if (row % 5 == 4 && i % 100 == 0)
+        logit += 12;
+    }
+    std::fill(made.begin() + sample.vocabulary, made.end(), 100.0f);
+    out.insert(out.end(), made.begin(), made.end());
+  }
+  return out;
 }
 
-/// Logits far below all that matter, but for some.
-std::vector<float> logitsOf(const std::map<int32_t, float> &some) {
-  std::vector<float> logits(kVocabulary, -50);
-  for (auto [token, logit] : some)
-    logits[token] = logit;
-  return logits;
+/// All combinations of some settings, each with another seed.
+std::vector<SamplerSettings> someSettings() {
+  std::vector<SamplerSettings> out;
+  for (float temperature : {0.6f, 0.05f, 7.0f})
+    for (int32_t topK : {0, 1, 40, 2000000000})
+      for (float topP : {1.0f, 0.95f, 0.3f})
+        for (float minP : {0.0f, 0.1f, 0.9f}) {
+          SamplerSettings settings;
+          settings.temperature = temperature;
+          settings.topK = topK;
+          settings.topP = topP;
+          settings.minP = minP;
+          settings.seed = out.size();
+          out.push_back(settings);
+        }
+  return out;
 }
 
-TEST(GpuSample, DrawsByWeight) {
-  // Weights 8, 4, 4 and 1 of 17, one of them of a thread's second logit.
-  auto logits = logitsOf({{7, std::log(8.0f)}, {1400, std::log(4.0f)}, {376, std::log(4.0f)}, {0, 0}});
-  auto drawn = drawMany(logits, 1, 1, 0, 34);
-  EXPECT_EQ(drawn, (std::map<int32_t, int>{{0, 2}, {7, 16}, {376, 8}, {1400, 8}}));
-  // At half the temperature weights are squares: 64, 16, 16 and 1 of 97.
-  drawn = drawMany(logits, 0.5f, 1, 0, 97);
-  for (auto [token, times] : std::map<int32_t, int>{{0, 1}, {7, 64}, {376, 16}, {1400, 16}})
-    EXPECT_NEAR(drawn[token], times, 1) << token;
+/// What the host's sampler draws, and whether it draws the same where the random number is a little off, which it may
+/// be by rounding.
+struct Expected {
+  int32_t token;
+  bool isClear;
+};
+
+Expected expectedOf(const SamplerSettings &settings, std::span<const float> logits, uint64_t position) {
+  std::vector<int32_t> history(position);
+  auto token = Sampler::create(settings)->sample(logits, history);
+  auto tokenAt = [&](float topP, float minP) {
+    SamplerSettings near = settings;
+    near.topP = settings.topP >= 1 ? settings.topP : topP;
+    near.minP = minP;
+    return *Sampler::create(near)->sample(logits, history);
+  };
+  // A token more or less that top-p or min-p keeps changes the share of all.
+  bool isClear = tokenAt(settings.topP * (1 - 1e-5f), settings.minP) == *token &&
+                 tokenAt(settings.topP * (1 + 1e-5f), settings.minP) == *token &&
+                 tokenAt(settings.topP, settings.minP * (1 - 1e-5f)) == *token &&
+                 tokenAt(settings.topP, settings.minP * (1 + 1e-5f)) == *token;
+  return {*token, isClear};
 }
 
-TEST(GpuSample, KeepsTopK) {
-  auto logits = logitsOf({{7, 3}, {1400, -1}, {376, -2.5f}, {0, -3}});
-  auto drawn = drawMany(logits, 100, 1, 3, 30); // so hot that all that are kept are drawn alike
-  EXPECT_EQ(drawn.size(), 3u);
-  EXPECT_EQ(drawn.count(0), 0u);
-  EXPECT_EQ(drawMany(logits, 100, 1, 1, 5), (std::map<int32_t, int>{{7, 5}}));
-  EXPECT_GT(drawMany(logits, 1000, 1, kVocabulary, 20).size(), 15u) << "as many as there are: off";
+/// Every `step`th combination of settings.
+void expectTokensOfSampler(const std::string &chip, size_t first, size_t step) {
+  Sample sample{311, 315};
+  std::vector<SamplerSettings> settings;
+  for (size_t i = first; i < someSettings().size(); i += step)
+    settings.push_back(someSettings()[i]);
+  constexpr uint64_t kPosition = 5;
+  std::vector<float> logits = someLogits(sample, settings.size());
+  std::vector<RowDraw> draws;
+  for (const SamplerSettings &row : settings)
+    draws.push_back(*drawOn(row, kPosition));
+  auto tokens = draw(sample, logits, draws, chip, uint32_t(first));
+  ASSERT_TRUE(tokens) << tokens.error().message;
+  size_t others = 0;
+  for (size_t row = 0; row < settings.size(); ++row) {
+    std::span<const float> ofRow(&logits[row * size_t(sample.rowWidth())], size_t(sample.vocabulary));
+    Expected expected = expectedOf(settings[row], ofRow, kPosition);
+    const SamplerSettings &s = settings[row];
+    others += expected.token != likeliest(ofRow.data(), sample.vocabulary);
+    if (expected.isClear)
+      EXPECT_EQ((*tokens)[row], expected.token) << "row " << row << ": temperature " << s.temperature << ", top-k "
+                                                << s.topK << ", top-p " << s.topP << ", min-p " << s.minP;
+  }
+  EXPECT_GT(others, settings.size() / 5) << "of the tokens that are drawn many should not be the likeliest";
 }
 
-TEST(GpuSample, KeepsTopP) {
-  auto logits = logitsOf({{7, std::log(8.0f)}, {1400, std::log(4.0f)}, {376, std::log(3.0f)}, {0, 0}}); // of 16
-  EXPECT_EQ(drawMany(logits, 1, 0.49f, 0, 5), (std::map<int32_t, int>{{7, 5}}));
-  EXPECT_EQ(drawMany(logits, 1, 0.6f, 0, 24), (std::map<int32_t, int>{{7, 16}, {1400, 8}}));
-  // Of the two that top-k keeps, the first has two thirds.
-  EXPECT_EQ(drawMany(logits, 1, 0.65f, 2, 5), (std::map<int32_t, int>{{7, 5}}));
-  EXPECT_EQ(drawMany(logits, 1, 0.68f, 2, 24), (std::map<int32_t, int>{{7, 16}, {1400, 8}}));
+TEST(GpuSample, DrawsWhatTheSamplerDraws) {
+  expectTokensOfSampler("sm_80", 0, 1);
+  expectTokensOfSampler("sm_75", 2, 13);
 }
 
-TEST(GpuSample, IsSafeAtTheEnds) {
-  auto logits = logitsOf({{5, 1}, {1499, 1}});
-  logits[3] = std::nanf("");
-  float last = std::nextafter(1.0f, 0.0f);
-  EXPECT_EQ(draw(logits, {{1, 1, 0, 0}, {1, 1, 2, 0}, {1, 0.001f, 0, last}, {1, 1, 0, last}}, "sm_75").size(), 4u);
-  for (int32_t token : draw(logits, {{1, 1, 2, 0}, {1, 1, 2, last}, {1, 0.9f, 2, last}}, "sm_90"))
-    EXPECT_TRUE(token == 5 || token == 1499) << token;
-  EXPECT_EQ(draw(std::vector<float>(kVocabulary, -INFINITY), {{1, 0.9f, 4, 0.5f}}), std::vector<int32_t>{-1});
-  EXPECT_EQ(draw(std::vector<float>(kVocabulary, std::nanf("")), {{1, 1, 0, 0.5f}}), std::vector<int32_t>{-1});
-  logits[9] = INFINITY;
-  EXPECT_EQ(draw(logits, {{1, 1, 0, 0.5f}}), std::vector<int32_t>{-1});
+TEST_F(OpenCl, DrawsWhatTheSamplerDraws) { expectTokensOfSampler("spirv", 0, 1); }
+
+TEST(GpuSample, LeavesTheLikeliestWhereNothingIsDrawn) {
+  Sample sample{300};
+  std::vector<float> logits = normalFloats(4 * 300, 1);
+  logits[300 + 17] = INFINITY;
+  std::fill(logits.begin() + 600, logits.begin() + 900, -INFINITY);
+  RowDraw on{1, 0.9f, 0, 0.999f, 40};
+  auto tokens = draw(sample, logits, {RowDraw(), on, on, on}, "sm_90", 1);
+  ASSERT_TRUE(tokens) << tokens.error().message;
+  EXPECT_EQ((*tokens)[0], likeliest(&logits[0], 300));
+  EXPECT_EQ((*tokens)[1], 17);
+  EXPECT_EQ((*tokens)[2], -1);
+  EXPECT_NE((*tokens)[3], likeliest(&logits[900], 300));
 }
 
-TEST(GpuSample, ARemovedBarrierIsFound) {
-  Sample sample{kVocabulary};
+/// Of a large vocabulary where more than kMost are kept, and where they are not.
+TEST(GpuSample, LeavesFlatDistributionsToTheHost) {
+  Sample sample{5000};
+  std::vector<float> flat(5000, 1.0f), logits;
+  for (int row = 0; row < 5; ++row)
+    logits.insert(logits.end(), flat.begin(), flat.end());
+  for (int i = 0; i < 60; ++i) // the fourth has one logit after the other
+    logits[3 * 5000 + size_t(i) * 70] = 30 + float(i);
+  auto tokens = draw(sample, logits,
+                     {{1, 0.9f, 0, 0.5f, 0}, {1, 1, 0, 0.5f, 0}, {1, 1, 0, 0.5f, 40}, {0.01f, 1, 0, 0.9999f, 50},
+                      {1, 1, 0, 1 - 0x1p-23f, 0}},
+                     "sm_80", 1);
+  ASSERT_TRUE(tokens) << tokens.error().message;
+  EXPECT_EQ((*tokens)[0], RowDraw::kNotDrawn) << "top-p keeps 4,500";
+  EXPECT_EQ((*tokens)[1], 2500) << "all are kept, in their order";
+  EXPECT_EQ((*tokens)[2], RowDraw::kNotDrawn) << "of equal ones any may be among the first 40";
+  EXPECT_EQ((*tokens)[3], 10 * 70) << "the 50th";
+  EXPECT_EQ((*tokens)[4], 4999);
+}
+
+TEST(GpuSample, RemovedBarriersAreFound) {
+  Sample sample{700};
   std::string ptx = emitCode("sm_80", [&](auto module, auto &target) { emitSample(module, sample, target); });
-  GpuProgram program(withoutLine(ptx, "bar.sync"));
-  uint64_t tokens = program.upload(std::vector<int32_t>{0});
-  auto status = program.launch(sample.name(), {1, 1, 1}, 32 * Sample::kWarps,
-                               {program.upload(normalFloats(kVocabulary, 1)),
-                                program.upload(std::vector<Settings>{{1, 0.9f, 40, 0.5f}}), tokens},
-                               2);
-  ASSERT_FALSE(status);
-  EXPECT_THAT(status.error().message, testing::HasSubstr("race in shared memory"));
+  for (const std::string &name : {sample.partsName(), sample.gatherName(), sample.drawName()}) {
+    size_t kernel = ptx.find(".entry " + name);
+    ASSERT_NE(kernel, std::string::npos);
+    GpuProgram program(ptx.substr(0, kernel) + withoutLine(ptx.substr(kernel), "bar.sync"));
+    auto tokens = draw(program, sample, normalFloats(700, 1), {{1, 0.9f, 0, 0.5f, 40}}, 2);
+    ASSERT_FALSE(tokens) << name;
+    EXPECT_THAT(tokens.error().message, testing::HasSubstr("race in shared memory"));
+  }
 }
 
 } // namespace

@@ -68,6 +68,22 @@ TEST(DeviceProgram, ChoosesTokensWhereAllPlansDo) {
   EXPECT_EQ(read->plans[1].launches[1].arguments.back().kind, Kind::Choice);
 }
 
+TEST(DeviceProgram, DrawsTokensWhereAllPlansDo) {
+  DeviceProgram program = sample();
+  for (LaunchPlan &plan : program.plans) {
+    EXPECT_FALSE(program.drawsTokens());
+    plan.launches.back().arguments.push_back({Kind::Draw, 0, 0, {}});
+  }
+  EXPECT_FALSE(program.drawsTokens()) << "what is not drawn has to be chosen";
+  for (LaunchPlan &plan : program.plans)
+    plan.launches.back().arguments.push_back({Kind::Choice, 0, 0, {}});
+  auto read = parseDeviceProgram(printDeviceProgram(program), manifest(), kWeightsBytes, "p");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->drawsTokens());
+  EXPECT_TRUE(read->plans[0].launches[0].takes(Kind::Draw));
+  EXPECT_FALSE(read->plans[1].launches[0].takes(Kind::Draw));
+}
+
 TEST(DeviceProgram, ParsesWhatItPrints) {
   std::string json = printDeviceProgram(sample());
   auto program = parseDeviceProgram(json, manifest(), kWeightsBytes, "p");

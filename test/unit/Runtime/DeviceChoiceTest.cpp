@@ -1,5 +1,6 @@
-// Programs that choose the likeliest token: what comes back from the device, and when.
+// Programs that choose tokens: what comes back from the device, and when.
 #include "DeviceFixture.h"
+#include "quern/Runtime/Sampler.h"
 
 #include <thread>
 
@@ -64,6 +65,126 @@ TEST_F(DeviceChoiceTest, OtherSamplersGetLogits) {
   EXPECT_EQ(*samplerOf(*model, 0).sample(*session), 7);
   EXPECT_EQ(*samplerOf(*model, 0, 1e6f).sample(*session), int32_t(model->info().tokens - 1));
   EXPECT_EQ(*samplerOf(*model, 0.01f).sample(*session), 7);
+}
+
+struct DeviceDrawTest : DeviceChoiceTest {
+  void SetUp() override {
+    DeviceChoiceTest::SetUp();
+    package.drawTokens();
+    package.write(path);
+  }
+};
+
+quern_sampler_options drawing(int32_t topK, uint64_t seed) {
+  quern_sampler_options options = api::samplerOptions();
+  options.top_k = topK;
+  options.seed = seed;
+  return options;
+}
+
+/// What the program's kernel makes of the settings that such a sampler has at a position.
+int32_t expectedDraw(int32_t topK, uint64_t seed, int64_t position) {
+  SamplerSettings settings;
+  settings.topK = topK;
+  settings.seed = seed;
+  return topK + int32_t(drawOn(settings, uint64_t(position))->random * 64);
+}
+
+TEST_F(DeviceDrawTest, DrawingBringsTokensAlone) {
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = model->session();
+  auto sampler = *model->sampler(drawing(40, 7));
+  std::vector<int32_t> tokens = {3, 1, 4, 1, 5};
+  size_t before = callsFor("bytes read"), logits = 4 * size_t(package.vocabulary());
+  ASSERT_TRUE(session->prefill(tokens));
+  for (int i = 0; i < 20; ++i) {
+    auto token = sampler.sample(*session);
+    ASSERT_TRUE(token) << token.error().message;
+    if (i > 0) // before, nobody knew how the session would be sampled
+      ASSERT_EQ(*token, expectedDraw(40, 7, session->position())) << i;
+    ASSERT_EQ(*sampler.sample(*session), *token);
+    tokens.push_back(*token);
+    ASSERT_TRUE(session->decode(*token));
+    EXPECT_EQ(callsFor("bytes read") - before, logits + size_t(i + 2) * sizeof(int32_t));
+  }
+  expectLogits(*session, tokens);
+  ASSERT_TRUE(session->truncate(2));
+  ASSERT_TRUE(session->prefill(std::vector<int32_t>{8, 9})); // the settings are known by now
+  EXPECT_EQ(*sampler.sample(*session), expectedDraw(40, 7, 4));
+  EXPECT_GT(callsFor("graphs"), 10u);
+}
+
+/// Another sampler than the last one, one with a penalty, and a draw that the device leaves to the host.
+TEST_F(DeviceDrawTest, OtherSamplersGetLogits) {
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = model->session();
+  auto first = *model->sampler(drawing(40, 7)), second = *model->sampler(drawing(40, 8)),
+       large = *model->sampler(drawing(2000, 7));
+  std::vector<int32_t> tokens = {7, 7, 7, 242}; // after which 7 comes
+  ASSERT_TRUE(session->prefill(tokens));
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(*first.sample(*session), 7);
+    EXPECT_EQ(*second.sample(*session), 7);
+    EXPECT_EQ(*samplerOf(*model, 0, 1e6f).sample(*session), int32_t(model->info().tokens - 1));
+    EXPECT_EQ(*large.sample(*session), 7); // the last, so that the next step draws so
+    ASSERT_TRUE(session->truncate(3));
+    ASSERT_TRUE(session->decode(242));
+  }
+  EXPECT_EQ(*large.sample(*session), 7);
+  EXPECT_EQ(*samplerOf(*model, 0).sample(*session), 7);
+  ASSERT_TRUE(session->decode(7));
+  tokens.push_back(7);
+  EXPECT_EQ(*samplerOf(*model, 0).sample(*session), expectedNext(tokens));
+}
+
+TEST_F(DeviceDrawTest, EachSessionOfAStepIsDrawnItsOwnWay) {
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  constexpr size_t kSessions = 20; // more than a step takes
+  std::vector<api::Session> sessions;
+  std::vector<api::Sampler> samplers;
+  std::vector<quern_session *> handles;
+  std::vector<std::vector<int32_t>> tokens(kSessions);
+  for (size_t s = 0; s < kSessions; ++s) {
+    sessions.push_back(*model->session());
+    handles.push_back(sessions.back().get());
+    samplers.push_back(s % 4 == 1 ? samplerOf(*model, 0) : *model->sampler(drawing(int32_t(20 + s), s)));
+    tokens[s] = {int32_t(s), int32_t(2 * s)};
+    ASSERT_TRUE(sessions[s].prefill(tokens[s]));
+    ASSERT_TRUE(samplers[s].sample(sessions[s]));
+  }
+  for (int step = 0; step < 3; ++step) {
+    std::vector<int32_t> given;
+    for (size_t s = 0; s < kSessions; ++s) {
+      given.push_back(int32_t(s) + step);
+      tokens[s].push_back(given.back());
+    }
+    ASSERT_TRUE(api::decodeBatch(handles, given));
+    for (size_t s = 0; s < kSessions; ++s) {
+      int32_t drawn = expectedDraw(int32_t(20 + s), s, sessions[s].position());
+      EXPECT_EQ(*samplers[s].sample(sessions[s]), s % 4 == 1 ? expectedNext(tokens[s]) : drawn) << s;
+    }
+  }
+}
+
+/// Launches that draw are made only where a row is drawn.
+TEST_F(DeviceDrawTest, GreedyStepsDrawNothing) {
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = model->session();
+  ASSERT_TRUE(session->prefill(std::vector<int32_t>{1, 2}));
+  size_t last = package.program.plans[0].launches.size() - 1;
+  for (bool draws : {false, true}) {
+    ASSERT_TRUE((draws ? *model->sampler(drawing(40, 7)) : samplerOf(*model, 0)).sample(*session));
+    ASSERT_TRUE(model->startProfile());
+    ASSERT_TRUE(session->decode(3));
+    auto times = model->stopProfile();
+    ASSERT_TRUE(times);
+    EXPECT_GT((*times)[last - 1], 0u);
+    EXPECT_EQ((*times)[last] > 0, draws);
+  }
 }
 
 TEST_F(DeviceChoiceTest, LogitsOutliveTheStepsOfOthers) {

@@ -61,8 +61,16 @@ static std::string ptx() {
   std::string choose = at("%rd1", "%rd9", 4) + "ld.global.b32 %r11, [%rd20]; cvt.u64.u32 %rd11, %r11;\n" +
                        at("%rd0", "%rd11", 4) + "ld.global.b32 %r12, [%rd20]; and.b32 %r12, %r12, 255;\n" +
                        at("%rd2", "%rd9", 4) + "st.global.b32 [%rd20], %r12;\n";
+  // choices, draws; a block for each output: top-k and the random number in 64ths are the token.
+  std::string draw = at("%rd1", "%rd9", 20) +
+                     "ld.global.b32 %f1, [%rd20]; ld.global.b32 %f2, [%rd20+12]; ld.global.b32 %r10, [%rd20+16];\n"
+                     "setp.le.f32 %p1, %f1, 0f00000000; @%p1 bra END;\n"
+                     "mul.f32 %f2, %f2, 0f42800000; cvt.rzi.s32.f32 %r11, %f2; add.u32 %r10, %r10, %r11;\n"
+                     "setp.ge.u32 %p2, %r10, 1000; selp.b32 %r10, 4294967294, %r10, %p2;\n" + // kNotDrawn
+                     at("%rd0", "%rd9", 4) + "st.global.b32 [%rd20], %r10;\n";
   return ".version 8.0\n.target sm_80\n.address_size 64\n" + kernel("store_one", 3, storeBody()) +
-         kernel("store", 3, storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits) + kernel("choose", 3, choose);
+         kernel("store", 3, storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits) +
+         kernel("choose", 3, choose) + kernel("draw", 2, draw);
 }
 
 static Launch launch(const char *kernel, const char *name, std::vector<LaunchArgument> arguments, GridDimension x,
@@ -110,6 +118,14 @@ void FakeDevicePackage::chooseTokens() {
     Launch choose = launch("choose", "", {logits[0], logits[1], {Kind::Choice, 0, 0, {}}}, {{0, {0, 1}}, 1});
     choose.threads = 1;
     plan.launches.push_back(std::move(choose));
+  }
+}
+
+void FakeDevicePackage::drawTokens() {
+  for (LaunchPlan &plan : program.plans) {
+    Launch draw = launch("draw", "", {{Kind::Choice, 0, 0, {}}, {Kind::Draw, 0, 0, {}}}, {{0, {0, 1}}, 1});
+    draw.threads = 1;
+    plan.launches.push_back(std::move(draw));
   }
 }
 

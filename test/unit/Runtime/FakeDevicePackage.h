@@ -24,6 +24,8 @@ struct FakeDevicePackage {
   FakeDevicePackage();
   /// Has the program tell the likeliest token of each output.
   void chooseTokens();
+  /// Has it draw tokens too, behind that: `topK` and the random number in 64ths, or none where that is 1,000 or more.
+  void drawTokens();
   int64_t vocabulary() const { return manifest.model.vocabulary; }
   /// Writes it; fails the test if that fails.
   void write(const std::string &path) const;
