@@ -1,11 +1,14 @@
-// quern-translate --import-onnx and --import-hugging-face: what the compiler's first phase makes of a model, as text.
+// quern-translate --import-onnx, --import-onnx-graph and --import-hugging-face: what the compiler's first phases make of a
+// model, as text.
 #include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Import/Onnx/ImportOnnx.h"
+#include "quern/Import/Onnx/ImportOnnxGraph.h"
 #include "quern/Import/Onnx/OnnxModel.h"
 
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
+#include "dialects/Onnx/Onnx.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -31,6 +34,12 @@ static Module importOnnxFile(MLIRContext &context, const std::string &path) {
   return import::importGGUF(context, file);
 }
 
+/// The graph as the file has it.
+static Module importOnnxNodes(MLIRContext &context, const std::string &path) {
+  QUERN_ASSIGN(import::OnnxFile file, import::OnnxFile::open(path));
+  return import::importOnnxGraph(context, std::make_shared<import::OnnxFile>(std::move(file)));
+}
+
 /// `path`: a file of the folder, as translations read files.
 static Module importHuggingFaceFolder(MLIRContext &context, const std::string &path) {
   std::string folder = std::filesystem::path(path).parent_path().string();
@@ -53,12 +62,16 @@ static OwningOpRef<Operation *> translate(llvm::SourceMgr &sources, MLIRContext 
 
 void import::registerModelTranslations(void (*more)(DialectRegistry &)) {
   auto dialects = [more](DialectRegistry &registry) {
-    registry.insert<dq::DQDialect, lm::LMDialect, func::FuncDialect, arith::ArithDialect>();
+    registry.insert<dq::DQDialect, lm::LMDialect, onnxir::OnnxDialect, func::FuncDialect, arith::ArithDialect>();
     more(registry);
   };
   TranslateToMLIRRegistration onnx(
       "import-onnx", "import an ONNX file: a language model as a model graph, any other as a graph of tensors",
       [](llvm::SourceMgr &sources, MLIRContext *context) { return translate(sources, context, importOnnxFile); },
+      dialects);
+  TranslateToMLIRRegistration onnxGraph(
+      "import-onnx-graph", "import an ONNX file as the nodes that it has",
+      [](llvm::SourceMgr &sources, MLIRContext *context) { return translate(sources, context, importOnnxNodes); },
       dialects);
   TranslateToMLIRRegistration huggingFace(
       "import-hugging-face", "import the Hugging Face folder that the file (its config.json) lies in",

@@ -1,6 +1,7 @@
 // quern-opt: mlir-opt with our dialects and passes.
 #include "dialects/DQ/DQ.h"
 #include "dialects/LM/LM.h"
+#include "dialects/Onnx/Onnx.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Codegen/Spirv.h"
 #include "quern/Transforms/Passes.h"
@@ -22,7 +23,7 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   registerAllDialects(registry);
   registerAllExtensions(registry);
-  registry.insert<quern::dq::DQDialect, quern::lm::LMDialect>();
+  registry.insert<quern::dq::DQDialect, quern::lm::LMDialect, quern::onnxir::OnnxDialect>();
   quern::tools::addFormatFiles(registry);
   return asMainReturnCode(MlirOptMain(argc, argv, "Quern's optimizer driver\n", registry));
 }
