@@ -1,6 +1,7 @@
 // Any ONNX graph must either be refused with a sentence, be no language model, or be recognised, after which rows of
 // its weights can be made. Inputs are changed as messages, a field of a node, tensor or input at a time: bytes changed
 // anywhere would mostly be those of weights. The corpus is test/models/onnx.
+#include "lib/Import/Onnx/LanguageModel/ImportedGraph.h"
 #include "lib/Import/Onnx/LanguageModel/LanguageModel.h"
 
 #include <cstdint>
@@ -22,10 +23,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   auto file = OnnxFile::fromBytes(std::as_bytes(std::span(data, size)), "fuzz.onnx");
   if (!file)
     return 0;
-  language::Graph graph(*file);
-  if (!language::hasLanguageModelShape(graph))
+  auto imported = language::ImportedGraph::make(std::make_shared<OnnxFile>(*std::move(file)));
+  if (!imported || !language::hasLanguageModelShape((*imported)->graph()))
     return 0;
-  auto model = language::recognise(graph);
+  auto model = language::recognise((*imported)->graph());
   if (!model)
     return 0;
   static const gguf::TypeTable types;

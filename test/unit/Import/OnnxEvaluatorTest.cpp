@@ -1,6 +1,7 @@
 // The evaluator that the recogniser of language models runs samples through: what hostile graphs may not make it do.
 #include "TestOnnx.h"
 #include "lib/Import/Onnx/LanguageModel/Evaluator.h"
+#include "lib/Import/Onnx/LanguageModel/ImportedGraph.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -15,9 +16,9 @@ namespace {
 /// The value of "y", or the error, where inputs have these values.
 Result<Array> evaluate(const OnnxModel &model, std::map<std::string, Array> values) {
   QUERN_ASSIGN(OnnxFile file, model.read());
-  Graph graph(file);
+  QUERN_ASSIGN(auto imported, ImportedGraph::make(std::make_shared<OnnxFile>(std::move(file))));
   Surroundings around;
-  Evaluator evaluator(graph, around, std::move(values));
+  Evaluator evaluator(imported->graph(), around, std::move(values));
   QUERN_ASSIGN(const Array *found, evaluator.get("y"));
   return *found;
 }

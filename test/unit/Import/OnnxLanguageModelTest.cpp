@@ -1,4 +1,5 @@
 // Changed graphs of the models in test/models/onnx: what of them is still recognised, and as what.
+#include "lib/Import/Onnx/LanguageModel/ImportedGraph.h"
 #include "lib/Import/Onnx/LanguageModel/LanguageModel.h"
 
 #include <algorithm>
@@ -25,7 +26,8 @@ onnx::ModelProto modelOf(const std::string &name) {
 Result<LanguageModel> recogniseMessage(const onnx::ModelProto &model) {
   std::string bytes = model.SerializeAsString();
   QUERN_ASSIGN(OnnxFile file, OnnxFile::fromBytes(std::as_bytes(std::span(bytes)), "m.onnx"));
-  return recognise(Graph(file));
+  QUERN_ASSIGN(auto imported, ImportedGraph::make(std::make_shared<OnnxFile>(std::move(file))));
+  return recognise(imported->graph());
 }
 
 /// The attention of this model's layers is the same graph, so that the roles in one are taken over from the other.

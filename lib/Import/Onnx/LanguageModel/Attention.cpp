@@ -37,7 +37,7 @@ Result<std::vector<AttentionFinder::Roles>> AttentionFinder::candidates(const Pr
           out.push_back({whole(made[i]), whole(made[j]), whole(made[k])});
   }
   if (out.empty())
-    return graph.file.wrong("node " + output.node->describe(),
+    return graph.wrong("node " + output.node->describe(),
                             "should be the last product of attention, but its input is not made of the products for "
                             "queries of " +
                                 std::to_string(width) + " columns, keys and values");
@@ -225,7 +225,7 @@ Status AttentionFinder::checkFar(const Projection &output, const Roles &roles) {
     if (auto made = run(output, roles, step)) { // errors of f32 angles are as many times larger
       if (isClose(*made, expected(step), layout.coarse ? 1e-5 : 3e-2))
         return {};
-      return graph.file.wrong("node " + output.node->describe(),
+      return graph.wrong("node " + output.node->describe(),
                               "its attention does not see all tokens of a long context; sliding windows and rotary "
                               "embeddings that change with the length are not supported");
     } else {
@@ -234,7 +234,7 @@ Status AttentionFinder::checkFar(const Projection &output, const Roles &roles) {
         break;
     }
   }
-  return graph.file.wrong("node " + output.node->describe(),
+  return graph.wrong("node " + output.node->describe(),
                           "its attention cannot be computed for a long context (" + problem + ")");
 }
 

@@ -16,18 +16,18 @@ static constexpr size_t kMostOthers = 5;
 /// Vectors as wide as a head that are tried as weights of norms.
 static constexpr size_t kMostNorms = 4;
 
-static int rankOf(const onnx::ValueInfoProto &input) { return input.type().tensor_type().shape().dim_size(); }
+static int rankOf(const Input &input) { return int(input.shape.size()); }
 
-static bool isInteger(const onnx::ValueInfoProto &input) {
-  int32_t type = input.type().tensor_type().elem_type();
-  return type == onnx::TensorProto::INT64 || type == onnx::TensorProto::INT32 || type == onnx::TensorProto::BOOL;
+static bool isInteger(const Input &input) {
+  return input.type == onnx::TensorProto::INT64 || input.type == onnx::TensorProto::INT32 ||
+         input.type == onnx::TensorProto::BOOL;
 }
 
 /// What an input of that rank may mean; see `meaningOf`.
 static int meaningsOf(int rank) { return rank == 1 ? 3 : rank == 4 ? 1 : 2; }
 
 /// The value of an input that means the `which`-th thing that one of its rank can mean.
-static Result<Array> meaningOf(const onnx::ValueInfoProto &input, int which, int64_t past, int64_t rows) {
+static Result<Array> meaningOf(const Input &input, int which, int64_t past, int64_t rows) {
   Array positions{{1, rows}, {}, true};
   for (int64_t i = 0; i < rows; ++i)
     positions.data.push_back(double(past + i));
@@ -49,7 +49,7 @@ static Result<Array> meaningOf(const onnx::ValueInfoProto &input, int which, int
     return mask;
   }
   }
-  return fail("input " + inQuotes(input.name()) + " has a shape that none of a language model's inputs has");
+  return fail("input " + inQuotes(input.name) + " has a shape that none of a language model's inputs has");
 }
 
 /// The cache as the graph takes it: rows that grow, or, where it is written in place, more rows than are filled.
@@ -57,9 +57,9 @@ static Array cacheOf(const Graph &graph, const std::string &name, const Array &p
   auto scatters = [](const GraphNode *node) { return node->op == "TensorScatter"; };
   if (std::ranges::none_of(graph.consumers(name), scatters))
     return past;
-  const auto &dim = graph.input(name)->type().tensor_type().shape().dim(2);
+  int64_t room = graph.input(name)->shape[2];
   int64_t heads = past.shape[1], old = past.shape[2], size = past.shape[3];
-  int64_t all = std::max(old + rows + 3, std::min<int64_t>(dim.has_dim_value() ? dim.dim_value() : 0, 4096));
+  int64_t all = std::max(old + rows + 3, std::min<int64_t>(std::max<int64_t>(room, 0), 4096));
   if (past.isShapeOnly())
     return {{1, heads, all, size}, {}, false};
   Array out{{1, heads, all, size}, std::vector<double>(size_t(heads * all * size), 0.5), false};
@@ -92,8 +92,8 @@ static std::vector<int64_t> headSizes(const Graph &graph, const std::vector<std:
   std::vector<int64_t> out;
   int64_t known = 0;
   for (const std::string &cache : caches)
-    if (const auto &dim = graph.input(cache)->type().tensor_type().shape().dim(3); dim.has_dim_value())
-      known = dim.dim_value();
+    if (int64_t last = graph.input(cache)->shape[3]; last >= 0)
+      known = last;
   for (int64_t size = std::min<int64_t>(key, 1024); size >= 2; --size)
     if (size % 2 == 0 && key % size == 0 && query % size == 0 && query / size % (key / size) == 0 &&
         (known == 0 || size == known))
@@ -133,7 +133,7 @@ Result<AttentionFinder::Roles> AttentionFinder::findLayout(const Projection &out
         layout.frequencies.clear();
     }
   }
-  return graph.file.wrong("node " + output.node->describe(),
+  return graph.wrong("node " + output.node->describe(),
                           "should be the last product of causal grouped-query attention with a rotary embedding as in "
                           "the other layers, but what lies before it computes something else" +
                               (firstProblem.empty() ? "" : " (" + firstProblem + ")"));
@@ -142,17 +142,16 @@ Result<AttentionFinder::Roles> AttentionFinder::findLayout(const Projection &out
 /// Whether a constant of the layer is of 16-bit floats: then cosines are as coarse.
 static bool hasCoarseConstants(const Graph &graph, const std::set<std::string> &constants) {
   return std::ranges::any_of(constants, [&](const std::string &name) {
-    const onnx::TensorProto *tensor = graph.constant(name);
-    bool isHalf =
-        tensor->data_type() == onnx::TensorProto::FLOAT16 || tensor->data_type() == onnx::TensorProto::BFLOAT16;
-    return isHalf && tensor->dims_size() >= 2;
+    const Constant *tensor = graph.constant(name);
+    bool isHalf = tensor->type == onnx::TensorProto::FLOAT16 || tensor->type == onnx::TensorProto::BFLOAT16;
+    return isHalf && tensor->shape.size() >= 2;
   });
 }
 
 /// Whether two constants of one type hold the same.
 static bool sameBytes(const Graph &graph, const std::string &a, const std::string &b) {
-  auto left = graph.file.data(*graph.constant(a)), right = graph.file.data(*graph.constant(b));
-  return a == b || (left && right && graph.constant(a)->data_type() == graph.constant(b)->data_type() &&
+  auto left = graph.data(*graph.constant(a)), right = graph.data(*graph.constant(b));
+  return a == b || (left && right && graph.constant(a)->type == graph.constant(b)->type &&
                     std::ranges::equal(*left, *right));
 }
 
@@ -173,20 +172,20 @@ Status AttentionFinder::takeInputs(const Projection &output, const std::string &
     given[name];
   std::vector<std::string> needed =
       Evaluator(graph, projections.surroundings(), std::move(given)).missing(output.input);
-  for (const onnx::ValueInfoProto &input : graph.file.graph().input()) {
-    if (std::ranges::find(needed, input.name()) == needed.end())
+  for (const Input &input : graph.inputs()) {
+    if (std::ranges::find(needed, input.name) == needed.end())
       continue;
     if (isInteger(input))
-      others.push_back(input.name());
+      others.push_back(input.name);
     else if (rankOf(input) == 4)
-      (sources.inputs.contains(input.name()) ? caches : otherCaches).push_back(input.name());
+      (sources.inputs.contains(input.name) ? caches : otherCaches).push_back(input.name);
   }
   if (caches.size() != 0 && caches.size() != 2)
-    return graph.file.wrong("node " + output.node->describe(), "its attention reads " + std::to_string(caches.size()) +
+    return graph.wrong("node " + output.node->describe(), "its attention reads " + std::to_string(caches.size()) +
                                                                    " caches; one of keys and one of values, or none, "
                                                                    "are supported");
   if (others.size() > kMostOthers)
-    return graph.file.wrong("node " + output.node->describe(),
+    return graph.wrong("node " + output.node->describe(),
                             "its attention reads " + std::to_string(others.size()) +
                                 " inputs of whole numbers beside the token ids; at most " +
                                 std::to_string(kMostOthers) + " are supported");
@@ -273,9 +272,9 @@ static Names rotaryNames(const Graph &graph, const Projections::Sources &sources
   Names nodes, tables;
   for (const GraphNode *node : sources.nodes)
     if (node->op == "Cos" || node->op == "Sin")
-      nodes.push_back(nodeName(*node->proto));
+      nodes.push_back(node->name);
   for (const std::string &name : sources.constants)
-    if (graph.constant(name)->dims_size() > 1)
+    if (graph.constant(name)->shape.size() > 1)
       tables.push_back(name);
   return nodes.empty() ? tables : nodes;
 }
@@ -290,10 +289,10 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
   std::string input = graph.strip(roles.query.projection->input);
   for (const Piece *piece : {&roles.key, &roles.value})
     if (graph.strip(piece->projection->input) != input)
-      return graph.file.wrong("node " + piece->projection->node->describe(),
+      return graph.wrong("node " + piece->projection->node->describe(),
                               "should have the same input as the product for the queries, but has another");
   if (layout.normed == roles.queryNorm.empty())
-    return graph.file.wrong("node " + output.node->describe(),
+    return graph.wrong("node " + output.node->describe(),
                             "norms the heads of its queries and keys, or does not, unlike the other layers");
   auto linear = [&](const Piece &piece) { return rowsOf(graph, *piece.projection, piece.first, piece.count); };
   return FoundAttention{linear(roles.query),

@@ -52,15 +52,15 @@ static void read(std::span<const std::byte> bytes, Array &out, Convert convert) 
   }
 }
 
-Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor) {
-  QUERN_ASSIGN(std::span<const std::byte> bytes, file.data(tensor));
-  auto made = Array::zeros(shapeOf(tensor));
+Result<Array> language::arrayOf(const Graph &graph, const Constant &tensor) {
+  QUERN_ASSIGN(std::span<const std::byte> bytes, graph.data(tensor));
+  auto made = Array::zeros(tensor.shape);
   if (!made)
-    return file.wrong("tensor " + inQuotes(tensor.name()), made.error().message);
+    return graph.wrong("tensor " + inQuotes(tensor.name), made.error().message);
   Array &out = *made;
   auto same = [](auto value) { return value; };
   out.integer = true;
-  switch (tensor.data_type()) {
+  switch (tensor.type) {
   case onnx::TensorProto::BOOL:
   case onnx::TensorProto::UINT8:
     read<uint8_t>(bytes, out, same);
@@ -76,7 +76,7 @@ Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor)
     return out;
   }
   out.integer = false;
-  switch (tensor.data_type()) {
+  switch (tensor.type) {
   case onnx::TensorProto::FLOAT:
     read<float>(bytes, out, same);
     return out;
@@ -90,7 +90,7 @@ Result<Array> language::arrayOf(OnnxFile &file, const onnx::TensorProto &tensor)
     read<uint16_t>(bytes, out, bfloatToFloat);
     return out;
   }
-  return file.wrong("tensor " + inQuotes(tensor.name()), "its elements cannot be used in a sample of the graph");
+  return graph.wrong("tensor " + inQuotes(tensor.name), "its elements cannot be used in a sample of the graph");
 }
 
 bool Array::isShapeOnly() const { return data.empty() && std::ranges::find(shape, 0) == shape.end(); }
@@ -103,9 +103,8 @@ Result<size_t> Call::axis(int64_t axis, int64_t rank) const {
 
 Result<std::vector<bool>> Call::axes(size_t i, int64_t rank) const {
   std::vector<int64_t> list;
-  const onnx::AttributeProto *attribute = node.attribute("axes");
-  if (attribute)
-    list.assign(attribute->ints().begin(), attribute->ints().end());
+  if (auto given = node.integers("axes"))
+    list = *std::move(given);
   else if (has(i))
     list = inputs[i]->integers();
   std::vector<bool> set(static_cast<size_t>(rank), list.empty());
@@ -206,10 +205,10 @@ Result<const Array *> Evaluator::known(const std::string &name) {
     return &found->second;
   if (auto found = around.constants.find(name); found != around.constants.end())
     return &found->second;
-  const onnx::TensorProto *constant = graph.constant(name);
+  const Constant *constant = graph.constant(name);
   if (!constant)
-    return graph.file.wrong("value " + inQuotes(name), "is not computed in the sample");
-  QUERN_ASSIGN(Array array, arrayOf(graph.file, *constant));
+    return graph.wrong("value " + inQuotes(name), "is not computed in the sample");
+  QUERN_ASSIGN(Array array, arrayOf(graph, *constant));
   return &around.constants.emplace(name, std::move(array)).first->second;
 }
 
@@ -218,7 +217,7 @@ Status Evaluator::makeWide(const std::string &name) {
   QUERN_ASSIGN(const Array *like, known(width.like));
   std::vector<int64_t> shape = like->shape;
   if (shape.empty())
-    return graph.file.wrong("value " + inQuotes(name), "is a product of a single number");
+    return graph.wrong("value " + inQuotes(name), "is a product of a single number");
   shape.back() = width.width;
   QUERN_ASSIGN(values[name], Array::zeros(shape));
   return {};
@@ -232,7 +231,7 @@ void Evaluator::release(const std::string &name, Plan &plan) {
 
 Status Evaluator::run(const GraphNode &node, Plan &plan) {
   auto found = operatorTable().find(node.op);
-  Call call{node, graph.file, {}, {}};
+  Call call{node, graph, {}, {}};
   if (found == operatorTable().end())
     return call.wrong("has no place in a language model as it is supported here");
   for (const std::string &input : node.inputs) {
@@ -276,7 +275,7 @@ Status Evaluator::makeReady(Plan &plan) {
 Result<const Array *> Evaluator::get(const std::string &name) {
   Plan all = plan(name);
   if (!all.missing.empty())
-    return graph.file.wrong("value " + inQuotes(all.missing.front()), "nothing in the sample gives it");
+    return graph.wrong("value " + inQuotes(all.missing.front()), "nothing in the sample gives it");
   QUERN_TRY(makeReady(all));
   for (const GraphNode *node : all.nodes) {
     QUERN_TRY(run(*node, all));

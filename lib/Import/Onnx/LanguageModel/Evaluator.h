@@ -31,12 +31,12 @@ inline constexpr const char *kBeyondAxis = " of an axis of ";
 inline constexpr const char *kUnfitSizes = "its inputs have sizes that do not fit together"; ///< of a slice cut short
 
 /// The elements of a tensor of the file, of floats, integers or booleans.
-Result<Array> arrayOf(OnnxFile &file, const onnx::TensorProto &tensor);
+Result<Array> arrayOf(const Graph &graph, const Constant &tensor);
 
 /// A node on its way: inputs that are left out are null; operators append their outputs.
 struct Call {
   const GraphNode &node;
-  OnnxFile &file;
+  const Graph &graph;
   std::vector<const Array *> inputs;
   std::vector<Array> outputs;
 
@@ -46,7 +46,7 @@ struct Call {
   Result<size_t> axis(int64_t axis, int64_t rank) const;
   /// `axes` as attribute or as input `i`; all axes if there are none.
   Result<std::vector<bool>> axes(size_t i, int64_t rank) const;
-  tl::unexpected<Error> wrong(const std::string &what) const { return file.wrong("node " + node.describe(), what); }
+  tl::unexpected<Error> wrong(const std::string &what) const { return graph.wrong("node " + node.describe(), what); }
   /// Appends an output; how an operator of one output ends.
   Status give(Array array) {
     outputs.push_back(std::move(array));

@@ -25,7 +25,7 @@ static bool isGated(const Array &value, const Array &gate, const Array &up) {
 Result<FoundFeedForward> language::findFeedForward(const Graph &graph, const Projections &projections,
                                                    const Projection &down) {
   auto wrong = [&](const std::string &what) {
-    return graph.file.wrong("node " + down.node->describe(), "should be the last product of a feed-forward part, of "
+    return graph.wrong("node " + down.node->describe(), "should be the last product of a feed-forward part, of "
                                                              "silu(gate) * up, but " +
                                                                  what);
   };

@@ -47,19 +47,19 @@ static std::string numberIn(std::vector<std::string> &list, const std::string &n
 }
 
 /// One of floats: weights of norms differ from layer to layer.
-static bool isVector(const onnx::TensorProto &tensor) {
-  int32_t type = tensor.data_type();
+static bool isVector(const Constant &tensor) {
+  int32_t type = tensor.type;
   bool isFloat = type == onnx::TensorProto::FLOAT || type == onnx::TensorProto::FLOAT16 ||
                  type == onnx::TensorProto::BFLOAT16 || type == onnx::TensorProto::DOUBLE;
-  return isFloat && tensor.dims_size() == 1 && tensor.dims(0) > 1;
+  return isFloat && tensor.shape.size() == 1 && tensor.shape[0] > 1;
 }
 
 std::string Writer::constant(const std::string &value) {
-  const onnx::TensorProto &tensor = *graph.constant(value);
-  std::string text = "constant " + std::to_string(tensor.data_type());
-  for (int64_t size : tensor.dims())
+  const Constant &tensor = *graph.constant(value);
+  std::string text = "constant " + std::to_string(tensor.type);
+  for (int64_t size : tensor.shape)
     text += "," + std::to_string(size);
-  auto bytes = graph.file.data(tensor);
+  auto bytes = graph.data(tensor);
   if (!bytes || bytes->size() > kSmall)
     return text + " named " + value;
   return text + " " + std::string(reinterpret_cast<const char *>(bytes->data()), bytes->size());
@@ -75,7 +75,7 @@ std::string Writer::leaf(const std::string &value) {
     return "projection " + numberIn(out.projections, value) + " " + std::to_string(projections.make(value)->weight.n);
   if (std::ranges::find(caches, value) != caches.end())
     return "cache " + numberIn(out.caches, value);
-  if (const onnx::TensorProto *tensor = graph.constant(value))
+  if (const Constant *tensor = graph.constant(value))
     return isVector(*tensor) ? "vector " + numberIn(out.vectors, value) : constant(value);
   return graph.producer(value) ? "" : "input " + value;
 }
@@ -93,11 +93,9 @@ std::string Writer::describe(const std::string &value) {
     text = "wide " + std::to_string(other->weight.n);
   } else {
     const GraphNode &node = *graph.producer(value);
-    // The file's operator beside ours: of those that are split into others, attributes have their own defaults.
-    text = node.op + " " + node.proto->op_type() + " " +
-           std::to_string(std::ranges::find(node.outputs, value) - node.outputs.begin());
-    for (const onnx::AttributeProto &attribute : node.proto->attribute())
-      text += " " + attribute.SerializeAsString();
+    text = node.op + " " + std::to_string(std::ranges::find(node.outputs, value) - node.outputs.begin());
+    // Attributes of one context are equal if they are the same object.
+    text += " " + std::to_string(uintptr_t(node.attributes.getAsOpaquePointer()));
   }
   for (const std::string &input : inputsOf(value))
     text += " " + std::to_string(numbers.at(input));

@@ -1,45 +1,125 @@
 #include "Graph.h"
 
+#include "dialects/Onnx/Onnx.h"
+#include "quern/Support/Quoted.h"
+
 #include <algorithm>
 
 using namespace quern;
 using namespace quern::import;
 using namespace quern::import::language;
 
-std::vector<int64_t> language::shapeOf(const onnx::TensorProto &tensor) {
-  return {tensor.dims().begin(), tensor.dims().end()};
-}
-
 const std::string &GraphNode::input(size_t i) const {
   static const std::string none;
   return i < inputs.size() ? inputs[i] : none;
 }
 
-const onnx::AttributeProto *GraphNode::attribute(const char *name) const {
-  for (const onnx::AttributeProto &one : proto->attribute())
-    if (one.name() == name)
-      return &one;
-  return nullptr;
+int64_t GraphNode::integer(const char *attribute, int64_t otherwise) const {
+  if (!has(attribute))
+    return otherwise;
+  auto number = attributes.getAs<mlir::IntegerAttr>(attribute);
+  return number ? number.getInt() : 0;
 }
 
-int64_t GraphNode::integer(const char *name, int64_t otherwise) const {
-  const onnx::AttributeProto *found = attribute(name);
-  return found ? found->i() : otherwise;
+double GraphNode::real(const char *attribute, double otherwise) const {
+  if (!has(attribute))
+    return otherwise;
+  auto number = attributes.getAs<mlir::FloatAttr>(attribute);
+  return number ? number.getValueAsDouble() : 0;
 }
 
-double GraphNode::real(const char *name, double otherwise) const {
-  const onnx::AttributeProto *found = attribute(name);
-  return found ? double(found->f()) : otherwise;
+std::string GraphNode::text(const char *attribute) const {
+  auto text = attributes.getAs<mlir::StringAttr>(attribute);
+  return text ? text.str() : "";
 }
 
-Graph::Graph(OnnxFile &file) : file(file) {
-  for (const onnx::TensorProto &tensor : file.graph().initializer())
-    constants[tensor.name()] = &tensor;
-  for (const onnx::ValueInfoProto &input : file.graph().input())
-    if (!constants.contains(input.name()))
-      inputs[input.name()] = &input;
-  for (const onnx::NodeProto &node : file.graph().node())
-    add(node);
+std::optional<std::vector<int64_t>> GraphNode::integers(const char *attribute) const {
+  if (!has(attribute))
+    return std::nullopt;
+  auto list = attributes.getAs<mlir::DenseI64ArrayAttr>(attribute);
+  return list ? std::vector<int64_t>(list.asArrayRef()) : std::vector<int64_t>();
+}
+
+std::string GraphNode::describe() const { return inQuotes(name) + " (" + printable(type) + ")"; }
+
+/// The name that a location is made of; empty if there is none.
+static std::string locationName(mlir::Location location) {
+  auto named = mlir::dyn_cast<mlir::NameLoc>(location);
+  return named ? named.getName().str() : "";
+}
+
+/// Every value has a name of its own, also where IR was written by hand.
+void Graph::addName(mlir::Value value, std::string name) {
+  if (name.empty() || values.contains(name))
+    name += "%" + std::to_string(values.size());
+  names[value] = name;
+  values.emplace(std::move(name), value);
+}
+
+void Graph::addInputs() {
+  for (mlir::BlockArgument argument : function.getArguments()) {
+    auto name = function.getArgAttrOfType<mlir::StringAttr>(argument.getArgNumber(), onnxir::kNameAttr);
+    addName(argument, name ? name.str() : "");
+    Input input{names[argument], 0, {}};
+    if (auto type = mlir::dyn_cast<mlir::TensorType>(argument.getType()))
+      input.type = onnxir::elementNumber(type.getElementType());
+    if (auto type = mlir::dyn_cast<mlir::RankedTensorType>(argument.getType()))
+      for (int64_t size : type.getShape())
+        input.shape.push_back(mlir::ShapedType::isDynamic(size) ? -1 : size);
+    inputList.push_back(std::move(input));
+    inputsByName[inputList.back().name] = &inputList.back();
+  }
+}
+
+Constant Graph::read(std::string name, mlir::ElementsAttr value) const {
+  auto type = mlir::cast<mlir::ShapedType>(value.getType());
+  Constant out{std::move(name), onnxir::elementNumber(type.getElementType()), type.getShape(), std::nullopt};
+  llvm::SmallVector<char> &room = rooms.emplace_back();
+  if (auto bytes = onnxir::rawBytes(value, room))
+    out.bytes = std::as_bytes(std::span(bytes->data(), bytes->size()));
+  return out;
+}
+
+void Graph::addNode(mlir::Operation &op) {
+  auto made = mlir::cast<onnxir::NodeOp>(op);
+  GraphNode node{made.getOperator(), {}, {}, locationName(op.getLoc()), "", made.getNodeAttributesAttr(), &op,
+                 list.size()};
+  node.type = made.getPart().value_or(made.getOpType()).str();
+  if (!node.attributes)
+    node.attributes = mlir::DictionaryAttr::get(op.getContext());
+  if (node.op == "com.microsoft.SimplifiedLayerNormalization")
+    node.op = "SimplifiedLayerNormalization";
+  for (mlir::Value input : op.getOperands())
+    node.inputs.push_back(mlir::isa<mlir::NoneType>(input.getType()) ? "" : names.at(input));
+  for (mlir::OpResult result : op.getResults()) {
+    auto outputs = made.getOutputsAttr();
+    auto name = outputs ? mlir::cast<mlir::StringAttr>(outputs[result.getResultNumber()]).str() : "";
+    bool isLeftOut = outputs && name.empty() && result.use_empty();
+    if (!isLeftOut)
+      addName(result, name);
+    node.outputs.push_back(isLeftOut ? "" : names[result]);
+  }
+  if (node.name.empty())
+    node.name = node.outputs.front();
+  list.push_back(std::move(node));
+}
+
+Graph::Graph(mlir::func::FuncOp function) : function(function) {
+  addInputs();
+  for (mlir::Operation &op : function.getBody().front()) {
+    if (auto constant = mlir::dyn_cast<onnxir::ConstantOp>(op)) {
+      addName(constant, locationName(op.getLoc()));
+      const std::string &name = names[constant];
+      constants.emplace(name, read(name, constant.getValue()));
+    } else if (mlir::isa<onnxir::NodeOp>(op)) {
+      addNode(op);
+    } else {
+      for (mlir::Value result : op.getResults()) // of `onnx.none`, or of ops that no recogniser looks into
+        addName(result, "");
+    }
+  }
+  for (mlir::Value output : function.getBody().front().getTerminator()->getOperands())
+    outputList.push_back(names.at(output));
   for (const GraphNode &node : list) {
     for (const std::string &output : node.outputs)
       if (!output.empty())
@@ -50,69 +130,26 @@ Graph::Graph(OnnxFile &file) : file(file) {
   }
 }
 
-void Graph::addNode(std::string op, std::vector<std::string> from, std::vector<std::string> to,
-                    const onnx::NodeProto &proto) {
-  list.push_back({std::move(op), std::move(from), std::move(to), &proto, list.size()});
+tl::unexpected<Error> Graph::wrong(const std::string &what, const std::string &thing) const {
+  mlir::Operation *op = mlir::func::FuncOp(function);
+  mlir::Location location = op->getParentOp() ? op->getParentOp()->getLoc() : op->getLoc();
+  std::string path = locationName(location);
+  if (auto text = mlir::dyn_cast<mlir::FileLineColLoc>(location))
+    path = text.getFilename().str();
+  return fail("'" + path + "': " + what + ": " + thing);
 }
 
-/// SkipSimplifiedLayerNormalization(x, skip, weight, bias) as sums and the norm of the sum, which is output 3.
-void Graph::addSkipNorm(const onnx::NodeProto &proto) {
-  auto input = [&](int i) { return i < proto.input_size() ? proto.input(i) : std::string(); };
-  const std::string normed = proto.output(0);
-  std::string sum = proto.output_size() > 3 ? proto.output(3) : std::string();
-  if (sum.empty())
-    sum = normed + " (sum)";
-  std::string skip = input(1);
-  if (!input(3).empty()) {
-    addNode("Add", {skip, input(3)}, {normed + " (biased)"}, proto);
-    skip = normed + " (biased)";
-  }
-  addNode("Add", {input(0), skip}, {sum}, proto);
-  addNode("SimplifiedLayerNormalization", {sum, input(2)}, {normed}, proto);
+Result<std::span<const std::byte>> Graph::data(const Constant &constant) const {
+  if (!constant.bytes)
+    return wrong("tensor " + inQuotes(constant.name), "its elements are strings, or were left out of the IR");
+  return *constant.bytes;
 }
 
-/// A tensor in the attribute, or numbers, of which a tensor is made.
-void Graph::addConstant(const onnx::NodeProto &proto) {
-  for (const onnx::AttributeProto &attribute : proto.attribute()) {
-    onnx::TensorProto made;
-    if (attribute.name() == "value") {
-      constants[proto.output(0)] = &attribute.t();
-      return;
-    }
-    if (attribute.name() == "value_float" || attribute.name() == "value_floats") {
-      made.set_data_type(onnx::TensorProto::FLOAT);
-      *made.mutable_float_data() = attribute.floats();
-      if (attribute.name() == "value_float")
-        made.add_float_data(attribute.f());
-      else
-        made.add_dims(attribute.floats_size());
-    } else if (attribute.name() == "value_int" || attribute.name() == "value_ints") {
-      made.set_data_type(onnx::TensorProto::INT64);
-      *made.mutable_int64_data() = attribute.ints();
-      if (attribute.name() == "value_int")
-        made.add_int64_data(attribute.i());
-      else
-        made.add_dims(attribute.ints_size());
-    } else {
-      continue;
-    }
-    constants[proto.output(0)] = &file.keep(std::move(made));
-    return;
-  }
-}
-
-void Graph::add(const onnx::NodeProto &proto) {
-  bool standard = proto.domain().empty() || proto.domain() == "ai.onnx";
-  std::string op = standard ? proto.op_type() : proto.domain() + "." + proto.op_type();
-  if (proto.output_size() == 0)
-    return;
-  if (op == "Constant")
-    return addConstant(proto);
-  if (op == "com.microsoft.SkipSimplifiedLayerNormalization" || op == "SkipSimplifiedLayerNormalization")
-    return addSkipNorm(proto);
-  if (op == "com.microsoft.SimplifiedLayerNormalization")
-    op = "SimplifiedLayerNormalization";
-  addNode(op, {proto.input().begin(), proto.input().end()}, {proto.output().begin(), proto.output().end()}, proto);
+std::optional<Constant> Graph::tensor(const GraphNode &node, const char *attribute) const {
+  auto value = mlir::dyn_cast_or_null<mlir::ElementsAttr>(node.attributes.get(attribute));
+  if (!value)
+    return std::nullopt;
+  return read(node.name, value);
 }
 
 const GraphNode *Graph::producer(const std::string &value) const {
@@ -132,24 +169,24 @@ const std::vector<const GraphNode *> &Graph::consumers(const std::string &value)
 }
 
 bool Graph::isOutput(const std::string &value) const {
-  return std::ranges::any_of(file.graph().output(), [&](const auto &output) { return output.name() == value; });
+  return std::ranges::find(outputList, value) != outputList.end();
 }
 
-const onnx::ValueInfoProto *Graph::input(const std::string &value) const {
-  auto found = inputs.find(value);
-  return found == inputs.end() ? nullptr : found->second;
+const Input *Graph::input(const std::string &value) const {
+  auto found = inputsByName.find(value);
+  return found == inputsByName.end() ? nullptr : found->second;
 }
 
-const onnx::TensorProto *Graph::constant(const std::string &value) const {
+const Constant *Graph::constant(const std::string &value) const {
   auto found = constants.find(value);
-  return found == constants.end() ? nullptr : found->second;
+  return found == constants.end() ? nullptr : &found->second;
 }
 
 static bool isOneOf(const GraphNode *node, std::initializer_list<std::string_view> ops) {
   return node && std::ranges::find(ops, std::string_view(node->op)) != ops.end();
 }
 
-const onnx::TensorProto *Graph::constantBehind(std::string value) const {
+const Constant *Graph::constantBehind(std::string value) const {
   while (const GraphNode *node = producer(value)) {
     if (!isOneOf(node, {"Identity", "Cast", "CastLike", "Reshape", "Squeeze", "Unsqueeze"}))
       return nullptr;
@@ -192,7 +229,7 @@ std::vector<const GraphNode *> Graph::nodesBetween(const std::set<std::string> &
 std::vector<std::string> Graph::namesBetween(const std::set<std::string> &from, const std::string &value) const {
   std::vector<std::string> out;
   for (const GraphNode *node : nodesBetween(from, value))
-    if (std::string name = nodeName(*node->proto); out.empty() || out.back() != name) // fused ones were split
+    if (std::string name = node->name; out.empty() || out.back() != name) // fused ones were split
       out.push_back(std::move(name));
   return out;
 }

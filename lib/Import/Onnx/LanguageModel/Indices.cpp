@@ -41,9 +41,8 @@ static Status slice(Call &call) {
   std::vector<int64_t> lists[4];
   const char *names[] = {"starts", "ends", "axes"};
   for (size_t i = 0; i < 4; ++i) {
-    const onnx::AttributeProto *attribute = i < 3 ? call.node.attribute(names[i]) : nullptr;
-    if (attribute)
-      lists[i].assign(attribute->ints().begin(), attribute->ints().end());
+    if (auto given = i < 3 ? call.node.integers(names[i]) : std::nullopt)
+      lists[i] = *std::move(given);
     else if (call.has(i + 1))
       lists[i] = call[i + 1].integers();
   }
@@ -79,8 +78,8 @@ static Status split(Call &call) {
   QUERN_ASSIGN(size_t axis, call.axis(call.node.integer("axis", 0), call[0].rank()));
   int64_t size = call[0].shape[axis], parts = static_cast<int64_t>(call.node.outputs.size());
   std::vector<int64_t> sizes;
-  if (const onnx::AttributeProto *attribute = call.node.attribute("split"))
-    sizes.assign(attribute->ints().begin(), attribute->ints().end());
+  if (auto given = call.node.integers("split"))
+    sizes = *std::move(given);
   else if (call.has(1))
     sizes = call[1].integers();
   for (int64_t i = 0, each = (size + parts - 1) / parts; sizes.empty() || int64_t(sizes.size()) < parts; ++i)
@@ -237,8 +236,7 @@ static Status tensorScatter(Call &call) {
   Around whole(out, axis), part(update, axis);
   if (part.outer != whole.outer || part.inner != whole.inner || out.shape[0] < 1 || whole.along < 1)
     return call.wrong("its update does not fit its cache");
-  const onnx::AttributeProto *mode = call.node.attribute("mode");
-  bool circular = mode && mode->s() == "circular";
+  bool circular = call.node.text("mode") == "circular";
   for (int64_t o = 0; o < whole.outer; ++o) {
     auto batch = static_cast<size_t>(o / (whole.outer / out.shape[0]));
     int64_t first = call.has(2) && call[2].data.size() > batch ? call[2].integers()[batch] : 0;

@@ -75,7 +75,7 @@ Status AttentionFinder::checkMask(const std::string &value) const {
   }
   if (!hides)
     return {};
-  return graph.file.wrong("node " + graph.producer(value)->describe(),
+  return graph.wrong("node " + graph.producer(value)->describe(),
                           "hides keys from a token at position " + std::to_string(low - 1) +
                               " that it shows to nearer ones; sliding windows are not supported");
 }

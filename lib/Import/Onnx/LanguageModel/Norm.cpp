@@ -113,7 +113,7 @@ Result<FoundNorm> language::findNorm(const Graph &graph, const Projections &proj
     }
   }
   const GraphNode *node = graph.producer(graph.strip(value));
-  return graph.file.wrong(node ? "node " + node->describe() : "value " + inQuotes(value),
+  return graph.wrong(node ? "node " + node->describe() : "value " + inQuotes(value),
                           "stands where a language model has the RMS norm of its hidden state, with a weight of " +
                               std::to_string(hidden) + " elements, but computes something else");
 }

@@ -1,6 +1,7 @@
 // A recognised model in GGUF's terms: names, keys, and each constant in the order and type that GGUF has.
 #include "quern/Import/Onnx/OnnxModel.h"
 #include "../../HuggingFace/Parts.h"
+#include "ImportedGraph.h"
 #include "LanguageModel.h"
 #include "Rotary.h"
 #include "quern/Support/Quoted.h"
@@ -17,12 +18,15 @@ namespace {
 /// Fills an assembly with one model.
 class ModelFile {
 public:
-  ModelFile(std::shared_ptr<const OnnxFile> file, LanguageModel model, const gguf::TypeTable &types)
-      : file(std::move(file)), onnx(*this->file), model(std::move(model)), types(types),
-        folder(fs::path(onnx.path()).has_parent_path() ? fs::path(onnx.path()).parent_path().string() : ".") {}
+  ModelFile(std::string path, LanguageModel model, std::shared_ptr<const void> weights, const gguf::TypeTable &types)
+      : path(std::move(path)), model(std::move(model)), weights(std::move(weights)), types(types),
+        folder(fs::path(this->path).has_parent_path() ? fs::path(this->path).parent_path().string() : ".") {}
   Result<gguf::File> make(bool withTokenizer);
 
 private:
+  tl::unexpected<Error> wrong(const std::string &what, const std::string &thing) const {
+    return fail("'" + path + "': " + what + ": " + thing);
+  }
   Status readFiles();
   Status describe();
   Status describeRotary();
@@ -33,9 +37,9 @@ private:
   void collectMatrix(const std::string &name, const Linear &linear);
   void addTensors(gguf::Assembly &assembly);
 
-  std::shared_ptr<const OnnxFile> file; ///< which the rows of matrices are made from, as long as there are any
-  const OnnxFile &onnx;
+  std::string path;
   LanguageModel model;
+  std::shared_ptr<const void> weights; ///< what the rows of matrices are made from, as long as there are any
   const gguf::TypeTable &types;
   std::string folder;
   HuggingFaceConfig config;
@@ -71,7 +75,7 @@ Status ModelFile::readFiles() {
 Status ModelFile::describeRotary() {
   auto fitted = fitRotary(model.layout.frequencies, model.layout.coarse, givenTheta);
   if (!fitted)
-    return onnx.wrong("graph", fitted.error().message);
+    return wrong("graph", fitted.error().message);
   config.model.ropeTheta = fitted->theta;
   config.ropeFactors = std::move(fitted->factors);
   config.model.ropeFactors = !config.ropeFactors.empty();
@@ -81,9 +85,9 @@ Status ModelFile::describeRotary() {
 Status ModelFile::describe() {
   ModelConfig &out = config.model;
   const Layer &first = model.layers.front();
-  out.name = fs::path(onnx.path()).stem() == "model" && fs::path(folder).has_filename()
+  out.name = fs::path(path).stem() == "model" && fs::path(folder).has_filename()
                  ? fs::path(folder).filename().string()
-                 : fs::path(onnx.path()).stem().string();
+                 : fs::path(path).stem().string();
   out.layers = static_cast<int64_t>(model.layers.size());
   out.hidden = model.embedding.k;
   out.vocabulary = model.embedding.n;
@@ -101,7 +105,7 @@ Status ModelFile::describe() {
                       : out.headNorms && out.attentionBias ? "has biases on queries, keys or values, as qwen2"
                                                            : nullptr;
   if (out.architecture != "llama" && other)
-    return onnx.wrong("graph", std::string(out.headNorms ? "norms the heads of queries and keys, as qwen3, but "
+    return wrong("graph", std::string(out.headNorms ? "norms the heads of queries and keys, as qwen3, but "
                                                          : "has biases on queries, keys or values, as qwen2, but ") +
                                    other + "; both together are not supported");
   return describeRotary();
@@ -111,7 +115,7 @@ Status ModelFile::checkNorms() const {
   for (const Layer &layer : model.layers)
     for (const Norm *norm : {&layer.attentionNorm, &layer.feedForwardNorm})
       if (norm->epsilon != model.finalNorm.epsilon)
-        return onnx.wrong("graph", "its norms have different epsilons, " + std::to_string(norm->epsilon) + " and " +
+        return wrong("graph", "its norms have different epsilons, " + std::to_string(norm->epsilon) + " and " +
                                        std::to_string(model.finalNorm.epsilon) + ", which is not supported");
   return {};
 }
@@ -121,7 +125,7 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
   std::string what = "layer " + std::to_string(number);
   for (const Linear *linear : {&layer.output, &layer.gate, &layer.up, &layer.down})
     if (std::ranges::any_of(linear->bias, [](float value) { return value != 0; }))
-      return onnx.wrong(what, "the product with " + inQuotes(linear->weight.name) +
+      return wrong(what, "the product with " + inQuotes(linear->weight.name) +
                                   " has a bias; only those for queries, keys and values may have one");
   int64_t hidden = config.model.hidden, feedForward = config.model.feedForward;
   for (auto [linear, n, k] : {std::tuple(&layer.query, model.layout.heads * model.layout.size, hidden),
@@ -131,7 +135,7 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
                               std::tuple(&layer.value, model.layout.kvHeads * model.layout.size, hidden),
                               std::tuple(&layer.output, hidden, model.layout.heads * model.layout.size)})
     if (linear->weight.n != n || linear->weight.k != k)
-      return onnx.wrong(what, "the matrix " + inQuotes(linear->weight.name) + " is of " +
+      return wrong(what, "the matrix " + inQuotes(linear->weight.name) + " is of " +
                                   std::to_string(linear->weight.n) + " outputs and " +
                                   std::to_string(linear->weight.k) + " inputs, but the others make it " +
                                   std::to_string(n) + " and " + std::to_string(k));
@@ -193,15 +197,15 @@ void ModelFile::addTensors(gguf::Assembly &assembly) {
   for (const ExpectedTensor &expected : expectedTensors(config.model)) {
     if (expected.dims.size() != 2) {
       auto bytes = std::as_bytes(std::span(vectors.at(expected.name)));
-      uint32_t part = assembly.addPart(onnx.path(), std::vector<std::byte>(bytes.begin(), bytes.end()));
+      uint32_t part = assembly.addPart(path, std::vector<std::byte>(bytes.begin(), bytes.end()));
       assembly.addTensor(expected.name, /*F32*/ 0, expected.dims, part, assembly.part(part));
       continue;
     }
     MadeWeight made = matrices.at(expected.name)->made(types);
     if (expected.name == "token_embd.weight")
       embeddingType = made.typeId;
-    assembly.addTensor(expected.name, made.typeId, expected.dims, onnx.path(),
-                       [file = file, rows = std::move(made.rows)](uint64_t first, uint64_t count, std::byte *out) {
+    assembly.addTensor(expected.name, made.typeId, expected.dims, path,
+                       [weights = weights, rows = std::move(made.rows)](uint64_t first, uint64_t count, std::byte *out) {
                          rows(first, count, out);
                        });
   }
@@ -214,7 +218,7 @@ Result<gguf::File> ModelFile::make(bool withTokenizer) {
   for (size_t i = 0; i < model.layers.size(); ++i)
     QUERN_TRY(checkLayer(model.layers[i], i));
   collect();
-  gguf::Assembly assembly(onnx.path());
+  gguf::Assembly assembly(path);
   if (config.model.architecture == "llama" && !model.layout.interleaved)
     assembly.setHeadsInHalves();
   addTensors(assembly);
@@ -224,11 +228,13 @@ Result<gguf::File> ModelFile::make(bool withTokenizer) {
   return std::move(assembly).finish(types);
 }
 
-bool import::isOnnxLanguageModel(OnnxFile &file) { return hasLanguageModelShape(Graph(file)); }
+bool import::isOnnxLanguageModel(OnnxFile &file) {
+  auto imported = ImportedGraph::make(std::shared_ptr<OnnxFile>(std::shared_ptr<void>(), &file));
+  return imported && hasLanguageModelShape((*imported)->graph());
+}
 
 Result<gguf::File> import::openOnnxModel(OnnxFile opened, const gguf::TypeTable &types, bool withTokenizer) {
-  auto file = std::make_shared<OnnxFile>(std::move(opened));
-  Graph graph(*file);
-  QUERN_ASSIGN(LanguageModel model, recognise(graph));
-  return ModelFile(file, std::move(model), types).make(withTokenizer);
+  QUERN_ASSIGN(auto imported, ImportedGraph::make(std::make_shared<OnnxFile>(std::move(opened))));
+  QUERN_ASSIGN(LanguageModel model, recognise(imported->graph()));
+  return ModelFile(imported->path(), std::move(model), imported, types).make(withTokenizer);
 }

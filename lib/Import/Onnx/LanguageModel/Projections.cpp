@@ -8,10 +8,10 @@ using namespace quern::import::language;
 
 Result<std::optional<std::vector<float>>> language::vectorOf(const Graph &graph, const std::string &value,
                                                              int64_t size) {
-  const onnx::TensorProto *tensor = graph.constantBehind(value);
-  if (!tensor || tensor->dims_size() == 0 || tensor->dims(tensor->dims_size() - 1) != size)
+  const Constant *tensor = graph.constantBehind(value);
+  if (!tensor || tensor->shape.empty() || tensor->shape.back() != size)
     return std::nullopt;
-  QUERN_ASSIGN(Array array, arrayOf(graph.file, *tensor));
+  QUERN_ASSIGN(Array array, arrayOf(graph, *tensor));
   if (array.integer || array.size() != size)
     return std::nullopt;
   return std::vector<float>(array.data.begin(), array.data.end());
@@ -59,7 +59,7 @@ static Result<std::optional<Projection>> matchNBits(const Graph &graph, const Gr
     return made;
   QUERN_ASSIGN(std::optional<std::vector<float>> bias, vectorOf(graph, node.input(5), made.weight.n));
   if (!bias)
-    return graph.file.wrong("node " + node.describe(), "its bias is no constant vector of its outputs");
+    return graph.wrong("node " + node.describe(), "its bias is no constant vector of its outputs");
   made.bias = *std::move(bias);
   made.biasName = node.input(5);
   return made;

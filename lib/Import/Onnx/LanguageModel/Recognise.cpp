@@ -25,7 +25,7 @@ public:
 
 private:
   tl::unexpected<Error> wrong(const GraphNode &node, const std::string &what) const {
-    return graph.file.wrong("node " + node.describe(), what);
+    return graph.wrong("node " + node.describe(), what);
   }
   Result<std::string> findHead(const std::vector<Embedding> &lookUps);
   /// The projection that a sum adds to the residual stream, and the stream before it.
@@ -52,8 +52,8 @@ static Result<std::vector<Embedding>> findLookUps(const Graph &graph) {
     if ((node.op != "Gather" && !packed) || (!packed && node.integer("axis", 0) != 0))
       continue;
     std::string ids = graph.strip(node.input(1));
-    const onnx::ValueInfoProto *input = graph.input(ids);
-    if (!input || input->type().tensor_type().shape().dim_size() > 2)
+    const Input *input = graph.input(ids);
+    if (!input || input->shape.size() > 2)
       continue;
     std::optional<Matrix> table;
     if (packed) {
@@ -106,12 +106,12 @@ static std::vector<Head> findHeads(const Graph &graph, const Projections &projec
     if (tableOf(*made, lookUps))
       out.push_back({made, output, isPlain});
   };
-  for (const onnx::ValueInfoProto &output : graph.file.graph().output()) {
-    if (const Projection *made = projections.make(skipRows(graph, output.name())))
-      add(made, output.name(), true);
+  for (const std::string &output : graph.outputs()) {
+    if (const Projection *made = projections.make(skipRows(graph, output)))
+      add(made, output, true);
     else
-      for (const std::string &name : projections.sources(graph, output.name()).projections)
-        add(projections.make(name), output.name(), false);
+      for (const std::string &name : projections.sources(graph, output).projections)
+        add(projections.make(name), output, false);
   }
   return out;
 }
@@ -131,7 +131,7 @@ bool language::hasLanguageModelShape(const Graph &graph) {
 Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
   std::vector<Head> heads = findHeads(graph, projections, lookUps);
   if (heads.empty())
-    return graph.file.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of as many "
+    return graph.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of as many "
                                      "rows as a table has that it looks up token ids in");
   const auto &[head, output, isPlain] = *std::ranges::max_element(heads, {}, &Head::isPlain); // the first of them
   if (!isPlain)
@@ -142,7 +142,7 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
     return wrong(*head->node, "gives the logits with a bias, which is not supported");
   embedding = *tableOf(*head, lookUps);
   model.embedding = embedding.table;
-  model.lookUp = {nodeName(*embedding.node->proto)};
+  model.lookUp = {embedding.node->name};
   model.head = rowsOf(graph, *head, 0, head->weight.n);
   std::string normed = skipRows(graph, head->input);
   model.wantedRows = graph.namesBetween({normed}, head->input);
@@ -152,13 +152,13 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
 Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
   const GraphNode *sum = graph.producer(stream);
   if (!sum)
-    return graph.file.wrong("value " + inQuotes(stream),
+    return graph.wrong("value " + inQuotes(stream),
                             "should be the hidden state behind a layer, but nothing makes it");
   if (sum->op != "Add")
     return wrong(*sum, "should add what a layer computes to its hidden state");
   for (size_t i = 0; i < 2; ++i)
     if (const Projection *found = projections.make(graph.strip(sum->input(i))))
-      return Step{found, graph.strip(sum->input(1 - i)), nodeName(*sum->proto)};
+      return Step{found, graph.strip(sum->input(1 - i)), sum->name};
   return wrong(*sum, "should add a product with a constant matrix to the hidden state, but neither input is one");
 }
 
@@ -210,7 +210,7 @@ Result<LanguageModel> Walk::run() {
   while (stream != embedding.output)
     QUERN_TRY(addLayer(stream, attention));
   if (model.layers.empty())
-    return graph.file.wrong("graph", "has no layers between its embedding and its logits");
+    return graph.wrong("graph", "has no layers between its embedding and its logits");
   model.layout = std::move(attention.layout);
   return std::move(model);
 }

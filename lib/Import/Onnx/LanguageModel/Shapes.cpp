@@ -58,8 +58,8 @@ static Status flatten(Call &call) {
 
 static Status unsqueeze(Call &call) {
   int64_t added = 0;
-  if (const onnx::AttributeProto *attribute = call.node.attribute("axes"))
-    added = attribute->ints_size();
+  if (auto given = call.node.integers("axes"))
+    added = int64_t(given->size());
   else if (call.has(1))
     added = call[1].size();
   int64_t rank = call[0].rank() + added;
@@ -74,7 +74,7 @@ static Status unsqueeze(Call &call) {
 }
 
 static Status squeeze(Call &call) {
-  bool all = !call.node.attribute("axes") && !call.has(1);
+  bool all = !call.node.has("axes") && !call.has(1);
   QUERN_ASSIGN(std::vector<bool> gone, call.axes(1, call[0].rank()));
   std::vector<int64_t> shape;
   for (size_t i = 0; i < gone.size(); ++i)
@@ -105,8 +105,8 @@ static Status transpose(Call &call) {
   std::vector<int64_t> order;
   for (size_t i = 0; i < rank; ++i)
     order.push_back(static_cast<int64_t>(rank - 1 - i));
-  if (const onnx::AttributeProto *attribute = call.node.attribute("perm"))
-    order.assign(attribute->ints().begin(), attribute->ints().end());
+  if (auto given = call.node.integers("perm"))
+    order = *std::move(given);
   if (order.size() != rank)
     return call.wrong("permutes another number of axes than its input has");
   std::vector<int64_t> from = strides(call[0].shape), shape, step;
@@ -157,8 +157,8 @@ static Status tile(Call &call) {
 
 static Status constantOfShape(Call &call) {
   Array value{{1}, {0}, false};
-  if (const onnx::AttributeProto *attribute = call.node.attribute("value")) {
-    QUERN_ASSIGN(value, arrayOf(call.file, attribute->t()));
+  if (std::optional<Constant> given = call.graph.tensor(call.node, "value")) {
+    QUERN_ASSIGN(value, arrayOf(call.graph, *given));
     if (value.size() != 1)
       return call.wrong("fills a tensor with more than one value");
   }

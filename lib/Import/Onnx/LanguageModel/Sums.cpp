@@ -11,7 +11,7 @@ using namespace quern::import::language;
 
 template <double (*f)(double, double), bool mean> static Status reduce(Call &call, double first) {
   const Array &from = call[0];
-  bool none = call.node.integer("noop_with_empty_axes", 0) && !call.node.attribute("axes") && !call.has(1);
+  bool none = call.node.integer("noop_with_empty_axes", 0) && !call.node.has("axes") && !call.has(1);
   if (none)
     return call.give(from);
   QUERN_ASSIGN(std::vector<bool> gone, call.axes(1, from.rank()));
@@ -93,9 +93,7 @@ static Status rmsNorm(Call &call) {
   if (axis + 1 != out.shape.size() || call[1].size() != out.shape.back())
     return call.wrong("is along other axes than the last");
   int64_t width = out.shape.back();
-  // What is made of SkipSimplifiedLayerNormalization has that operator's default.
-  bool skips = call.node.proto->op_type() == "SkipSimplifiedLayerNormalization";
-  double epsilon = call.node.real("epsilon", skips ? 1e-12f : 1e-5f);
+  double epsilon = call.node.real("epsilon", 1e-5f);
   for (int64_t row = 0; row < out.size() / std::max<int64_t>(width, 1); ++row) {
     std::span<double> values(out.data.data() + row * width, static_cast<size_t>(width));
     double squares = 0;
