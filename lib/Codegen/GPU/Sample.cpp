@@ -64,7 +64,8 @@ private:
   /// Brings the gathered keys to shared memory, the largest first: bitonic, over the next power of two.
   void sort(Value count) {
     Value exponent = e.i64(0), zero = e.i64(0);
-    for (int64_t size = 1; size < Sample::kMost; size *= 2)
+    int64_t stages = 0;
+    for (int64_t size = 1; size < Sample::kMost; size *= 2, ++stages)
       exponent = e.add(exponent, arith::ExtUIOp::create(e, e.getI64Type(), e.less(e.i64(size), count)));
     for (int64_t at = 0; at < Sample::kMost; at += kThreads) {
       Value place = e.add(thread, at);
@@ -74,10 +75,13 @@ private:
     }
     blockBarrier(e);
     Value isPair = e.less(thread, arith::ShRUIOp::create(e, powerOf(exponent), e.i64(1)));
-    e.loop(zero, exponent, e.i64(1), [&](Value stage) {
-      e.loop(zero, e.add(stage, 1), e.i64(1), [&](Value done) {
-        e.ifThen(isPair, [&] { exchange(powerOf(e.sub(stage, done)), powerOf(e.add(stage, 1))); });
-        blockBarrier(e);
+    // How many trips there are at most shows in the code, so that a model of it can tell the time.
+    e.loop(zero, e.i64(stages), e.i64(1), [&](Value stage) {
+      e.ifThen(e.less(stage, exponent), [&] {
+        e.loop(zero, e.add(stage, 1), e.i64(1), [&](Value done) {
+          e.ifThen(isPair, [&] { exchange(powerOf(e.sub(stage, done)), powerOf(e.add(stage, 1))); });
+          blockBarrier(e);
+        });
       });
     });
   }
@@ -87,9 +91,9 @@ private:
     Value below = arith::AndIOp::create(e, thread, e.sub(distance, e.i64(1)));
     Value first = e.sub(e.mul(thread, 2), below), second = e.add(first, distance);
     Value a = e.load(e.getI64Type(), keyAt(first), 8), b = e.load(e.getI64Type(), keyAt(second), 8);
-    Value larger = arith::MaxUIOp::create(e, a, b), smaller = arith::MinUIOp::create(e, a, b);
     Value bit = arith::AndIOp::create(e, first, run);
     Value isFalling = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, bit, e.i64(0));
+    Value larger = arith::MaxUIOp::create(e, a, b), smaller = arith::MinUIOp::create(e, a, b);
     e.store(arith::SelectOp::create(e, isFalling, larger, smaller), keyAt(first), 8);
     e.store(arith::SelectOp::create(e, isFalling, smaller, larger), keyAt(second), 8);
   }
@@ -179,25 +183,34 @@ private:
     }
     Value part = e.min(asIndex(reduceLanes(e, passed, kAdd)), e.i64(Sample::kParts - 1));
     goal = e.subf(goal, reduceLanes(e, before, kMax));
-    int64_t each = (sample.partSize() + kThreads - 1) / kThreads;
-    Value begin = e.mul(part, sample.partSize());
+    Value begin = e.mul(part, sample.partSize()), first = e.add(begin, e.mul(thread, tokensEach()));
     Value end = e.min(e.add(begin, sample.partSize()), e.i64(sample.vocabulary));
-    Value first = e.min(e.add(begin, e.mul(thread, each)), end), behind = e.min(e.add(first, each), end);
-    auto own = e.loop(first, behind, e.i64(1), row.zero, [&](Value token, ValueRange so) {
-      return Emitter::Values{e.addf(so[0], row.keptWeight(row.distance(row.logit(token))))};
+    auto own = forWeights(first, end, row.zero, [&](Value, Value weight, ValueRange so) {
+      return Emitter::Values{e.addf(so[0], weight)};
     });
     RunningSum sum = runningSum(e, own[0], thread, Sample::kDrawWarps, room);
     Value isPassed = compare(Fp::OLE, sum.upTo, goal);
     Value drawer = foldBlock(arith::SelectOp::create(e, isPassed, row.one, row.zero), kAdd);
     e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, asIndex(drawer), thread),
-             [&] { drawWithin(first, behind, sum.before, goal); });
+             [&] { drawWithin(first, end, sum.before, goal); });
+  }
+
+  /// Tokens of a part for each thread.
+  int64_t tokensEach() const { return (sample.partSize() + kThreads - 1) / kThreads; }
+
+  /// Calls `body` for each token of this thread before `end` with its weight.
+  Emitter::Values forWeights(Value first, Value end, ValueRange init,
+                             llvm::function_ref<Emitter::Values(Value, Value, ValueRange)> body) {
+    return e.loop(e.min(first, end), e.min(e.add(first, tokensEach()), end), e.i64(1), init,
+                  [&](Value token, ValueRange carried) {
+                    return body(token, row.keptWeight(row.distance(row.logit(token))), carried);
+                  });
   }
 
   /// The last token of some weight before which the sum does not go beyond the goal.
-  void drawWithin(Value first, Value behind, Value before, Value goal) {
+  void drawWithin(Value first, Value end, Value before, Value goal) {
     Value none = e.number(e.getI32Type(), -1);
-    auto found = e.loop(first, behind, e.i64(1), {before, none}, [&](Value token, ValueRange so) {
-      Value weight = row.keptWeight(row.distance(row.logit(token)));
+    auto found = forWeights(first, end, {before, none}, [&](Value token, Value weight, ValueRange so) {
       Value takes = both(compare(Fp::OLE, so[0], goal), compare(Fp::OGT, weight, row.zero));
       Value number = arith::TruncIOp::create(e, e.getI32Type(), token);
       return Emitter::Values{e.addf(so[0], weight), arith::SelectOp::create(e, takes, number, so[1])};
