@@ -1,4 +1,5 @@
-// gpu dialect -> llvm dialect -> LLVM IR -> SPIR-V for OpenCL, in process.
+// gpu dialect -> llvm dialect -> LLVM IR -> SPIR-V for OpenCL.
+#include "WriteSpirv.h"
 #include "lib/Codegen/Common/OptimizeModule.h"
 #include "quern/Codegen/Spirv.h"
 
@@ -12,17 +13,11 @@
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Support/CodeGen.h"
 #include "llvm/TargetParser/Triple.h"
 
 using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
-
-// libLLVM exports this, but no header declares it (llvm/lib/Target/SPIRV/SPIRVAPI.cpp).
-extern "C" bool SPIRVTranslate(llvm::Module *module, std::string &binary, std::string &message,
-                               const std::vector<std::string> &extensions, llvm::CodeGenOptLevel level,
-                               llvm::Triple triple);
 
 // Shuffles, ids and barriers of `gpu` become calls of OpenCL's functions before loops become branches, since upstream
 // declares those functions at the module's begin.
@@ -91,11 +86,11 @@ FailureOr<std::string> codegen::emitSpirv(ModuleOp module) {
     maskCutNumbers(function);
     splatConditions(function);
   }
-  std::string binary, message;
   // Nothing is to be optimized anew: that would make cut numbers again.
-  if (!SPIRVTranslate(code.get(), binary, message, /*extensions=*/{}, llvm::CodeGenOptLevel::None, triple))
-    return module.emitError("LLVM cannot write SPIR-V: ") << message;
-  return binary;
+  auto binary = writeSpirv(*code);
+  if (!binary)
+    return module.emitError("LLVM cannot write SPIR-V: ") << binary.error().message;
+  return *std::move(binary);
 }
 
 FailureOr<std::string> codegen::emitDeviceCode(ModuleOp module, const GpuTarget &target) {
