@@ -27,7 +27,7 @@ Result<std::vector<int32_t>> tokensOf(const std::vector<float> &logits, int64_t 
   return program.download<int32_t>(tokens, rows);
 }
 
-TEST(GpuArgmax, ChoosesTheLowestOfTheLargest) {
+void expectLowestOfTheLargest(const std::string &chip, uint32_t seed) {
   int64_t vocabulary = 20011;
   auto logits = normalFloats(4 * vocabulary, 3);
   logits[19999] = 50; // in the last part
@@ -36,19 +36,27 @@ TEST(GpuArgmax, ChoosesTheLowestOfTheLargest) {
   for (int64_t i = 0; i < vocabulary; ++i)
     logits[2 * vocabulary + i] = i == 5 ? std::nanf("") : -INFINITY;
   logits[3 * vocabulary + 12345] = INFINITY;
-  for (const char *chip : {"sm_75", "sm_80"})
-    for (uint32_t seed : {0u, 1u}) {
-      auto tokens = tokensOf(logits, vocabulary, chip, seed);
-      ASSERT_TRUE(tokens) << tokens.error().message;
-      EXPECT_EQ(*tokens, (std::vector<int32_t>{19999, 699, -1, 12345}));
-    }
+  auto tokens = tokensOf(logits, vocabulary, chip, seed);
+  ASSERT_TRUE(tokens) << tokens.error().message;
+  EXPECT_EQ(*tokens, (std::vector<int32_t>{19999, 699, -1, 12345}));
 }
 
-TEST(GpuArgmax, SmallVocabulariesLeavePartsEmpty) {
-  auto tokens = tokensOf({1, 3, 2}, 3, "sm_90", 1);
+TEST(GpuArgmax, ChoosesTheLowestOfTheLargest) {
+  for (const char *chip : {"sm_75", "sm_80"})
+    for (uint32_t seed : {0u, 1u})
+      expectLowestOfTheLargest(chip, seed);
+}
+
+TEST_F(OpenCl, ArgmaxChoosesTheLowestOfTheLargest) { expectLowestOfTheLargest("spirv", 0); }
+
+void expectEmptyParts(const std::string &chip) {
+  auto tokens = tokensOf({1, 3, 2}, 3, chip, 1);
   ASSERT_TRUE(tokens) << tokens.error().message;
   EXPECT_EQ(*tokens, std::vector<int32_t>{1});
 }
+
+TEST(GpuArgmax, SmallVocabulariesLeavePartsEmpty) { expectEmptyParts("sm_90"); }
+TEST_F(OpenCl, ArgmaxOfSmallVocabulariesLeavesPartsEmpty) { expectEmptyParts("spirv"); }
 
 TEST(GpuArgmax, ARemovedBarrierIsFound) {
   auto tokens = tokensOf(normalFloats(5000, 1), 5000, "sm_80", 1, /*barriers=*/false);

@@ -59,6 +59,7 @@ private:
 /// Every target and some orders of threads.
 class GpuKernels : public testing::TestWithParam<std::tuple<std::string, uint32_t>> {
 protected:
+  void SetUp() override { skipWithoutDevice(chip()); }
   std::string chip() const { return std::get<0>(GetParam()); }
   uint32_t seed() const { return std::get<1>(GetParam()); }
 };

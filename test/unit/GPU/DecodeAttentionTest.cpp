@@ -176,6 +176,11 @@ TEST(GpuDecodeAttention, RotatesAndWritesTheCache) {
   expectFused({2, 2, 128, {4100}, {0}}, true, {}, "sm_80");
 }
 
+TEST_F(OpenCl, DecodeAttentionRotatesAndWritesTheCache) {
+  expectFused({6, 2, 64, {0, 300}, {0, 1}}, false, {}, "spirv");
+  expectFused({3, 1, 80, {31}, {0}}, true, 1e-6, "spirv");
+}
+
 TEST(GpuDecodeAttention, RemovedBarriersAreFound) {
   AttentionProblem p(2, 1, 64, {100}, {0});
   DecodeAttention attention{2, 1, 64, p.scale()};

@@ -55,7 +55,14 @@ TEST(GpuEmbedding, DecodesBlockFormats) {
   expectRows("q8_0", 896, "sm_90");
 }
 
-TEST(GpuEmbedding, WidensFloats) {
+TEST_F(OpenCl, EmbeddingDecodesBlockFormats) {
+  for (std::string format : {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "mxfp4"})
+    expectRows(format, 96, "spirv");
+  for (std::string format : {"q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_xs"})
+    expectRows(format, 768, "spirv");
+}
+
+void expectWidened(const std::string &chip) {
   int64_t width = 37; // rows are filled up to 16 bytes
   auto numbers = normalFloats(kRows * width, 6);
   for (auto [format, bytes, bfloat] : {std::tuple{"f32", 4u, false}, {"f16", 2u, false}, {"bf16", 2u, true}}) {
@@ -71,12 +78,15 @@ TEST(GpuEmbedding, WidensFloats) {
       std::memcpy(&stored[i * bytes], &bits, bytes);
     }
     packGpuWeight(layout, nullptr, kRows, width, stored, packed);
-    auto got = run({{layout, format, kRows}, width}, packed, "sm_75");
+    auto got = run({{layout, format, kRows}, width}, packed, chip);
     for (size_t t = 0; t < kIds.size(); ++t)
       for (int64_t k = 0; k < width; ++k)
         EXPECT_EQ(got[t * width + k], rounded[kIds[t] * width + k]) << format << " " << t << " " << k;
   }
 }
+
+TEST(GpuEmbedding, WidensFloats) { expectWidened("sm_75"); }
+TEST_F(OpenCl, EmbeddingWidensFloats) { expectWidened("spirv"); }
 
 TEST(GpuEmbedding, AnIdBeyondTheTableIsFound) {
   GpuLayout layout = GpuLayout::getFloat(4, false);

@@ -1,4 +1,4 @@
-// The kernels of the lit tests, run in the PTX executor against double precision.
+// The kernels of the lit tests, run against double precision.
 #include "test/unit/GPU/CompileKernels.h"
 
 #include "quern/Support/Half.h"
@@ -69,6 +69,7 @@ TEST_P(GpuKernels, Norm) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, GpuKernels,
                          testing::Combine(testing::Values("sm_75", "sm_80", "sm_90"), testing::Values(0, 1, 2)));
+INSTANTIATE_TEST_SUITE_P(OpenCl, GpuKernels, testing::Values(std::tuple("spirv", 0)));
 
 TEST(GpuTensorCores, Multiply) {
   std::string ptx = compileText(readTest("tensor-cores.mlir"), "sm_80");

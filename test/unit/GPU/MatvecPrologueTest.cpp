@@ -85,6 +85,13 @@ TEST(GpuPrologue, MakesFloatsForFloatWeights) {
   expectWhatComesOfReadyRows({{{"bf16", 9}}, 128, false, false});
 }
 
+TEST_F(OpenCl, MatvecPrologueGivesTheBitsOfARowThatWasReady) {
+  expectWhatComesOfReadyRows({{{"q5_0", 9}, {"q8_0", 70}, {"q4_K", 3}}, 768, true, false, RowKind::Float, "spirv"});
+  expectWhatComesOfReadyRows({{{"q8_0", 11}}, 480, false, false, RowKind::Float, "spirv"});
+  expectWhatComesOfReadyRows({{{"f16", 9}, {"f32", 5}}, 296, true, false, RowKind::Float, "spirv"});
+  expectWhatComesOfReadyRows({{{"bf16", 9}}, 128, false, false, RowKind::Float, "spirv"});
+}
+
 /// More rows than blocks that the device keeps: each block takes several.
 TEST(GpuPrologue, SharesARowBetweenManyRows) {
   auto target = **codegen::findGpuTarget("sm_75");

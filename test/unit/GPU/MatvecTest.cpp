@@ -1,4 +1,4 @@
-// Matmuls with few columns: compiled to PTX and run in the executor on packed weights, against double precision.
+// Matmuls with few columns, run on packed weights, against double precision.
 #include "test/unit/GPU/CompileMatvec.h"
 
 namespace quern {
@@ -17,7 +17,14 @@ std::ostream &operator<<(std::ostream &out, const Case &c) {
 
 Matvec of(int64_t width, int64_t columns) { return {.segments = {}, .width = width, .columns = columns}; }
 
-class GpuMatvec : public testing::TestWithParam<Case> {};
+class GpuMatvec : public testing::TestWithParam<Case> {
+  void SetUp() override { skipWithoutDevice(GetParam().chip); }
+};
+
+std::string nameOf(const testing::TestParamInfo<Case> &info) {
+  const Case &c = info.param;
+  return c.format + "_" + std::to_string(c.width) + "_t" + std::to_string(c.columns);
+}
 
 TEST_P(GpuMatvec, AgreesWithDoublePrecision) {
   const Case &c = GetParam();
@@ -49,10 +56,23 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"i8_f32", 6, 896, 1}, Case{"i8_f32", 5, 96, 8, true}, Case{"f32", 6, 896, 1},
                     Case{"f32", 5, 100, 3, true}, Case{"f16", 6, 896, 1, true}, Case{"f16", 5, 104, 8},
                     Case{"bf16", 6, 896, 1}, Case{"bf16", 5, 104, 8, true, "sm_75"}, Case{"bf16", 3, 4864, 2}),
-    [](const auto &info) {
-      const Case &c = info.param;
-      return c.format + "_" + std::to_string(c.width) + "_t" + std::to_string(c.columns);
-    });
+    nameOf);
+
+/// Each format with one column, and a few with more.
+std::vector<Case> openClCases() {
+  std::vector<Case> cases;
+  for (const char *format : {"q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "mxfp4", "mxfp6_e2m3", "mxfp6_e3m2",
+                             "i4_f32", "i5_f32", "i8_f32", "f32", "f16", "bf16"})
+    cases.push_back({format, 6, 224, 1, false, "spirv"});
+  for (const char *format : {"q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "iq4_xs"})
+    cases.push_back({format, 6, 768, 1, true, "spirv"});
+  cases.insert(cases.end(), {{"q8_0", 7, 480, 6, true, "spirv"},
+                             {"q4_K", 4, 768, 8, false, "spirv"},
+                             {"q6_K", 5, 1536, 3, false, "spirv"},
+                             {"bf16", 5, 104, 8, true, "spirv"}});
+  return cases;
+}
+INSTANTIATE_TEST_SUITE_P(OpenCl, GpuMatvec, testing::ValuesIn(openClCases()), nameOf);
 
 // 13 rows of activations for kernels of 8, with the residual in place.
 TEST(GpuMatvecOfAnyRows, AgreesWithDoublePrecision) {
@@ -93,23 +113,31 @@ TEST(GpuMatvecPlaces, GoBeyond32Bits) {
 }
 
 /// Queries, keys and values: blocks are divided between weights of several formats and sizes.
-TEST(GpuSegments, EachHasItsBlocksAndItsResult) {
-  for (int64_t columns : {1, 3}) {
-    Matvec matvec = of(896, columns);
-    matvec.bias = true;
-    MatvecTest test(matvec, {{"q5_0", 37}, {"q8_0", 9}, {"q4_0", 5}, {"q8_0", 1}}, columns == 1 ? "sm_80" : "sm_75");
-    EXPECT_EQ(test.matvec.name(), "matvec_q5_0_37_q8_0_9_q4_0_5_q8_0_1_x896_t" + std::to_string(columns) + "_bias");
-    auto y = test.run(1);
-    ASSERT_EQ(y.size(), 4u);
-    test.expectSums(y);
-    EXPECT_EQ(y, test.run(2));
-  }
+void expectSegments(int64_t columns, const std::string &chip) {
+  Matvec matvec = of(896, columns);
+  matvec.bias = true;
+  MatvecTest test(matvec, {{"q5_0", 37}, {"q8_0", 9}, {"q4_0", 5}, {"q8_0", 1}}, chip);
+  EXPECT_EQ(test.matvec.name(), "matvec_q5_0_37_q8_0_9_q4_0_5_q8_0_1_x896_t" + std::to_string(columns) + "_bias");
+  auto y = test.run(1);
+  ASSERT_EQ(y.size(), 4u);
+  test.expectSums(y);
+  EXPECT_EQ(y, test.run(2));
 }
 
-TEST(GpuSegments, MayBeFloats) {
-  MatvecTest test(of(104, 2), {{"f32", 5}, {"f16", 9}}, "sm_80");
+TEST(GpuSegments, EachHasItsBlocksAndItsResult) {
+  expectSegments(1, "sm_80");
+  expectSegments(3, "sm_75");
+}
+
+TEST_F(OpenCl, MatvecSegmentsHaveTheirBlocksAndResults) { expectSegments(1, "spirv"); }
+
+void expectFloatSegments(const std::string &chip) {
+  MatvecTest test(of(104, 2), {{"f32", 5}, {"f16", 9}}, chip);
   test.expectSums(test.run(1));
 }
+
+TEST(GpuSegments, MayBeFloats) { expectFloatSegments("sm_80"); }
+TEST_F(OpenCl, MatvecSegmentsMayBeFloats) { expectFloatSegments("spirv"); }
 
 /// silu(gate) * up, with an error of its own for each.
 void expectGated(const MatvecTest &test, const std::vector<float> &y) {
@@ -138,6 +166,11 @@ TEST(GpuSwiglu, AgreesWithDoublePrecision) {
   expectGated(floats, floats.run(2)[0]);
 }
 
+TEST_F(OpenCl, MatvecSwigluAgreesWithDoublePrecision) {
+  MatvecTest test(gated(896, 1), {{"q5_0", 9}, {"q8_0", 9}}, "spirv");
+  expectGated(test, test.run(0)[0]);
+}
+
 struct Quantized {
   std::vector<int8_t> codes;
   std::vector<float> scales;
@@ -157,45 +190,52 @@ Quantized runQuantized(const MatvecTest &test, uint32_t seed) {
 }
 
 /// The bits of the reference's quantization of what the kernel with f32 results makes.
+void expectQuantized(const std::string &gate, const std::string &up, Case c) {
+  std::vector<std::pair<std::string, int64_t>> formats = {{gate, c.rows}, {up, c.rows}};
+  MatvecTest plain(gated(c.width, c.columns), formats, c.chip);
+  MatvecTest test(gated(c.width, c.columns, RowKind::Act8), formats, c.chip);
+  Quantized got = runQuantized(test, 1);
+  EXPECT_EQ(got, runQuantized(test, 2)) << "does not depend on the order of threads";
+  TestActivations expected(RowKind::Act8, c.columns, c.rows, plain.run(1)[0]);
+  const reference::Act8Rows &rows = expected.quantized;
+  int64_t padded = codegen::gpuRowWidth(c.rows);
+  EXPECT_EQ(got.codes, expected.padRows<int8_t>(rows.codes, c.rows, padded)) << gate;
+  EXPECT_EQ(got.scales, expected.padRows<float>(rows.scales, rows.groups(), padded / 32)) << gate;
+  EXPECT_EQ(got.sums, expected.padRows<int16_t>(rows.sums, rows.sumsOfRow(), padded / 16)) << gate;
+}
+
 TEST(GpuSwiglu, QuantizesItsResultToTheBit) {
-  struct {
-    std::string gate, up;
-    int64_t rows, width, columns;
-    std::string chip;
-  } cases[] = {{"q4_K", "q6_K", 96, 256, 1, "sm_80"},
-               {"q8_0", "q8_0", 130, 96, 8, "sm_75"},
-               {"q5_0", "q4_0", 40, 1536, 3, "sm_90"},
-               {"f16", "f16", 33, 64, 2, "sm_80"}};
-  for (auto &c : cases) {
-    std::vector<std::pair<std::string, int64_t>> formats = {{c.gate, c.rows}, {c.up, c.rows}};
-    MatvecTest plain(gated(c.width, c.columns), formats, c.chip);
-    MatvecTest test(gated(c.width, c.columns, RowKind::Act8), formats, c.chip);
-    Quantized got = runQuantized(test, 1);
-    TestActivations expected(RowKind::Act8, c.columns, c.rows, plain.run(1)[0]);
-    const reference::Act8Rows &rows = expected.quantized;
-    int64_t padded = codegen::gpuRowWidth(c.rows);
-    EXPECT_EQ(got.codes, expected.padRows<int8_t>(rows.codes, c.rows, padded)) << c.gate;
-    EXPECT_EQ(got.scales, expected.padRows<float>(rows.scales, rows.groups(), padded / 32)) << c.gate;
-    EXPECT_EQ(got.sums, expected.padRows<int16_t>(rows.sums, rows.sumsOfRow(), padded / 16)) << c.gate;
-    EXPECT_EQ(got, runQuantized(test, 2)) << "does not depend on the order of threads";
-  }
+  expectQuantized("q4_K", "q6_K", {"", 96, 256, 1, false, "sm_80"});
+  expectQuantized("q8_0", "q8_0", {"", 130, 96, 8, false, "sm_75"});
+  expectQuantized("q5_0", "q4_0", {"", 40, 1536, 3, false, "sm_90"});
+  expectQuantized("f16", "f16", {"", 33, 64, 2, false, "sm_80"});
+}
+
+TEST_F(OpenCl, MatvecSwigluQuantizesItsResultToTheBit) {
+  expectQuantized("q4_K", "q6_K", {"", 96, 256, 1, false, "spirv"});
+  expectQuantized("f16", "f16", {"", 33, 64, 2, false, "spirv"});
+}
+
+void expectRoundedToBfloat(int64_t columns, const std::string &chip) {
+  std::vector<std::pair<std::string, int64_t>> formats = {{"bf16", 19}, {"bf16", 19}};
+  MatvecTest plain(gated(64, columns), formats, chip);
+  MatvecTest test(gated(64, columns, RowKind::BFloat), formats, chip);
+  GpuProgram program(test.compiled().code);
+  uint64_t result = program.upload(std::vector<uint16_t>(columns * 19));
+  test.launch(program, {result}, 1);
+  std::vector<uint16_t> expected;
+  std::vector<float> numbers = plain.run(1)[0];
+  for (float number : numbers)
+    expected.push_back(floatToBfloat(number));
+  EXPECT_EQ(program.download<uint16_t>(result, expected.size()), expected);
 }
 
 TEST(GpuSwiglu, RoundsItsResultToBfloat) {
-  std::vector<std::pair<std::string, int64_t>> formats = {{"bf16", 19}, {"bf16", 19}};
-  for (int64_t columns : {1, 4}) {
-    MatvecTest plain(gated(64, columns), formats, "sm_80");
-    MatvecTest test(gated(64, columns, RowKind::BFloat), formats, "sm_80");
-    GpuProgram program(test.compiled().code);
-    uint64_t result = program.upload(std::vector<uint16_t>(columns * 19));
-    test.launch(program, {result}, 1);
-    std::vector<uint16_t> expected;
-    std::vector<float> numbers = plain.run(1)[0];
-    for (float number : numbers)
-      expected.push_back(floatToBfloat(number));
-    EXPECT_EQ(program.download<uint16_t>(result, expected.size()), expected);
-  }
+  expectRoundedToBfloat(1, "sm_80");
+  expectRoundedToBfloat(4, "sm_80");
 }
+
+TEST_F(OpenCl, MatvecSwigluRoundsItsResultToBfloat) { expectRoundedToBfloat(1, "spirv"); }
 
 } // namespace
 } // namespace quern

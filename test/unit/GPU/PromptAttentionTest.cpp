@@ -70,6 +70,11 @@ TEST(GpuPromptAttention, AgreesWithDoublePrecision) {
   expectAttention(problemOf(2, 2, 16, {{0, 0, 65}}), "sm_75", 1);
 }
 
+TEST(GpuPromptAttention, NeedsTensorCores) {
+  EXPECT_FALSE(PromptAttention::has(**codegen::findGpuTarget("spirv"), 64));
+  EXPECT_TRUE(PromptAttention::has(**codegen::findGpuTarget("sm_75"), 64));
+}
+
 TEST(GpuPromptAttention, KeepsSequencesApart) {
   expectAttention(problemOf(2, 1, 64, {{0, 5, 10}, {1, 130, 3}, {0, 15, 7}, {2, 0, 50}}), "sm_80", 1);
   expectAttention(problemOf(1, 1, 128, {{1, 0, 1}, {0, 40, 1}, {2, 7, 20}}), "sm_75", 2);

@@ -119,6 +119,11 @@ TEST(GpuRotaryCache, AgreesWithDoublePrecision) {
   expectRotary({2, 2, 14, true, 1e-6}, 131071, "sm_80", 0);
 }
 
+TEST_F(OpenCl, RotaryCacheAgreesWithDoublePrecision) {
+  expectRotary({3, 1, 64}, 5000, "spirv", 0);
+  expectRotary({2, 2, 14, true, 1e-6}, 131071, "spirv", 0);
+}
+
 TEST(GpuRotaryCache, ATooShortCacheIsFound) {
   RotaryCache r{2, 1, 64};
   GpuProgram program(emitCode("sm_80", [&](auto module, auto &target) { emitRotaryCache(module, r, target); }));

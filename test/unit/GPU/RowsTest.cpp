@@ -1,4 +1,4 @@
-// Kernels over rows of activations: gathering, sums, gates and norms, against double precision.
+// Kernels over rows of activations: gathering, sums, gates, rounding and norms, against double precision.
 #include "test/unit/GPU/EmitKernels.h"
 
 #include "lib/Codegen/GPU/Elementwise.h"
@@ -6,6 +6,7 @@
 #include "lib/Codegen/GPU/RmsNorm.h"
 #include "quern/Codegen/GpuLayout.h"
 #include "quern/Reference/Rows.h"
+#include "quern/Support/Half.h"
 
 #include <cmath>
 
@@ -100,6 +101,30 @@ void expectElementwise(const std::string &chip) {
 
 TEST(GpuElementwise, AgreesWithDoublePrecision) { expectElementwise("sm_75"); }
 TEST_F(OpenCl, ElementwiseAgreesWithDoublePrecision) { expectElementwise("spirv"); }
+
+void expectRounded(const std::string &chip) {
+  constexpr Elementwise kKind = Elementwise::RoundToBfloat;
+  GpuProgram program(emitCode(chip, [](auto module, auto &) { emitElementwise(module, kKind, 197); }));
+  auto x = normalFloats(2 * 197, 7);
+  x[3] = std::nanf("");
+  x[4] = INFINITY;
+  x[5] = std::bit_cast<float>(0x3f808000); // ties go to even
+  x[6] = std::bit_cast<float>(0x3f818000);
+  x[7] = -3.4e38f; // becomes infinite
+  uint64_t out = program.upload(std::vector<uint16_t>(x.size()));
+  auto status =
+      program.launch(elementwiseName(kKind, 197), {2, 2, 1}, codegen::kElementwiseThreads, {program.upload(x), out}, 1);
+  ASSERT_TRUE(status) << status.error().message;
+  auto y = program.download<uint16_t>(out, x.size());
+  for (size_t i = 0; i < x.size(); ++i)
+    if (std::isnan(x[i]))
+      EXPECT_TRUE(std::isnan(bfloatToFloat(y[i])));
+    else
+      EXPECT_EQ(y[i], floatToBfloat(x[i])) << x[i];
+}
+
+TEST(GpuElementwise, RoundsAsTheCpu) { expectRounded("sm_75"); }
+TEST_F(OpenCl, ElementwiseRoundsAsTheCpu) { expectRounded("spirv"); }
 
 /// The factor of a row in double precision.
 double factorOf(const float *x, int64_t width, double eps) {
