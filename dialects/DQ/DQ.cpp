@@ -23,6 +23,27 @@ static ParseResult parseFormat(AsmParser &parser, FormatAttr &format) {
   return success();
 }
 
+/// The group that activations share a scale in: a number, or `row`.
+static void printGroup(AsmPrinter &printer, int64_t group) {
+  if (group == Act8Type::kRow)
+    printer << "row";
+  else
+    printer << group;
+}
+
+static ParseResult parseGroup(AsmParser &parser, int64_t &group) {
+  if (succeeded(parser.parseOptionalKeyword("row"))) {
+    group = Act8Type::kRow;
+    return success();
+  }
+  llvm::SMLoc loc = parser.getCurrentLocation();
+  if (failed(parser.parseInteger(group)))
+    return failure();
+  if (group < 1)
+    return parser.emitError(loc) << "expected a group that is a positive multiple of 16, or 'row', got " << group;
+  return success();
+}
+
 /// What a matmul does with its products, where it is not nothing: `swiglu`.
 static void printActivation(OpAsmPrinter &printer, Operation *, ActivationAttr activation) {
   if (activation.getValue() == Activation::Swiglu)
@@ -74,7 +95,7 @@ void DQDialect::registerTypes() {
 }
 
 LogicalResult Act8Type::verify(llvm::function_ref<InFlightDiagnostic()> emitError, int64_t group) {
-  if (group < 16 || group % 16 != 0)
-    return emitError() << "expected a group that is a positive multiple of 16, got " << group;
+  if (group != kRow && (group < 16 || group % 16 != 0))
+    return emitError() << "expected a group that is a positive multiple of 16, or 'row', got " << group;
   return success();
 }

@@ -135,15 +135,17 @@ def DQ_DequantizeOp : DQ_Op<"dequantize", [Pure]> {
 }
 
 def DQ_QuantizeOp : DQ_Op<"quantize", [Pure]> {
-  let summary = "quantize activations at run time, to int8 by group or to bf16";
+  let summary = "quantize activations at run time, to bytes by group or by row, or to bf16";
   let description = [{
     For each row and each group of 32 elements, in f32: `d = max|x| / 127`, `q = round_half_even(x * (1/d))` as signed
     bytes (all zero where d is zero), stored with d and the sums of q. A last group that is not whole is filled up with
-    zeros. With bf16 elements each number is rounded to the nearest, ties to even. Constraint (Q1): the result has the
-    operand's shape, and elements `!dq.act8` or bf16.
+    zeros. With `!dq.act8<row>` each row gets one scale and one zero point, as ONNX's DynamicQuantizeLinear gives a
+    tensor (see the type). With bf16 elements each number is rounded to the nearest, ties to even. Constraint (Q1): the
+    result has the operand's shape, and elements `!dq.act8` or bf16.
 
     ```mlir
     %x8 = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
+    %xr = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<row>>
     %xb = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896xbf16>
     ```
   }];
@@ -169,7 +171,7 @@ def DQ_MatmulOp : DQ_Op<"matmul", [Pure, AttrSizedOperandSegments]> {
     For each segment i: `y_i[t, n] = sum_k x[t, k] * w_i[n, k]`, then the epilogue: plus bias_i[n]; plus
     residual[t, n]; or, with `swiglu` and two segments, the one result `silu(y_0) * y_1`. Quantized weights take
     `!dq.act8` rows and fold over k in one fixed order (docs/numerics.md); bf16 weights take bf16 rows, f32 and f16
-    weights f32 rows.
+    weights f32 rows. Of `!dq.act8<row>` rows the zero points are multiplied by the sum of a row of weights each.
 
     Constraints: (M1) every weight is `[N_i, K]` with K the width of x; (M2) none or one bias a segment, of N_i
     elements; (M3) a residual only with one segment, of the result's type; (M4) `swiglu` takes two segments of equal N,

@@ -23,20 +23,32 @@ def DQ_BlockType : TypeDef<DQ_Dialect, "Block"> {
 
 def DQ_Act8Type : TypeDef<DQ_Dialect, "Act8"> {
   let mnemonic = "act8";
-  let summary = "an activation quantized at run time: a signed byte, and an f32 scale for each group";
+  let summary = "an activation quantized at run time: a byte, and an f32 scale for each group or row";
   let description = [{
-    `x[k] = scale[k floordiv group] * q[k]`, with `scale = max|x| / 127` over the group (f32), `q = x / scale` rounded
-    half to even, and the group's sums of q over each 16 kept beside it. A group of zeros has scale 0.
+    With a group: `x[k] = scale[k floordiv group] * q[k]`, q signed, `scale = max|x| / 127` over the group (f32),
+    `q = x / scale` rounded half to even, and the group's sums of q over each 16 kept beside it. A group of zeros has
+    scale 0.
+
+    With `row`, as ONNX's DynamicQuantizeLinear does with a tensor of one row: `x[k] = scale * (q[k] - zero)`, q and
+    zero unsigned, one scale and one zero point for the row. In f32, with `lo = min(0, min x)` and `hi = max(0, max x)`:
+    `scale = (hi - lo) / 255`, `zero = -lo / scale` and `q = x / scale`, each rounded half to even, `zero` and then
+    `q + zero` clamped to 0 to 255. A row of zeros has scale 0.
 
     Constraint: group is a positive multiple of 16.
 
     ```mlir
     tensor<?x1536x!dq.act8<32>>
+    tensor<?x1536x!dq.act8<row>>
     ```
   }];
   let parameters = (ins "int64_t":$group);
-  let assemblyFormat = "`<` $group `>`";
+  let assemblyFormat = "`<` custom<Group>($group) `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// `group` of rows that have one scale and one zero point.
+    static constexpr int64_t kRow = -1;
+    bool isRow() const { return getGroup() == kRow; }
+  }];
 }
 
 #endif // QUERN_DQ_TYPES_TD

@@ -20,22 +20,53 @@ static void quantizeGroup(std::span<const double> x, int8_t *codes, float &scale
   }
 }
 
-Act8Rows quern::reference::quantize(const Rows &rows) {
+static Act8Rows sized(const Rows &rows) {
   Act8Rows out;
   out.count = rows.count;
   out.width = rows.width;
   out.codes.resize(rows.count * rows.width);
   out.scales.resize(rows.count * out.groups());
   out.sums.resize(rows.count * out.sumsOfRow());
+  return out;
+}
+
+static void addSums(Act8Rows &rows) {
+  for (int64_t t = 0; t < rows.count; ++t)
+    for (int64_t k = 0; k < rows.width; ++k)
+      rows.sums[t * rows.sumsOfRow() + k / kAct8Sum] += rows.codes[t * rows.width + k];
+}
+
+Act8Rows quern::reference::quantize(const Rows &rows) {
+  Act8Rows out = sized(rows);
   for (int64_t t = 0; t < rows.count; ++t) {
     int8_t *codes = out.codes.data() + t * rows.width;
     for (int64_t group = 0; group < out.groups(); ++group) {
       int64_t first = group * kAct8Group, length = std::min(kAct8Group, rows.width - first);
       quantizeGroup(rows.row(t).subspan(first, length), codes + first, out.scales[t * out.groups() + group]);
     }
-    for (int64_t k = 0; k < rows.width; ++k)
-      out.sums[t * out.sumsOfRow() + k / kAct8Sum] += codes[k];
   }
+  addSums(out);
+  return out;
+}
+
+Act8Rows quern::reference::quantizeByRow(const Rows &rows) {
+  Act8Rows out = sized(rows);
+  for (int64_t t = 0; t < rows.count; ++t) {
+    float low = 0, high = 0;
+    for (double value : rows.row(t)) {
+      low = std::min(low, float(value));
+      high = std::max(high, float(value));
+    }
+    float scale = (high - low) / 255.0f, divisor = scale != 0 ? scale : 1.0f;
+    auto zero = int(std::nearbyint(std::clamp(-low / divisor, 0.0f, 255.0f))); // rounds half to even
+    for (int64_t k = 0; k < rows.width; ++k) {
+      int code = int(std::nearbyint(float(rows.row(t)[k]) / divisor)) + zero;
+      out.codes[t * rows.width + k] = int8_t(std::clamp(code, 0, 255) - 128);
+    }
+    std::fill_n(out.scales.begin() + t * out.groups(), out.groups(), scale);
+    out.zeros.push_back(zero - 128);
+  }
+  addSums(out);
   return out;
 }
 
@@ -50,6 +81,6 @@ Rows quern::reference::dequantize(const Act8Rows &rows) {
   Rows out(rows.count, rows.width);
   for (int64_t t = 0; t < rows.count; ++t)
     for (int64_t k = 0; k < rows.width; ++k)
-      out.row(t)[k] = rows.row(t).scales[k / kAct8Group] * float(rows.row(t).codes[k]);
+      out.row(t)[k] = rows.row(t).scales[k / kAct8Group] * float(rows.row(t).codes[k] - rows.row(t).zero);
   return out;
 }

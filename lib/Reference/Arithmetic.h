@@ -25,6 +25,8 @@ public:
   virtual Rows multiplyPairs(const Rows &x, std::span<const float> weights, int64_t n) const = 0;
   /// The same on quantized rows and weights: dot products exact, then the fold over pieces.
   virtual Rows multiply(const Act8Rows &x, const SplitWeight &weights, int64_t n) const = 0;
+  /// Takes the zero points of `!dq.act8<row>` rows, times the sums of the rows of weights, from such a product.
+  virtual void subtractZeros(Rows &product, const Act8Rows &x, std::span<const double> sums) const = 0;
 
   virtual void addBias(Rows &rows, std::span<const float> bias) const = 0;
   virtual void addRows(Rows &rows, const Rows &other) const = 0;

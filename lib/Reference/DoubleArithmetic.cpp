@@ -62,6 +62,7 @@ public:
                                        : foldRow<kAct8Group>(x.row(t), weights, row);
     });
   }
+  void subtractZeros(Rows &product, const Act8Rows &x, std::span<const double> sums) const override;
   void addBias(Rows &rows, std::span<const float> bias) const override;
   void addRows(Rows &rows, const Rows &other) const override;
   Rows rmsNorm(const Rows &x, std::span<const float> gain, float eps) const override;
@@ -73,6 +74,12 @@ public:
 };
 
 } // namespace
+
+void DoubleArithmetic::subtractZeros(Rows &product, const Act8Rows &x, std::span<const double> sums) const {
+  for (int64_t t = 0; t < product.count; ++t)
+    for (int64_t n = 0; n < product.width; ++n)
+      product.row(t)[n] -= double(x.row(t).scales[0]) * x.zeros[t] * sums[n];
+}
 
 void DoubleArithmetic::addBias(Rows &rows, std::span<const float> bias) const {
   for (int64_t t = 0; t < rows.count; ++t)

@@ -22,11 +22,13 @@ Status Evaluation::setRows(Value value, Rows rows) {
   auto quantized = dyn_cast<dq::Act8Type>(element);
   if (!quantized && !element.isBF16())
     return set(value, std::move(rows));
-  if (quantized && quantized.getGroup() != kAct8Group)
-    return fail("activations are quantized in groups of 32 only");
+  if (quantized && !quantized.isRow() && quantized.getGroup() != kAct8Group)
+    return fail("activations are quantized in groups of 32, or by row, only");
   if (taken)
     return set(value, taken->at(value));
-  Tensor codes = quantized ? Tensor(reference::quantize(rows)) : Tensor(roundToBfloat(rows));
+  Tensor codes = !quantized          ? Tensor(roundToBfloat(rows))
+                 : quantized.isRow() ? Tensor(quantizeByRow(rows))
+                                     : Tensor(reference::quantize(rows));
   if (noted)
     (*noted)[value] = codes;
   return set(value, std::move(codes));
@@ -62,7 +64,12 @@ Result<Rows> Evaluation::segment(dq::MatmulOp op, unsigned index) {
   if (auto *quantized = std::get_if<Act8Rows>(&values[op.getX()])) {
     QUERN_ASSIGN(const dq::SourceOp *source, get<dq::SourceOp>(weight));
     QUERN_ASSIGN(const SplitWeight *split, weights.split(*source));
-    return arithmetic.multiply(*quantized, *split, n);
+    Rows product = arithmetic.multiply(*quantized, *split, n);
+    if (!quantized->zeros.empty()) {
+      QUERN_ASSIGN(std::span<const double> sums, weights.sums(*source));
+      arithmetic.subtractZeros(product, *quantized, sums);
+    }
+    return product;
   }
   QUERN_ASSIGN(std::span<const float> decoded, floats(weight));
   QUERN_ASSIGN(const Rows *x, rows(op.getX()));

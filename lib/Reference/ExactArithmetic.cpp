@@ -74,6 +74,14 @@ Rows ExactArithmetic::multiplyPairs(const Rows &x, std::span<const float> weight
   });
 }
 
+void ExactArithmetic::subtractZeros(Rows &product, const Act8Rows &x, std::span<const double> sums) const {
+  for (int64_t t = 0; t < product.count; ++t) {
+    float factor = -(x.row(t).scales[0] * float(x.zeros[t]));
+    for (int64_t n = 0; n < product.width; ++n)
+      product.row(t)[n] = multiplyAdd(factor, float(sums[n]), float(product.row(t)[n]));
+  }
+}
+
 void ExactArithmetic::addBias(Rows &rows, std::span<const float> bias) const {
   for (int64_t t = 0; t < rows.count; ++t)
     for (int64_t i = 0; i < rows.width; ++i)

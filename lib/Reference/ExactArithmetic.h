@@ -16,6 +16,7 @@ public:
   Rows multiply(const Rows &x, std::span<const float> weights, int64_t n) const override;
   Rows multiplyPairs(const Rows &x, std::span<const float> weights, int64_t n) const override;
   Rows multiply(const Act8Rows &x, const SplitWeight &weights, int64_t n) const override;
+  void subtractZeros(Rows &product, const Act8Rows &x, std::span<const double> sums) const override;
   void addBias(Rows &rows, std::span<const float> bias) const override;
   void addRows(Rows &rows, const Rows &other) const override;
   Rows rmsNorm(const Rows &x, std::span<const float> gain, float eps) const override;

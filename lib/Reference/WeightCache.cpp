@@ -5,6 +5,7 @@
 #include "quern/Support/Threads.h"
 
 #include <cstring>
+#include <numeric>
 
 using namespace quern;
 using namespace quern::reference;
@@ -120,4 +121,21 @@ Result<const SplitWeight *> WeightCache::split(dq::SourceOp op) {
                        out.addends.empty() ? nullptr : out.addends.data() + row * pieces);
   });
   return &out;
+}
+
+Result<std::span<const double>> WeightCache::sums(dq::SourceOp op) {
+  QUERN_ASSIGN(const Weight *weight, stored(op));
+  auto [place, isNew] = rowSums.try_emplace(op);
+  std::vector<double> &sums = place->second;
+  if (isNew) {
+    sums.resize(weight->rows);
+    parallelFor(weight->rows, threads, [&](int64_t first, int64_t last) {
+      std::vector<float> values(weight->width);
+      for (int64_t row = first; row < last; ++row) {
+        weight->decodeRow(row, values.data());
+        sums[row] = std::accumulate(values.begin(), values.end(), 0.0);
+      }
+    });
+  }
+  return std::span<const double>(sums);
 }

@@ -50,6 +50,8 @@ public:
   Result<std::vector<int32_t>> integers(dq::SourceOp op);
   /// A weight of a block format, taken apart.
   Result<const SplitWeight *> split(dq::SourceOp op);
+  /// The sum of each row of a weight decoded to f32, in ascending order.
+  Result<std::span<const double>> sums(dq::SourceOp op);
 
 private:
   WeightSource source;
@@ -57,6 +59,7 @@ private:
   std::map<mlir::Operation *, Weight> weights;
   std::map<mlir::Operation *, std::vector<float>> decoded;
   std::map<mlir::Operation *, SplitWeight> apart;
+  std::map<mlir::Operation *, std::vector<double>> rowSums;
 };
 
 /// Runs `body(first, last)` on shares of [0, count), on up to `threads` threads, and waits for them.

@@ -28,16 +28,25 @@ static Value storedWeight(Value weight) {
   return weight;
 }
 
+/// The rows as a matmul of elements `element` takes them, quantized unless they are what quantized ones stand for.
+static Value rowsOf(Value x, Type element, Location loc, PatternRewriter &rewriter) {
+  auto rows = cast<RankedTensorType>(x.getType());
+  if (element == rows.getElementType())
+    return x;
+  if (auto dequantize = x.getDefiningOp<dq::DequantizeOp>(); dequantize && isa<dq::Act8Type>(element))
+    if (isa<dq::Act8Type>(cast<RankedTensorType>(dequantize.getIn().getType()).getElementType()))
+      return dequantize.getIn();
+  return dq::QuantizeOp::create(rewriter, loc, rows.clone(element), x);
+}
+
 namespace {
 
 struct LinearToMatmul : OpRewritePattern<lm::LinearOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(lm::LinearOp op, PatternRewriter &rewriter) const override {
-    Value weight = storedWeight(op.getWeight()), x = op.getX();
-    auto rows = cast<RankedTensorType>(x.getType());
+    Value weight = storedWeight(op.getWeight());
     Type element = rowElement(cast<RankedTensorType>(weight.getType()).getElementType());
-    if (element != rows.getElementType())
-      x = dq::QuantizeOp::create(rewriter, op.getLoc(), rows.clone(element), x);
+    Value x = rowsOf(op.getX(), element, op.getLoc(), rewriter);
     SmallVector<Value> biases;
     if (op.getBias())
       biases.push_back(op.getBias());

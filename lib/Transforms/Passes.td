@@ -62,6 +62,15 @@ def FuseDequantMatmul : Pass<"dq-fuse-dequant-matmul"> {
     %x8 = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
     %y = dq.matmul %x8, [%w] : ...
     ```
+    Rows that the graph itself rounds keep its way of doing so:
+    ```mlir
+    %q = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<row>>
+    %r = dq.dequantize %q : tensor<?x896x!dq.act8<row>> -> tensor<?x896xf32>
+    %y = lm.linear %r, %f : ...
+    // becomes
+    %q = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<row>>
+    %y = dq.matmul %q, [%w] : ...
+    ```
     A linear layer on f32, f16 or bf16 weights becomes a `dq.matmul` of f32 rows; an embedding reads its table as
     stored. Common subexpression elimination then leaves one `dq.quantize` for all matmuls that share an input.
     Afterwards no `lm.linear` is left, and no `dq.dequantize` of a weight that only such ops read.

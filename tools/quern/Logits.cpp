@@ -45,7 +45,7 @@ Command cli::addLogits(CLI::App &root, char **argv) {
   bindLogitsOptions(*app, options->logits);
   app->add_flag("--reference", options->reference, "Use the slow double-precision reference on a GGUF file");
   app->add_flag("--float-activations", options->floatActivations,
-                "With --reference: round neither activations nor cache");
+                "With --reference: round neither activations, but where the file does so, nor cache");
   app->add_flag("--no-fma", options->noFma,
                 "With --reference: quantize as code of targets without fused multiply-add does");
   app->add_option("--format", options->formatFiles, "With --reference: file that describes further block formats")

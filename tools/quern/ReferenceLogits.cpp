@@ -119,7 +119,8 @@ Command cli::addReferenceLogits(CLI::App &root) {
   app->add_option("model", options->path, "GGUF file")->required();
   bindLogitsOptions(*app, options->logits);
   app->add_flag("--reference", options->reference, "Always so here");
-  app->add_flag("--float-activations", options->floatActivations, "Neither activations nor cache are rounded");
+  app->add_flag("--float-activations", options->floatActivations,
+                "Neither activations, but where the file does so, nor cache are rounded");
   app->add_option("--format", options->formatFiles, "File that describes further block formats")
       ->allow_extra_args(false);
   app->add_flag("--no-fma", options->separate, "Quantize as code of targets without fused multiply-add does");

@@ -26,6 +26,9 @@ Result<int64_t> packedBytes(mlir::RankedTensorType type);
 /// The same in the section of GPU kernels: the layout of GpuLayout.h for a matrix, f32 or i32 for a vector.
 Result<int64_t> gpuPackedBytes(mlir::RankedTensorType type);
 
+/// Bytes of the sums of n rows behind a weight's panels: f32, filled up to whole panels.
+inline int64_t rowSumsBytes(int64_t n) { return (n + kPanelRows - 1) / kPanelRows * kLineBytes; }
+
 /// Bytes of the weights section that the module's plan describes.
 int64_t packedSectionBytes(mlir::ModuleOp module);
 

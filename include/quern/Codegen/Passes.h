@@ -29,6 +29,9 @@ struct Target;
 /// Attributes by which the passes hand their results on (see lib/Codegen/Passes.td).
 inline constexpr char kPackedOffset[] = "dq.packed_offset";
 inline constexpr char kPackedBytes[] = "dq.packed_bytes";
+/// Where the sums of a weight's rows lie, f32, filled up to 16; only of weights that rows with zero points are
+/// multiplied by. They count among its packed bytes.
+inline constexpr char kPackedSums[] = "dq.packed_sums";
 inline constexpr char kArenaOffsets[] = "lm.arena_offsets";
 /// A number: ops that have the same one may run at once.
 inline constexpr char kGroup[] = "lm.group";

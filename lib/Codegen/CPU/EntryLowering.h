@@ -43,6 +43,8 @@ private:
   int64_t width(mlir::Value tensor) { return llvm::cast<mlir::RankedTensorType>(tensor.getType()).getDimSize(1); }
   /// Address of an argument, an intermediate or a packed weight.
   mlir::Value address(mlir::Value value);
+  /// What the packer's plan says of a weight, if it does: a byte of the section.
+  static std::optional<int64_t> placeOf(mlir::Value weight, llvm::StringRef attribute);
   int64_t arenaOffset(mlir::Value value);
   Access access(mlir::Value value, const std::string &split) {
     return {sizeIndex(entry, value), arenaOffset(value), stride(value), split};
@@ -61,6 +63,7 @@ private:
   mlir::LogicalResult lowerAngles(lm::RotaryAnglesOp op);
   mlir::LogicalResult lowerNorm(lm::RmsNormOp op);
   void lowerQuantize(dq::QuantizeOp op);
+  mlir::LogicalResult lowerDequantize(dq::DequantizeOp op);
   void lowerGather(lm::GatherRowsOp op);
   mlir::LogicalResult lowerGather(lm::GatherColumnsOp op);
   void lowerBinary(mlir::Operation *op, mlir::func::FuncOp kernel);

@@ -18,9 +18,10 @@ public:
       kernel = emit(name);
     return kernel;
   }
-  mlir::func::FuncOp matmul(const PanelLayout &layout, Epilogue epilogue) {
-    return get("matmul_" + layout.family() + "_" + epilogueName(epilogue).str(), [&](llvm::StringRef name) {
-      return emitMatmul(module, name, layout, epilogue, target);
+  mlir::func::FuncOp matmul(const PanelLayout &layout, Epilogue epilogue, bool zeros) {
+    std::string suffix = zeros ? "_zeros" : "";
+    return get("matmul_" + layout.family() + "_" + epilogueName(epilogue).str() + suffix, [&](llvm::StringRef name) {
+      return emitMatmul(module, name, layout, epilogue, zeros, target);
     });
   }
   mlir::func::FuncOp embedding(const PanelLayout &layout) {

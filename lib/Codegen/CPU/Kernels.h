@@ -19,9 +19,10 @@ llvm::StringRef epilogueName(Epilogue epilogue);
 /// (call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, T, N, K, counters, counterStride):
 /// y[t, n] = sum_k x[t, k] w[n, k] (+ aux). K is the padded one; strides in bytes. aux: the bias (stride 0), the
 /// residual, or silu's argument. Threads take blocks of panels; an i64 for each thread counts those taken of its share,
-/// zero before the call. Stores whole vectors of 16 where they lie below N, else masks.
+/// zero before the call. Stores whole vectors of 16 where they lie below N, else masks. With `zeros` the rows of x are
+/// `!dq.act8<row>`, and one more argument, sums, has the sum of each row of w as f32, filled up to 16.
 mlir::func::FuncOp emitMatmul(mlir::ModuleOp module, llvm::StringRef name, const PanelLayout &layout,
-                              Epilogue epilogue, const Target &target);
+                              Epilogue epilogue, bool zeros, const Target &target);
 
 /// (call, ids, w, panelBytes, y, yStride, T, K): y[t, :] = row ids[t] of w, as f32. K is the padded one: rows of y have
 /// room for it. Split by rows.
@@ -34,6 +35,9 @@ mlir::func::FuncOp emitHeadNorm(mlir::ModuleOp module, llvm::StringRef name, dou
 
 /// (call, x, xStride, y, yStride, T, K): rows of `kind` of f32 rows. Split by rows.
 mlir::func::FuncOp emitQuantize(mlir::ModuleOp module, llvm::StringRef name, RowKind kind);
+
+/// (call, x, xStride, y, yStride, T, K): f32 rows of `!dq.act8<row>` rows. Split by rows.
+mlir::func::FuncOp emitDequantizeRows(mlir::ModuleOp module, llvm::StringRef name);
 
 /// (call, gate, gateStride, up, upStride, y, yStride, T, F): silu(gate) * up. Split by rows.
 mlir::func::FuncOp emitSwiglu(mlir::ModuleOp module, llvm::StringRef name);

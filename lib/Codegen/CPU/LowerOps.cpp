@@ -1,6 +1,7 @@
 // The lowering of each op to calls of kernels.
 #include "EntryLowering.h"
 #include "quern/Codegen/PackPlan.h"
+#include "quern/Codegen/Passes.h"
 #include "quern/Runtime/KernelABI.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -9,6 +10,13 @@
 using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
+
+static RowKind rowKind(Value rows) {
+  Type element = cast<RankedTensorType>(rows.getType()).getElementType();
+  if (auto quantized = dyn_cast<dq::Act8Type>(element))
+    return quantized.isRow() ? RowKind::Act8Row : RowKind::Act8;
+  return element.isBF16() ? RowKind::BFloat : RowKind::Float;
+}
 
 LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
   Value weight = op.getWeights()[segment];
@@ -48,11 +56,18 @@ LogicalResult EntryLowering::lowerSegment(dq::MatmulOp op, unsigned segment) {
   Work work{.weightBytes = layout->bytes(n, k) + (epilogue == Epilogue::Bias ? n * 4 : 0),
             .operationsPerRow = 2 * n * k,
             .unit = layout->inPairs() ? "pairs" : layout->isFloat() ? "fma" : "dot"};
-  emitCall(library.matmul(*layout, epilogue),
-           {address(x), e.i64(stride(x)), address(weight), e.i64(layout->panelBytes(k)), aux, e.i64(auxStride), y,
-            e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k)), e.at(counters, 8 * matmuls++),
-            e.i64(counterBytes)},
-           reads, writes, work);
+  Arguments arguments{address(x), e.i64(stride(x)), address(weight), e.i64(layout->panelBytes(k)), aux,
+                      e.i64(auxStride), y, e.i64(yStride), rowsOf(x), e.i64(storedN), e.i64(paddedK(*layout, k)),
+                      e.at(counters, 8 * matmuls++), e.i64(counterBytes)};
+  bool zeros = rowKind(x) == RowKind::Act8Row;
+  if (zeros) {
+    std::optional<int64_t> sums = placeOf(weight, kPackedSums);
+    if (!sums)
+      return op.emitError("weight ") << segment << " has no sums of its rows; run dq-pack-weights first";
+    arguments.push_back(e.at(weights, *sums));
+    work.weightBytes += n * 4;
+  }
+  emitCall(library.matmul(*layout, epilogue, zeros), arguments, reads, writes, work);
   return success();
 }
 
@@ -85,14 +100,12 @@ static std::string nameOf(double value) {
   return text;
 }
 
-static RowKind rowKind(Value rows) {
-  Type element = cast<RankedTensorType>(rows.getType()).getElementType();
-  return isa<dq::Act8Type>(element) ? RowKind::Act8 : element.isBF16() ? RowKind::BFloat : RowKind::Float;
-}
-
 /// What a kernel's name says of the rows that it writes.
 static std::string suffixOf(RowKind kind) {
-  return kind == RowKind::Act8 ? "quantize_" : kind == RowKind::BFloat ? "bf16_" : "";
+  return kind == RowKind::Act8      ? "quantize_"
+         : kind == RowKind::Act8Row ? "quantize_rows_"
+         : kind == RowKind::BFloat  ? "bf16_"
+                                    : "";
 }
 
 LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
@@ -122,12 +135,26 @@ LogicalResult EntryLowering::lowerNorm(lm::RmsNormOp op) {
 
 void EntryLowering::lowerQuantize(dq::QuantizeOp op) {
   RowKind kind = rowKind(op.getOut());
-  auto kernel = library.get(kind == RowKind::BFloat ? "round_to_bf16" : "quantize",
-                            [&](StringRef name) { return emitQuantize(library.module, name, kind); });
+  const char *name = kind == RowKind::BFloat    ? "round_to_bf16"
+                     : kind == RowKind::Act8Row ? "quantize_rows"
+                                                : "quantize";
+  auto kernel = library.get(name, [&](StringRef given) { return emitQuantize(library.module, given, kind); });
   emitCall(kernel,
            {address(op.getX()), e.i64(stride(op.getX())), address(op.getOut()), e.i64(stride(op.getOut())),
             rowsOf(op.getX()), e.i64(width(op.getX()))},
            {access(op.getX(), "rows")}, {access(op.getOut(), "rows")});
+}
+
+LogicalResult EntryLowering::lowerDequantize(dq::DequantizeOp op) {
+  if (rowKind(op.getIn()) != RowKind::Act8Row)
+    return op.emitError("has no CPU kernel: only rows of !dq.act8<row> are dequantized at run time");
+  auto kernel =
+      library.get("dequantize_rows", [&](StringRef name) { return emitDequantizeRows(library.module, name); });
+  emitCall(kernel,
+           {address(op.getIn()), e.i64(stride(op.getIn())), address(op.getOut()), e.i64(stride(op.getOut())),
+            rowsOf(op.getIn()), e.i64(width(op.getIn()))},
+           {access(op.getIn(), "rows")}, {access(op.getOut(), "rows")});
+  return success();
 }
 
 LogicalResult EntryLowering::lowerGather(lm::GatherColumnsOp op) {
@@ -231,6 +258,7 @@ LogicalResult EntryLowering::lower(Operation *op) {
       .Case<dq::WeightOp, func::ReturnOp>([](auto) { return success(); })
       .Case([&](dq::MatmulOp matmul) { return lowerMatmul(matmul); })
       .Case([&](dq::QuantizeOp quantize) { return lowerQuantize(quantize), success(); })
+      .Case([&](dq::DequantizeOp dequantize) { return lowerDequantize(dequantize); })
       .Case([&](lm::EmbeddingOp embedding) { return lowerEmbedding(embedding); })
       .Case([&](lm::RmsNormOp norm) { return lowerNorm(norm); })
       .Case([&](lm::RotaryAnglesOp angles) { return lowerAngles(angles); })

@@ -64,13 +64,20 @@ int64_t EntryLowering::arenaOffset(Value value) {
   return result.getOwner()->getAttrOfType<DenseI64ArrayAttr>(kArenaOffsets).asArrayRef()[result.getResultNumber()];
 }
 
+std::optional<int64_t> EntryLowering::placeOf(Value weight, StringRef attribute) {
+  auto op = weight.getDefiningOp<dq::WeightOp>();
+  if (!op)
+    return std::nullopt;
+  auto source = SymbolTable::lookupNearestSymbolFrom<dq::SourceOp>(op, op.getSourceAttr());
+  auto place = source->getAttrOfType<IntegerAttr>(attribute);
+  return place ? std::optional(place.getInt()) : std::nullopt;
+}
+
 Value EntryLowering::address(Value value) {
   if (auto known = inputs.find(value); known != inputs.end())
     return known->second;
-  if (auto weight = value.getDefiningOp<dq::WeightOp>()) {
-    auto source = SymbolTable::lookupNearestSymbolFrom<dq::SourceOp>(weight, weight.getSourceAttr());
-    return e.at(weights, source->getAttrOfType<IntegerAttr>(kPackedOffset).getInt());
-  }
+  if (std::optional<int64_t> place = placeOf(value, kPackedOffset))
+    return e.at(weights, *place);
   int64_t size = sizeIndex(entry, value);
   return e.at(arenas[size], e.mul(capacities[size], arenaOffset(value)));
 }

@@ -1,6 +1,7 @@
 // The matmul on packed panels: how panels and tokens are cut into tiles, and what becomes of a tile's sums.
 #include "Kernels.h"
 #include "MatmulTile.h"
+#include "quern/Codegen/ActivationLayout.h"
 #include "quern/Runtime/KernelABI.h"
 
 #include <algorithm>
@@ -32,7 +33,8 @@ public:
         xStride(entry->getArgument(2)), w(entry->getArgument(3)), panelBytes(entry->getArgument(4)),
         aux(entry->getArgument(5)), auxStride(entry->getArgument(6)), y(entry->getArgument(7)),
         yStride(entry->getArgument(8)), tokens(entry->getArgument(9)), n(entry->getArgument(10)),
-        k(entry->getArgument(11)), counters(entry->getArgument(12)), countersStride(entry->getArgument(13)) {}
+        k(entry->getArgument(11)), counters(entry->getArgument(12)), countersStride(entry->getArgument(13)),
+        weightSums(entry->getNumArguments() > 14 ? entry->getArgument(14) : BlockArgument()) {}
 
   void emit();
 
@@ -64,6 +66,7 @@ private:
   Value auxAt(Value panel, Value token) {
     return e.at(e.at(aux, e.mul(token, auxStride)), e.mul(panel, kPanelRows * 4));
   }
+  Value withoutZero(Value sum, Value panel, Value token);
   void finish(Value sum, Value panel, Value token);
 
   Emitter &e;
@@ -71,7 +74,8 @@ private:
   Epilogue epilogue;
   const Target &target;
   Value call, x, xStride, w, panelBytes, aux, auxStride, y, yStride, tokens, n, k, counters, countersStride;
-  Value counter; ///< of the share whose blocks are taken
+  Value weightSums; ///< of each row of w, where rows of x have zero points
+  Value counter;    ///< of the share whose blocks are taken
 };
 
 } // namespace
@@ -199,7 +203,9 @@ void MatmulEmitter::emitTilesOf(Panels panels, Value token, Value size, Cut cut,
 }
 
 void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count, int64_t prefetch) {
-  MatmulTile tile{layout, {}, {}, k, headerBytes(), target.signedCodes, target.vectorBits, prefetch};
+  // Signed codes are multiplied by what is not -128, which a code less 128 may be.
+  bool signedCodes = target.signedCodes && !weightSums;
+  MatmulTile tile{layout, {}, {}, k, headerBytes(), signedCodes, target.vectorBits, prefetch};
   for (Value panel : panels)
     tile.panels.push_back(e.at(w, e.mul(panel, panelBytes)));
   for (unsigned t = 0; t < count; ++t)
@@ -221,10 +227,19 @@ void MatmulEmitter::emitTile(ArrayRef<Value> panels, Value token, unsigned count
 /// What the sub-units leave of a panel.
 Value MatmulEmitter::headerBytes() { return e.sub(panelBytes, e.mul(e.div(k, kSubunit), layout.subunitBytes())); }
 
+/// Less the row's zero point times the sums of the rows of weights.
+Value MatmulEmitter::withoutZero(Value sum, Value panel, Value token) {
+  Value units = e.mul(e.div(k, kActUnit), kActUnitBytes), row = e.at(x, e.mul(token, xStride));
+  Value factor = e.splat(e.load(e.getF32Type(), e.at(row, units), 4), e.f32s());
+  return e.fma(factor, e.load(e.f32s(), e.at(weightSums, e.mul(panel, kPanelRows * 4)), 64), sum);
+}
+
 /// The epilogue of 16 elements, and their store.
 void MatmulEmitter::finish(Value sum, Value panel, Value token) {
   Value row = e.mul(panel, kPanelRows);
   Value out = e.at(e.at(y, e.mul(token, yStride)), e.mul(row, 4));
+  if (weightSums)
+    sum = withoutZero(sum, panel, token);
   if (epilogue != Epilogue::None) {
     Value extra = e.load(e.f32s(), auxAt(panel, token), 4);
     sum = epilogue == Epilogue::Swiglu ? e.mulf(emitSilu(e, extra), sum) : e.addf(sum, extra);
@@ -245,11 +260,13 @@ void MatmulEmitter::finish(Value sum, Value panel, Value token) {
 }
 
 func::FuncOp quern::codegen::emitMatmul(ModuleOp module, StringRef name, const PanelLayout &layout, Epilogue epilogue,
-                                        const Target &target) {
+                                        bool zeros, const Target &target) {
   MLIRContext *context = module.getContext();
   Type ptr = LLVM::LLVMPointerType::get(context), i64 = IntegerType::get(context, 64);
-  func::FuncOp kernel =
-      beginKernel(module, name, {ptr, ptr, i64, ptr, i64, ptr, i64, ptr, i64, i64, i64, i64, ptr, i64});
+  llvm::SmallVector<Type> arguments{ptr, ptr, i64, ptr, i64, ptr, i64, ptr, i64, i64, i64, i64, ptr, i64};
+  if (zeros)
+    arguments.push_back(ptr);
+  func::FuncOp kernel = beginKernel(module, name, arguments);
   Emitter e(module.getLoc(), context);
   Block *entry = &kernel.getBody().front();
   e.setInsertionPointToEnd(entry);

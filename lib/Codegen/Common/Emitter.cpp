@@ -83,6 +83,11 @@ Value Emitter::maxf(Value a, Value b) {
   return arith::SelectOp::create(*this, greater, a, b);
 }
 
+Value Emitter::minf(Value a, Value b) {
+  Value lesser = arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, a, b);
+  return arith::SelectOp::create(*this, lesser, a, b);
+}
+
 Value Emitter::treeFold(Value vector, llvm::function_ref<Value(Value, Value)> combine) {
   int64_t lanes = cast<VectorType>(vector.getType()).getNumElements();
   for (; lanes > 1; lanes /= 2) {

@@ -72,6 +72,7 @@ public:
   Value bitOr(Value a, Value b) { return createOrFold<mlir::arith::OrIOp>(a, b); }
 
   Value maxf(Value a, Value b); ///< the greater; b where either is no number
+  Value minf(Value a, Value b); ///< the lesser; b where either is no number
   /// Folds the 16 lanes by a fixed tree: halves onto each other, down to one.
   Value treeFold(Value vector, llvm::function_ref<Value(Value, Value)> combine);
   Value treeSum(Value vector);

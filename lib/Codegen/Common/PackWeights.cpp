@@ -48,8 +48,9 @@ struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if ((!gpu && failed(usePanels(module))) || failed(foldRelayouts(module)))
+    if ((gpu && failed(refuseZeros(module))) || (!gpu && failed(usePanels(module))) || failed(foldRelayouts(module)))
       return signalPassFailure();
+    llvm::DenseSet<StringAttr> summed = findSummed(module);
     llvm::DenseSet<StringAttr> used;
     std::optional<SymbolTable::UseRange> uses = SymbolTable::getSymbolUses(&module.getBodyRegion());
     for (SymbolTable::SymbolUse use : *uses)
@@ -67,6 +68,10 @@ struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
         source.emitError() << "weight '" << source.getSymName() << "' cannot be packed: " << bytes.error().message;
         return signalPassFailure();
       }
+      if (summed.contains(source.getSymNameAttr())) {
+        source->setAttr(kPackedSums, builder.getI64IntegerAttr(offset + *bytes)); // panels are whole lines
+        *bytes += rowSumsBytes(type.getDimSize(0));
+      }
       source->setAttr(kPackedOffset, builder.getI64IntegerAttr(offset));
       source->setAttr(kPackedBytes, builder.getI64IntegerAttr(*bytes));
       // Each weight starts on a page-friendly boundary of lines, so that panels are 64-byte aligned.
@@ -76,6 +81,34 @@ struct PackWeights : codegen::impl::PackWeightsBase<PackWeights> {
   }
 
 private:
+  static bool hasZeros(Type type) {
+    auto rows = dyn_cast<RankedTensorType>(type);
+    auto quantized = rows ? dyn_cast<dq::Act8Type>(rows.getElementType()) : dq::Act8Type();
+    return quantized && quantized.isRow();
+  }
+
+  static LogicalResult refuseZeros(ModuleOp module) {
+    WalkResult result = module.walk([&](Operation *op) -> WalkResult {
+      if (llvm::none_of(op->getResultTypes(), hasZeros))
+        return WalkResult::advance();
+      return op->emitError("has no GPU kernel: rows that are quantized with a zero point (!dq.act8<row>, of "
+                           "DynamicQuantizeLinear) have kernels on CPUs only");
+    });
+    return failure(result.wasInterrupted());
+  }
+
+  /// Weights that rows with zero points are multiplied by.
+  static llvm::DenseSet<StringAttr> findSummed(ModuleOp module) {
+    llvm::DenseSet<StringAttr> summed;
+    module.walk([&](dq::MatmulOp matmul) {
+      if (hasZeros(matmul.getX().getType()))
+        for (Value weight : matmul.getWeights())
+          if (auto reference = weight.getDefiningOp<dq::WeightOp>())
+            summed.insert(reference.getSourceAttr().getAttr());
+    });
+    return summed;
+  }
+
   /// The type that packing gives a weight: panels for a matrix, a vector's own.
   RankedTensorType packedType(RankedTensorType type) {
     if (type.getRank() != 2)

@@ -3,12 +3,14 @@
 
 #include "quern/Codegen/PackPlan.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Formats/Decoder.h"
 #include "quern/Support/Threads.h"
 #include "quern/Transforms/Names.h"
 #include "quern/Transforms/StoredRows.h"
 
 #include <atomic>
 #include <mutex>
+#include <numeric>
 
 using namespace mlir;
 using namespace quern;
@@ -32,6 +34,7 @@ struct Job {
   transforms::StoredRows rows;
   const FormatSpec *spec; ///< null for plain numbers
   int64_t offset, first, count;
+  std::optional<int64_t> sums; ///< where those of all rows lie, if they are wanted
 
   int64_t k() const { return type.getDimSize(1); }
 };
@@ -46,12 +49,23 @@ Status packVector(const Job &job, const PackStreams &streams) {
   return streams.write(job.offset, padded);
 }
 
+/// Adds up rows as `dq.dequantize` widens them: `bytes` holds whole rows, and `sums` has one for each.
+void sumRows(const Job &job, std::span<const uint8_t> bytes, std::span<float> sums) {
+  formats::Decoder decoder(*job.spec);
+  std::vector<float> wide(job.k());
+  for (auto [row, sum] : llvm::enumerate(sums)) {
+    decoder.decodeRow(bytes.data() + int64_t(row) * job.rows.rowBytes(), job.k(), wide.data());
+    sum = float(std::accumulate(wide.begin(), wide.end(), 0.0)); // in double, in ascending order
+  }
+}
+
 Status packPanels(const Job &job, const PackStreams &streams) {
   QUERN_ASSIGN(PanelLayout layout, layoutFor(job.type.getElementType()));
   int64_t panelBytes = layout.panelBytes(job.k()), rowBytes = job.rows.rowBytes();
   transforms::StoredRows::Room room;
   std::vector<uint8_t> out((job.count + kPanelRows - 1) / kPanelRows * panelBytes);
   PanelPacker pack = panelPacker(layout, job.spec, job.k());
+  std::vector<float> sums(job.sums ? rowSumsBytes(job.count) / sizeof(float) : 0);
   for (int64_t done = 0; done < job.count; done += kPanelRows) {
     int64_t count = std::min(kPanelRows, job.count - done);
     QUERN_ASSIGN(std::span<const uint8_t> bytes, job.rows.read(job.first + done, count, room));
@@ -59,6 +73,12 @@ Status packPanels(const Job &job, const PackStreams &streams) {
     for (int64_t r = 0; r < count; ++r)
       rows[r] = bytes.data() + r * rowBytes;
     pack(rows, count, out.data() + done / kPanelRows * panelBytes);
+    if (job.sums)
+      sumRows(job, bytes, std::span(sums).subspan(done, count));
+  }
+  if (job.sums) {
+    std::span<const uint8_t> made(reinterpret_cast<const uint8_t *>(sums.data()), sums.size() * sizeof(float));
+    QUERN_TRY(streams.write(*job.sums + job.first * int64_t(sizeof(float)), made));
   }
   return streams.write(job.offset + job.first / kPanelRows * panelBytes, out);
 }
@@ -96,7 +116,7 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
     auto rows = transforms::StoredRows::get(source, streams.source);
     if (!rows)
       return fail("weight " + transforms::describe(source) + ": " + rows.error().message);
-    Job job{transforms::describe(source), type, *std::move(rows), nullptr, place.getInt(), 0, 1};
+    Job job{transforms::describe(source), type, *std::move(rows), nullptr, place.getInt(), 0, 1, {}};
     if (type.getRank() == 1) {
       if (!type.getElementType().isF32() && !type.getElementType().isInteger(32))
         return fail("weight " + job.name + ": vectors must be f32, or i32 for the order of columns");
@@ -105,6 +125,8 @@ Result<std::vector<Job>> planJobs(ModuleOp module, const PackStreams &streams) {
     }
     if (auto block = dyn_cast<dq::BlockType>(type.getElementType()))
       job.spec = &block.getFormat().getSpec();
+    if (auto sums = source->getAttrOfType<IntegerAttr>(kPackedSums))
+      job.sums = sums.getInt();
     int64_t rowCount = type.getDimSize(0), panelBytes = kPanelRows * job.rows.rowBytes();
     int64_t step = kPanelRows * std::max<int64_t>(1, kJobBytes / std::max<int64_t>(1, panelBytes));
     for (int64_t first = 0; first < rowCount; first += step) {

@@ -22,7 +22,8 @@ int64_t codegen::rowBytes(RankedTensorType type) {
   int64_t width = type.getDimSize(1);
   if (type.getElementType().isBF16())
     return bfloatRowBytes(width);
-  return isa<dq::Act8Type>(type.getElementType()) ? actRowBytes(width) : floatRowBytes(width);
+  auto quantized = dyn_cast<dq::Act8Type>(type.getElementType());
+  return quantized ? actRowBytes(width, quantized.isRow()) : floatRowBytes(width);
 }
 
 int64_t codegen::gpuRowBytes(RankedTensorType type) {

@@ -3,8 +3,8 @@
 
 namespace quern::codegen {
 
-/// What the numbers of a row of activations are: f32, `!dq.act8<32>` or bf16.
-enum class RowKind { Float, Act8, BFloat };
+/// What the numbers of a row of activations are: f32, `!dq.act8<32>`, bf16 or `!dq.act8<row>`.
+enum class RowKind { Float, Act8, BFloat, Act8Row };
 
 } // namespace quern::codegen
 

@@ -59,3 +59,24 @@ func.func @quantized_gate(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8
   %1 = lm.swiglu %0, %0 : tensor<?x64xf32> -> tensor<?x64x!dq.act8<32>>
   return
 }
+
+// -----
+
+!q8_0 = !dq.block<q8_0>
+func.func @no_sums(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x64xf16>, %w: tensor<16x64x!q8_0>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x64xf16> -> tensor<?x64xf32>
+  %1 = dq.quantize %0 : tensor<?x64xf32> -> tensor<?x64x!dq.act8<row>>
+  // expected-error @+1 {{weight 0 has no sums of its rows; run dq-pack-weights first}}
+  %2 = dq.matmul %1, [%w] : tensor<?x64x!dq.act8<row>>, [tensor<16x64x!q8_0>] -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize_groups(%ids: tensor<?xi32> {lm.size = "tokens"}, %t: tensor<8x64xf16>) {
+  %0 = lm.embedding %ids, %t : tensor<?xi32>, tensor<8x64xf16> -> tensor<?x64xf32>
+  %1 = dq.quantize %0 : tensor<?x64xf32> -> tensor<?x64x!dq.act8<32>>
+  // expected-error @+1 {{has no CPU kernel: only rows of !dq.act8<row> are dequantized at run time}}
+  %2 = dq.dequantize %1 : tensor<?x64x!dq.act8<32>> -> tensor<?x64xf32>
+  return
+}

@@ -135,3 +135,25 @@ func.func @bfloats(%ids: tensor<?xi32> {lm.size = "tokens"}, %g: tensor<64xf32>)
 }
 // CHECK: func.func private @matmul_bf16_store
 // CHECK: dq.dot_pairs
+
+// -----
+
+// Rows with zero points have kernels of their own; the matmul's gets the sums that lie behind the panels as well.
+!q8_0 = !dq.block<q8_0>
+dq.source @t : tensor<64x64xf16> in 0 at 0 bytes 8192
+dq.source @w : tensor<64x64x!q8_0> in 0 at 8192 bytes 4352
+// CHECK-LABEL: func.func @zeros
+func.func @zeros(%ids: tensor<?xi32> {lm.size = "tokens"}) {
+  %t = dq.weight @t : tensor<64x64xf16>
+  %w = dq.weight @w : tensor<64x64x!q8_0>
+  %x = lm.embedding %ids, %t : tensor<?xi32>, tensor<64x64xf16> -> tensor<?x64xf32>
+  // CHECK: call @quantize_rows(
+  %q = dq.quantize %x : tensor<?x64xf32> -> tensor<?x64x!dq.act8<row>>
+  // CHECK: %[[PLACE:.*]] = arith.constant 12544 : i64
+  // CHECK: %[[SUMS:.*]] = llvm.getelementptr %{{.*}}[%[[PLACE]]]
+  // CHECK: call @matmul_c8z128_half_store_zeros({{.*}}, %[[SUMS]]) :
+  %0 = dq.matmul %q, [%w] : tensor<?x64x!dq.act8<row>>, [tensor<64x64x!q8_0>] -> tensor<?x64xf32>
+  // CHECK: call @dequantize_rows(
+  %1 = dq.dequantize %q : tensor<?x64x!dq.act8<row>> -> tensor<?x64xf32>
+  return
+}

@@ -20,3 +20,11 @@ func.func @f() {
   %2 = dq.weight @bias : tensor<17xf32>
   return
 }
+
+// -----
+
+func.func @zeros(%x: tensor<?x64xf32>) {
+  // expected-error @+1 {{has no GPU kernel: rows that are quantized with a zero point (!dq.act8<row>, of DynamicQuantizeLinear) have kernels on CPUs only}}
+  %0 = dq.quantize %x : tensor<?x64xf32> -> tensor<?x64x!dq.act8<row>>
+  return
+}

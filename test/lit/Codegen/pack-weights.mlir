@@ -23,3 +23,20 @@ func.func @f() {
   %3 = dq.weight @table : tensor<33x64x!q5_0>
   return
 }
+
+// -----
+
+// The sums of rows lie behind the panels of a weight that rows with zero points are multiplied by: 33 of them, filled
+// up to whole panels.
+!q5_0 = !dq.block<q5_0>
+// CHECK: dq.source @w : {{.*}} {dq.packed_bytes = 2304 : i64, dq.packed_offset = 0 : i64, dq.packed_sums = 2112 : i64}
+dq.source @w : tensor<33x64x!q5_0> in 0 at 0 bytes 1452
+// CHECK: dq.source @v : {{.*}} {dq.packed_bytes = 2112 : i64, dq.packed_offset = 2304 : i64}
+dq.source @v : tensor<33x64x!q5_0> in 0 at 0 bytes 1452
+func.func @sums(%x: tensor<?x64x!dq.act8<row>>, %y: tensor<?x64x!dq.act8<32>>) {
+  %w = dq.weight @w : tensor<33x64x!q5_0>
+  %v = dq.weight @v : tensor<33x64x!q5_0>
+  %0 = dq.matmul %x, [%w] : tensor<?x64x!dq.act8<row>>, [tensor<33x64x!q5_0>] -> tensor<?x33xf32>
+  %1 = dq.matmul %y, [%v] : tensor<?x64x!dq.act8<32>>, [tensor<33x64x!q5_0>] -> tensor<?x33xf32>
+  return
+}

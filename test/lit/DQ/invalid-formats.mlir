@@ -120,5 +120,5 @@ func.func private @panels(tensor<16x32xf32, #dq.panels<rows = 0>>)
 
 // -----
 
-// expected-error@+1 {{expected a group that is a positive multiple of 16, got 24}}
+// expected-error@+1 {{expected a group that is a positive multiple of 16, or 'row', got 24}}
 func.func private @activation(tensor<?x32x!dq.act8<24>>)

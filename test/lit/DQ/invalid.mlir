@@ -244,8 +244,13 @@ func.func @lookup_table(%u: vector<64xi8>) {
 // -----
 
 // Activations are quantized in groups of whole sums of 16.
-// expected-error @+1 {{expected a group that is a positive multiple of 16, got 24}}
+// expected-error @+1 {{expected a group that is a positive multiple of 16, or 'row', got 24}}
 func.func private @act8(tensor<?x32x!dq.act8<24>>)
+
+// -----
+
+// expected-error @+1 {{expected a group that is a positive multiple of 16, or 'row', got -1}}
+func.func private @act8_negative(tensor<?x32x!dq.act8<-1>>)
 
 // -----
 

@@ -42,6 +42,8 @@ func.func @quantize(%x: tensor<?x896xf32>, %w: tensor<896x896x!q5_0>) -> tensor<
   %q = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<32>>
   // CHECK: dq.dequantize %[[Q]] : tensor<?x896x!dq.act8<32>> -> tensor<?x896xf32>
   %y = dq.dequantize %q : tensor<?x896x!dq.act8<32>> -> tensor<?x896xf32>
+  // CHECK: dq.quantize %{{.*}} : tensor<?x896xf32> -> tensor<?x896x!dq.act8<row>>
+  %r = dq.quantize %x : tensor<?x896xf32> -> tensor<?x896x!dq.act8<row>>
   return %y : tensor<?x896xf32>
 }
 

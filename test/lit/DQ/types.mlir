@@ -15,3 +15,7 @@ func.func private @packed(tensor<896x896x!q5_0, #dq.panels<rows = 16>>)
 
 // CHECK: func.func private @activation(tensor<?x896x!dq.act8<32>>)
 func.func private @activation(tensor<?x896x!dq.act8<32>>)
+
+// One scale and one zero point for a row.
+// CHECK: func.func private @row(tensor<?x896x!dq.act8<row>>)
+func.func private @row(tensor<?x896x!dq.act8<row>>)

@@ -59,3 +59,23 @@ func.func @other_use(%x: tensor<?x64xf32>, %w: tensor<8x64x!q8_0>) -> (tensor<?x
   // CHECK: return %{{.*}}, %[[F]]
   return %0, %f : tensor<?x8xf32>, tensor<8x64xf32>
 }
+
+// -----
+
+// Rows that the graph rounds by row go into the matmul as they are; float weights read what they stand for.
+!q8_0 = !dq.block<q8_0>
+// CHECK-LABEL: func.func @rounded_rows
+func.func @rounded_rows(%x: tensor<?x64xf32>, %v: tensor<8x64x!q8_0>, %w: tensor<8x64xf32>)
+    -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  // CHECK: %[[Q:.*]] = dq.quantize %{{.*}} : tensor<?x64xf32> -> tensor<?x64x!dq.act8<row>>
+  // CHECK-NEXT: %[[R:.*]] = dq.dequantize %[[Q]]
+  // CHECK-NOT: dq.quantize
+  // CHECK-DAG: dq.matmul %[[Q]], [%{{.*}}] : tensor<?x64x!dq.act8<row>>, [tensor<8x64x!q8_0{{.*}}>]
+  // CHECK-DAG: dq.matmul %[[R]], [%{{.*}}] : tensor<?x64xf32>, [tensor<8x64xf32>]
+  %q = dq.quantize %x : tensor<?x64xf32> -> tensor<?x64x!dq.act8<row>>
+  %r = dq.dequantize %q : tensor<?x64x!dq.act8<row>> -> tensor<?x64xf32>
+  %vf = dq.dequantize %v : tensor<8x64x!q8_0> -> tensor<8x64xf32>
+  %0 = lm.linear %r, %vf : tensor<?x64xf32>, tensor<8x64xf32> -> tensor<?x8xf32>
+  %1 = lm.linear %r, %w : tensor<?x64xf32>, tensor<8x64xf32> -> tensor<?x8xf32>
+  return %0, %1 : tensor<?x8xf32>, tensor<?x8xf32>
+}

@@ -43,3 +43,14 @@ func.func @no_norm(%x: tensor<?x64xf32>) -> tensor<?x64x!dq.act8<32>> {
   %0 = dq.quantize %x : tensor<?x64xf32> -> tensor<?x64x!dq.act8<32>>
   return %0 : tensor<?x64x!dq.act8<32>>
 }
+
+// -----
+
+// CHECK-LABEL: func.func @by_row
+func.func @by_row(%x: tensor<?x64xf32>, %g: tensor<64xf32>) -> tensor<?x64x!dq.act8<row>> {
+  // CHECK: lm.rms_norm {{.*}} -> tensor<?x64x!dq.act8<row>>
+  // CHECK-NOT: dq.quantize
+  %0 = lm.rms_norm %x, %g {eps = 1.0e-6 : f32} : tensor<?x64xf32>, tensor<64xf32> -> tensor<?x64xf32>
+  %1 = dq.quantize %0 : tensor<?x64xf32> -> tensor<?x64x!dq.act8<row>>
+  return %1 : tensor<?x64x!dq.act8<row>>
+}

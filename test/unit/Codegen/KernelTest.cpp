@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <numeric>
 #include <random>
 
 using namespace quern;
@@ -126,6 +127,7 @@ protected:
 
   mlir::MLIRContext context;
   ModuleText module;
+  std::string activationGroup = "32"; ///< of quantized rows
   std::vector<std::pair<const codegen::Target *, std::unique_ptr<CompiledModule>>> compiled;
 };
 
@@ -146,8 +148,9 @@ std::string KernelTest::matmul(const std::vector<std::string> &names, const Weig
   std::string k = std::to_string(like.k), n = std::to_string(like.n), text, list, types;
   std::string rows = "tensor<?x" + k + "xf32>", operand = "%x";
   if (like.spec) {
-    text += "  %x8 = dq.quantize %x : " + rows + " -> tensor<?x" + k + "x!dq.act8<32>>\n";
-    rows = "tensor<?x" + k + "x!dq.act8<32>>", operand = "%x8";
+    std::string codes = "tensor<?x" + k + "x!dq.act8<" + activationGroup + ">>";
+    text += "  %x8 = dq.quantize %x : " + rows + " -> " + codes + "\n";
+    rows = codes, operand = "%x8";
   }
   if (like.element == "bf16") {
     text += "  %xb = dq.quantize %x : " + rows + " -> tensor<?x" + k + "xbf16>\n";
@@ -224,10 +227,18 @@ std::string throughIdentity(int64_t n) {
          "] -> " + rows + "\n";
 }
 
-reference::Act8Rows quantized(const std::vector<float> &values, int64_t k) {
+reference::Rows rowsOf(const std::vector<float> &values, int64_t k) {
   reference::Rows rows(kTokens, k);
   std::copy(values.begin(), values.end(), rows.values.begin());
-  return reference::quantize(rows);
+  return rows;
+}
+
+reference::Act8Rows quantized(const std::vector<float> &values, int64_t k) {
+  return reference::quantize(rowsOf(values, k));
+}
+
+reference::Act8Rows quantizedByRow(const std::vector<float> &values, int64_t k) {
+  return reference::quantizeByRow(rowsOf(values, k));
 }
 
 } // namespace
@@ -282,6 +293,73 @@ TEST_P(KernelTest, SwigluGatesTheExactFolds) {
     return float(a / (1 + std::exp(-a)) * b);
   }, 5 * 0x1p-23f);
 }
+
+/// Rows about other numbers than zero, some on one side of it, one of zeros.
+std::vector<float> unevenRows(int64_t k, unsigned seed) {
+  std::vector<float> x = randomValues(size_t(kTokens * k), seed);
+  for (size_t i = 0; i < x.size(); ++i) {
+    size_t row = i / size_t(k);
+    x[i] = row == 3 ? 0.0f : x[i] + 2 * (float(row % 5) - 2);
+  }
+  return x;
+}
+
+float multiplyAdd(float a, float b, float c, MultiplyAdd kind) {
+  if (kind == MultiplyAdd::Fused)
+    return std::fmaf(a, b, c);
+  float product = a * b;
+  return product + c;
+}
+
+/// Of formats whose folds differ: whole bytes, minimums, pieces of 16, a table.
+class ZeroPointTest : public KernelTest {};
+
+TEST_P(ZeroPointTest, RowsTakeTheSumsOfWeights) {
+  activationGroup = "row";
+  int64_t k = longK(), odd = oddK();
+  std::vector<float> x = unevenRows(k, 1), xOdd = unevenRows(odd, 2), bias = randomValues(kN, 3);
+  Weight w = weight(kN, k, 5), wOdd = weight(kN, odd, 6);
+  declareFloats("x" + std::to_string(k), kTokens, k, x);
+  declareFloats("x" + std::to_string(odd), kTokens, odd, xOdd);
+  module.source("b", "tensor<37xf32>", bias);
+  declare("w", w), declare("w_odd", wOdd);
+  addEntry("odd", odd, kN, matmul({"w_odd"}, wOdd, ""));
+  addEntry("bias", k, kN, "  %b = dq.weight @b : tensor<37xf32>\n" + matmul({"w"}, w, "bias(%b)"));
+  compileAll();
+  auto product = [](const Weight &weight, const reference::Act8Row &row, int64_t n, MultiplyAdd kind) {
+    auto first = weight.widened.begin() + n * weight.k;
+    auto sum = float(std::accumulate(first, first + weight.k, 0.0));
+    return multiplyAdd(-(row.scales[0] * float(row.zero)), sum, weight.product(n, {}, row, kind), kind);
+  };
+  reference::Act8Rows x8 = quantizedByRow(x, k), x8Odd = quantizedByRow(xOdd, odd);
+  compare("odd", kN, [&](int64_t t, int64_t n, MultiplyAdd kind) { return product(wOdd, x8Odd.row(t), n, kind); });
+  compare("bias", kN, [&](int64_t t, int64_t n, MultiplyAdd kind) {
+    return product(w, x8.row(t), n, kind) + bias[size_t(n)];
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, ZeroPointTest, testing::Values("q8_0", "q4_K", "q6_K", "iq4_nl"),
+                         [](const auto &info) { return std::string(info.param); });
+
+class WidenedRowsTest : public KernelTest {};
+
+TEST_P(WidenedRowsTest, AreWhatRowsWithZeroPointsStandFor) {
+  int64_t k = 48 + 5; // neither whole units nor whole vectors
+  std::string size = std::to_string(k), rows = "tensor<?x" + size + "xf32>", codes = "tensor<?x" + size;
+  codes += "x!dq.act8<row>>";
+  std::vector<float> x = unevenRows(k, 1);
+  declareFloats("x" + size, kTokens, k, x);
+  declareFloats("one" + size, k, k, identity(k));
+  addEntry("widened", k, k,
+           "  %q = dq.quantize %x : " + rows + " -> " + codes + "\n  %h = dq.dequantize %q : " + codes + " -> " + rows +
+               "\n" + throughIdentity(k));
+  compileAll();
+  reference::Rows wide = reference::dequantize(quantizedByRow(x, k));
+  compare("widened", k, [&](int64_t t, int64_t n, MultiplyAdd) { return float(wide.row(t)[size_t(n)]); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, WidenedRowsTest, testing::Values("f32"),
+                         [](const auto &info) { return std::string(info.param); });
 
 TEST_P(KernelTest, EmbeddingWidensRowsExactly) {
   int64_t k = longK();

@@ -165,3 +165,47 @@ TEST(ExactFold, FloatWeightsTakeFourPartialSums) {
   std::vector<float> together = {16777216.0f, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0}, ones(12, 1.0f);
   EXPECT_EQ(foldExact(together, ones, MultiplyAdd::Fused), 16777216.0f);
 }
+
+// The three examples of ONNX's documentation of DynamicQuantizeLinear, a row each.
+TEST(Act8, QuantizesRowsAsDynamicQuantizeLinearDoes) {
+  struct Example {
+    std::vector<double> x;
+    float scale;
+    int32_t zero;
+    std::vector<int> codes;
+  };
+  const Example examples[] = {
+      {{0, 2, -3, -2.5, 1.34, 0.5}, 0.0196078438f, 153, {153, 255, 0, 26, 221, 179}},
+      {{-1, -2.1, -1.3, -2.5, -3.34, -4}, 0.0156862754f, 255, {191, 121, 172, 96, 42, 0}},
+      {{1, 2.1, 1.3, 2.5, 3.34, 4, 1.5, 2.6, 3.9, 4, 3, 2.345},
+       0.0156862754f,
+       0,
+       {64, 134, 83, 159, 213, 255, 96, 166, 249, 255, 191, 149}},
+  };
+  for (const Example &example : examples) {
+    Act8Rows q = quantizeByRow(oneRow(example.x));
+    EXPECT_EQ(q.scales, std::vector<float>{example.scale});
+    EXPECT_EQ(q.zeros, std::vector<int32_t>{example.zero - 128});
+    Rows wide = dequantize(q);
+    for (size_t i = 0; i < example.x.size(); ++i) {
+      EXPECT_EQ(q.codes[i], example.codes[i] - 128) << i;
+      EXPECT_EQ(wide.values[i], example.scale * float(example.codes[i] - example.zero)) << i;
+    }
+  }
+}
+
+TEST(Act8, ARowOfZerosHasScaleZero) {
+  Act8Rows q = quantizeByRow(oneRow(std::vector<double>(40, 0.0)));
+  EXPECT_EQ(q.scales, (std::vector<float>{0, 0}));
+  EXPECT_EQ(q.zeros, std::vector<int32_t>{-128});
+  EXPECT_EQ(q.codes, std::vector<int8_t>(40, -128));
+  EXPECT_EQ(q.sums, (std::vector<int32_t>{-2048, -2048, -1024}));
+}
+
+// A half lies between two codes; the zero point and a code round to even, each before they are added.
+TEST(Act8, RowsRoundHalfToEven) {
+  Act8Rows q = quantizeByRow(oneRow({-0.5, 254.5, 0.5, 1.5, 2.5}));
+  EXPECT_EQ(q.scales, std::vector<float>{1.0f});
+  EXPECT_EQ(q.zeros, std::vector<int32_t>{-128}); // of 0.5
+  EXPECT_EQ(q.codes, (std::vector<int8_t>{-128, 126, -128, -126, -126}));
+}

@@ -6,6 +6,7 @@
 #include "quern/Reference/ExactFold.h"
 
 #include <cmath>
+#include <numeric>
 
 using namespace quern;
 using namespace quern::reference;
@@ -233,4 +234,38 @@ TEST(Quantize, ANormAndAGateQuantizeTheirResult) {
   expectSame("%h" + norm + "tensor<?x32xf32>\n", "%q" + norm + "tensor<?x32x!dq.act8<32>>\n");
   std::string gate = " = lm.swiglu %x, %x : tensor<?x32xf32> -> ";
   expectSame("%h" + gate + "tensor<?x32xf32>\n", "%q" + gate + "tensor<?x32x!dq.act8<32>>\n");
+}
+
+/// x times the widened weight, in double: what a product of rows with zero points comes to.
+TEST(Matmul, RowsWithZeroPointsGiveTheProductOfWhatTheyStandFor) {
+  constexpr int64_t kWidth = 512, kRows = 4;
+  TestModule test;
+  Rows x(3, kWidth);
+  std::mt19937 random(11);
+  std::normal_distribution<double> normal;
+  for (int64_t t = 0; t < x.count; ++t)
+    for (double &value : x.row(t))
+      value = float(normal(random) + 2 * double(t - 1)); // the greatest part of a row on one side of zero
+  Rows wide = dequantize(quantizeByRow(x));
+  for (dq::FormatAttr format : test.formats()) {
+    const formats::FormatSpec &spec = format.getSpec();
+    std::vector<uint8_t> blocks = addRandomWeight(test, spec, kRows, kWidth);
+    std::vector<float> decoded(kRows * kWidth);
+    formats::Decoder(spec).decodeRow(blocks.data(), kRows * kWidth, decoded.data());
+    std::string type = matrix(kRows, kWidth, "!dq.block<" + spec.name + ">");
+    std::string function = "func.func @f(%x: tensor<?x512xf32>) -> tensor<?x4xf32> {\n%w = dq.weight @w_" + spec.name +
+                           " : " + type + "\n%q = dq.quantize %x : tensor<?x512xf32> -> tensor<?x512x!dq.act8<row>>\n" +
+                           "%m = dq.matmul %q, [%w] : tensor<?x512x!dq.act8<row>>, [" + type +
+                           "] -> tensor<?x4xf32>\nreturn %m : tensor<?x4xf32>\n}";
+    std::vector<double> expected;
+    for (int64_t t = 0; t < x.count; ++t)
+      for (int64_t n = 0; n < kRows; ++n)
+        expected.push_back(
+            std::inner_product(wide.row(t).begin(), wide.row(t).end(), decoded.begin() + n * kWidth, 0.0));
+    // Numbers below 2^3 that were rounded to f32, times weights below 2^7, 512 of them; then, in f32, some 64 steps as
+    // in the test above, of sums below 2^16.
+    SCOPED_TRACE(spec.name);
+    expectNear(test.run(function, {x}), expected, 512 * std::ldexp(1.0, 3 + 7 - 24));
+    expectNear(test.run(function, {x}, {.precision = Precision::Exact}), expected, 64 * std::ldexp(1.0, 16 - 24));
+  }
 }
