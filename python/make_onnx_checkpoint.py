@@ -3,8 +3,9 @@
     make_onnx_checkpoint.py CHECKPOINT OUT FORM PROMPTS
 
 CHECKPOINT: a Hugging Face folder of qwen2 whose head is not tied, F32 in one model.safetensors. FORM: opset23-int8,
-opset24-scatter (DequantizeLinear of blocks of 32) or dynamic-int8 (MatMulInteger, a scale for each row). OUT and
-PROMPTS are as of export_checkpoint.py. Needs the packages onnx, onnxruntime, safetensors and tokenizers.
+opset24-scatter (DequantizeLinear of blocks of 32) or dynamic-int8 (MatMulInteger, a scale for each row; onnxruntime
+reads prompts token by token then, else each at once). OUT and PROMPTS are as of export_checkpoint.py. Needs the packages
+onnx, onnxruntime, safetensors and tokenizers.
 """
 import json
 import shutil
@@ -99,8 +100,8 @@ def main():
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     cache = (onnx_builder.KV_HEADS, onnx_builder.SIZE)
     texts = [text.replace("\\n", "\n") for text in prompts.read_text().splitlines()]  # as `quern logits` takes them
-    lines = [make_onnx_models.logits(out / "model.onnx", tokenizer.encode(text).ids, STEPS, TOP, cache, ROWS)
-             for text in texts]
+    lines = [make_onnx_models.logits(out / "model.onnx", tokenizer.encode(text).ids, STEPS, TOP, cache, ROWS,
+                                     at_once=form != "dynamic-int8") for text in texts]
     (out / "logits.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

@@ -4,8 +4,9 @@
 
 Needs the packages onnx (1.23.2) and onnxruntime (1.32.0); the tests that read the folder need neither. Weights are
 random, the same in every run. Each model is NAME.onnx; NAME.jsonl holds logits along the likeliest tokens, in the form
-of `quern logits`, computed with the cache: the prompt at once, then token by token. Models that must be refused have
-none.
+of `quern logits`, computed with the cache: the prompt at once, then token by token. Where a range of activations is
+that of a whole call (DynamicQuantizeLinear), the prompt is read token by token too, as Quern gives each token its own
+range. Models that must be refused have none.
 """
 import json
 import sys
@@ -107,8 +108,9 @@ def run(session, names, tokens, past, caches):
                                                        for name, value in named.items() if name != "logits"}
 
 
-def logits(path, tokens, steps=STEPS, top=TOP, cache=(KV_HEADS, SIZE), fixed_rows=32):
-    """A line as of `quern logits`. `cache`: heads and their size; `fixed_rows`: of caches that do not grow."""
+def logits(path, tokens, steps=STEPS, top=TOP, cache=(KV_HEADS, SIZE), fixed_rows=32, at_once=True):
+    """A line as of `quern logits`. `cache`: heads and their size; `fixed_rows`: of caches that do not grow; `at_once`:
+    whether the prompt is read in one call."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -120,6 +122,9 @@ def logits(path, tokens, steps=STEPS, top=TOP, cache=(KV_HEADS, SIZE), fixed_row
     caches = {i.name: empty for i in session.get_inputs() if len(i.shape) == 4}
     past = 0
     line = {"prompt_tokens": tokens, "steps": []}
+    while not at_once and len(tokens) > 1:
+        _, caches = run(session, names, tokens[:1], past, caches)
+        past, tokens = past + 1, tokens[1:]
     for _ in range(steps):
         values, caches = run(session, names, tokens, past, caches)
         past += len(tokens)
@@ -138,7 +143,7 @@ def main():
         path.write_bytes({**MODELS, **OTHERS}[name]().build().SerializeToString())
         if name in OTHERS:
             continue
-        lines = [json.dumps(logits(path, prompt)) for prompt in PROMPTS]
+        lines = [json.dumps(logits(path, prompt, at_once="dynamic" not in name)) for prompt in PROMPTS]
         path.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
 
 

@@ -7,6 +7,7 @@ The same arguments give the same bytes. The tokenizer knows single bytes, a few 
 """
 import argparse
 import math
+import re
 
 import numpy as np
 
@@ -31,6 +32,7 @@ def parse_arguments():
     p.add_argument("--tensor-type", action="append", default=[], metavar="REGEX=TYPE",
                    help="exceptions, first match wins")
     p.add_argument("--bad-number", metavar="TENSOR", help="damage this matrix: one scale or value is no number")
+    p.add_argument("--dynamic-quantize", metavar="REGEX", help="matrices whose products round their input by row")
     p.add_argument("--split", type=int, default=1, metavar="PARTS")
     return p.parse_args()
 
@@ -64,6 +66,9 @@ def main():
     random_model.add_metadata(parts[0], shape, "random test model")
     tiny_tokenizer.add_to(parts[0], a.vocab, "llama-bpe" if a.arch == "llama" else "deepseek-r1-qwen")
     tensors = list(random_tensors(a, shape))
+    if a.dynamic_quantize:
+        names = [name for name, dims, *_ in tensors if len(dims) == 2 and re.search(a.dynamic_quantize, name)]
+        parts[0].add("quern.dynamic_quantize", g.STRINGS, names)
     for i, tensor in enumerate(tensors):
         parts[i * a.split // len(tensors)].add_tensor(*tensor)
     if a.split == 1:

@@ -37,6 +37,7 @@ private:
   Value weight(const std::string &name);
   Value matrix(const std::string &name);
   Value inOrderOf(const std::string &name, Value x);
+  Value rounding(Value x, Location loc);
   Value linear(Value x, const std::string &name, const std::string &bias = {});
   Value norm(Value x, const std::string &name);
   Value attention(Value x, int64_t layer);
@@ -50,6 +51,7 @@ private:
   llvm::StringMap<Value> weights; ///< dq.weight and dequantized values by tensor name
   /// Of rows, those with columns in the order last asked for, and the order.
   llvm::DenseMap<Value, std::pair<Value, std::span<const std::byte>>> orders;
+  llvm::DenseMap<Value, Value> rounded; ///< rows as dynamic quantization leaves them
   Value positions, caches, outputRows, tokenIds, angles;
 };
 } // namespace
@@ -145,9 +147,22 @@ Value GraphBuilder::inOrderOf(const std::string &name, Value x) {
   return known;
 }
 
+/// Rows quantized with one range each, and widened again; once for all weights that read them.
+Value GraphBuilder::rounding(Value x, Location loc) {
+  Value &known = rounded[x];
+  if (!known) {
+    Type element = dq::Act8Type::get(builder.getContext(), dq::Act8Type::kRow);
+    Value codes = dq::QuantizeOp::create(builder, loc, cast<RankedTensorType>(x.getType()).clone(element), x);
+    known = dq::DequantizeOp::create(builder, loc, x.getType(), codes);
+  }
+  return known;
+}
+
 Value GraphBuilder::linear(Value x, const std::string &name, const std::string &bias) {
   if (config.reordered.contains(name))
     x = inOrderOf(name, x);
+  if (config.dynamicallyQuantized.contains(name))
+    x = rounding(x, locationOf(name));
   Value w = matrix(name);
   Value b = bias.empty() ? Value() : weight(bias);
   int64_t width = cast<RankedTensorType>(w.getType()).getDimSize(0);

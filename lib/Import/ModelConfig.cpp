@@ -146,6 +146,19 @@ static Status readSampling(const gguf::File &file, ModelConfig &config) {
   return {};
 }
 
+/// Products whose input is rounded in the file's own way; checked by name, since a typing error would pass unseen.
+static Status readDynamic(const gguf::File &file, ModelConfig &config) {
+  QUERN_ASSIGN(auto names, file.find<std::vector<std::string_view>>(kDynamicQuantize));
+  for (std::string_view name : std::move(names).value_or(std::vector<std::string_view>())) {
+    const gguf::Tensor *tensor = file.tensor(name);
+    if (!tensor || tensor->dims.size() != 2 || (name == "token_embd.weight" && !config.tied))
+      return fail(file.path() + ": metadata key " + inQuotes(kDynamicQuantize) + " names " + inQuotes(name) +
+                  ", which is no matrix that the model multiplies by");
+    config.dynamicallyQuantized.emplace(name);
+  }
+  return {};
+}
+
 Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   ModelConfig config;
   QUERN_ASSIGN(std::string_view architecture, file.get<std::string_view>("general.architecture"));
@@ -168,6 +181,7 @@ Result<ModelConfig> import::readModelConfig(const gguf::File &file) {
   config.ropeFactors = file.tensor("rope_freqs.weight");
   config.tied = !file.tensor("output.weight");
   QUERN_TRY(checkTensors(file, config));
+  QUERN_TRY(readDynamic(file, config));
   for (const gguf::Tensor &tensor : file.tensors())
     if (!tensor.name.ends_with(".columns"))
       config.parameters += static_cast<int64_t>(tensor.elements);

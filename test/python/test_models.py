@@ -43,6 +43,13 @@ def test_floats_mixed_inside_fused_matmuls(quern, tmp_path, prompts):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", "BF16", *flags), prompts)
 
 
+@pytest.mark.parametrize("format", ["Q8_0", "F16"])
+def test_rows_quantized_with_zero_points(quern, tmp_path, prompts, format):
+    """Most products of a model round their input by row, as DynamicQuantizeLinear does; the output's does not."""
+    mix = ("--tensor-type", "attn_k=Q6_K", "--tensor-type", "ffn_up=IQ4_NL", "--dynamic-quantize", "^blk")
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", format, *mix), prompts)
+
+
 def test_bf16_gives_the_same_bits_on_every_target_with_fma(quern, tmp_path, prompts):
     package = quern.compile(write_model(tmp_path / "m.gguf", "--type", "BF16"), tmp_path / "m.quern")
     targets = [code["target"] for code in json.loads(quern.run("inspect", package, "--json"))["manifest"]["code"]]

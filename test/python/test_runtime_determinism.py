@@ -5,6 +5,7 @@ import random
 import pytest
 from conftest import BUILD
 from runtime_library import Library, floats
+from tiny_model import write_model
 
 TOKENS = [random.Random(5).randrange(256) for _ in range(600)]  # many key tiles of 64, more than one span of 512
 SOME = (0, 1, 62, 63, 64, 65, 128, 511, 512, 599)
@@ -40,6 +41,18 @@ def expected(library, tiny_package, masked):
     assert all(math.isfinite(value) for value in floats(rows[-1]))
     assert len(set(rows)) > len(rows) // 2
     return rows
+
+
+@pytest.mark.parametrize("features", ["", "avx512f,avxvnni"])
+def test_rows_with_zero_points_in_chunks(library, quern, tmp_path, features):
+    """A row's range is its own, whatever it is read together with."""
+    model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", "--dynamic-quantize", "^(blk|output)")
+    package = quern.compile(model, tmp_path / "m.quern", "--target", "x86-64-avx512vnni", "--target", "x86-64-avx2")
+    got = []
+    for threads, chunk in (1, 1), (2, 7), (5, 600):
+        with library.open(package, threads=threads, chunk_tokens=chunk, masked_features=features.encode()) as opened:
+            got.append(opened.session().all_logits(TOKENS[:100]))
+    assert got[0] == got[1] == got[2] and len(set(got[0])) > 50
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])

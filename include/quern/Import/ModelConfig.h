@@ -18,6 +18,10 @@ namespace quern::import {
 /// permuted so (architecture llama).
 enum class RotaryStyle { Half, Interleaved };
 
+/// Our own metadata key, an array of names: the weights that an ONNX file multiplies by MatMulInteger what
+/// DynamicQuantizeLinear gives.
+inline constexpr char kDynamicQuantize[] = "quern.dynamic_quantize";
+
 /// A decoder-only transformer. A: heads, G: kvHeads, D: headDim, H: hidden, F: feedForward, V: vocabulary.
 struct ModelConfig {
   std::string architecture; ///< "qwen2", "qwen3" or "llama"
@@ -31,6 +35,8 @@ struct ModelConfig {
   bool attentionBias = false; ///< q, k and v have biases
   bool headNorms = false;     ///< each head of q and k is normalized before it is rotated
   std::set<std::string> reordered; ///< weights whose columns have an order of their own (formats::columnOrder)
+  /// Weights whose products quantize each row of their input as DynamicQuantizeLinear does (kDynamicQuantize).
+  std::set<std::string> dynamicallyQuantized;
   bool ropeFactors = false;   ///< `rope_freqs.weight` divides the rotary frequencies
   /// What `general.sampling.*` suggests, by the manifest's names: "temperature", "top_k", "top_p", "min_p",
   /// "repetition_penalty". Only what the file says.

@@ -201,6 +201,20 @@ TEST(ModelConfig, RefusesValuesThatAreNoNumbers) {
                 "no valid divisor of a frequency");
 }
 
+TEST(ModelConfig, NamesProductsThatRoundTheirInput) {
+  auto naming = [](const char *name) {
+    return with([name](TinyModel &m) {
+      m.more = [name](Builder &b) { b.array(kDynamicQuantize, ValueType::String, 1).text(name); };
+    });
+  };
+  Result<ModelConfig> config = naming("blk.0.ffn_up.weight").config();
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->dynamicallyQuantized, std::set<std::string>{"blk.0.ffn_up.weight"});
+  for (const char *name : {"blk.1.ffn_up.weight", "blk.0.ffn_norm.weight", "token_embd.weight"})
+    expectRefusal(naming(name), "'quern.dynamic_quantize' names '" + std::string(name) +
+                                    "', which is no matrix that the model multiplies by");
+}
+
 TEST(ModelConfig, ReadsTokenizer) {
   TinyModel model = with([](TinyModel &m) {
     m.more = [](Builder &b) {

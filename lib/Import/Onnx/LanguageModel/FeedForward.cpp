@@ -8,7 +8,8 @@ using namespace quern::import;
 using namespace quern::import::language;
 
 Linear language::rowsOf(const Graph &graph, const Projection &from, int64_t first, int64_t count) {
-  Linear out{from.weight.slice(first, count), {}, graph.namesBetween({from.input}, from.output), from.biasName};
+  Linear out{from.weight.slice(first, count), {}, graph.namesBetween({from.input}, from.output), from.biasName,
+             from.dynamic};
   if (!from.bias.empty())
     out.bias.assign(from.bias.begin() + first, from.bias.begin() + first + count);
   return out;

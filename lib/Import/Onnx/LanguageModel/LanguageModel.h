@@ -14,6 +14,7 @@ struct Linear {
   std::vector<float> bias; ///< empty: none
   Names nodes;
   std::string biasName;
+  bool dynamic = false; ///< its input is rounded by DynamicQuantizeLinear
 };
 
 /// x * weight / sqrt(mean(x^2) + epsilon).

@@ -47,6 +47,7 @@ private:
   std::map<std::string, const Matrix *> matrices;
   std::map<std::string, std::vector<float>> vectors;
   std::map<std::string, Names> origins; ///< by our names of tensors and parts
+  std::vector<std::string> dynamic;     ///< matrices whose products round their input
   uint32_t embeddingType = 0;
 };
 } // namespace
@@ -145,6 +146,8 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
 /// The matrix comes first of its names, then the nodes that multiply by it.
 void ModelFile::collectMatrix(const std::string &name, const Linear &linear) {
   matrices[name] = &linear.weight;
+  if (linear.dynamic)
+    dynamic.push_back(name == "output.weight" ? config.model.outputTensor() : name);
   Names &names = origins[name];
   names.push_back(linear.weight.name);
   names.insert(names.end(), linear.nodes.begin(), linear.nodes.end());
@@ -222,6 +225,8 @@ Result<gguf::File> ModelFile::make(bool withTokenizer) {
   if (config.model.architecture == "llama" && !model.layout.interleaved)
     assembly.setHeadsInHalves();
   addTensors(assembly);
+  if (!dynamic.empty())
+    assembly.add(kDynamicQuantize, dynamic);
   addModelKeys(assembly, config, gguf::TypeTable::isOwn(embeddingType) ? 0 : embeddingType);
   if (withTokenizer)
     QUERN_TRY(addTokenizer(assembly, folder, config));

@@ -28,7 +28,7 @@ static Result<std::optional<Projection>> matchDynamic(const Graph &graph, const 
     for (size_t j = 0; j < 2; ++j)
       if (scales->input(j) == dynamic->outputs[1] && product->input(2) == dynamic->outputs[2]) {
         QUERN_ASSIGN(Matrix weight, integerMatrix(graph, *product, scales->input(1 - j)));
-        return Projection{product, dynamic->input(0), node.outputs[0], std::move(weight), {}};
+        return Projection{product, dynamic->input(0), node.outputs[0], std::move(weight), {}, {}, true};
       }
   }
   return std::nullopt;

@@ -16,6 +16,7 @@ struct Projection {
   Matrix weight;
   std::vector<float> bias; ///< empty: none
   std::string biasName = {};
+  bool dynamic = false; ///< x is rounded by DynamicQuantizeLinear
 };
 
 class Projections {
