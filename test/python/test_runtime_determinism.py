@@ -43,16 +43,16 @@ def expected(library, tiny_package, masked):
     return rows
 
 
-@pytest.mark.parametrize("features", ["", "avx512f,avxvnni"])
-def test_rows_with_zero_points_in_chunks(library, quern, tmp_path, features):
+def test_rows_with_zero_points_in_chunks(library, quern, tmp_path):
     """A row's range is its own, whatever it is read together with."""
     model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", "--dynamic-quantize", "^(blk|output)")
     package = quern.compile(model, tmp_path / "m.quern", "--target", "x86-64-avx512vnni", "--target", "x86-64-avx2")
-    got = []
-    for threads, chunk in (1, 1), (2, 7), (5, 600):
-        with library.open(package, threads=threads, chunk_tokens=chunk, masked_features=features.encode()) as opened:
-            got.append(opened.session().all_logits(TOKENS[:100]))
-    assert got[0] == got[1] == got[2] and len(set(got[0])) > 50
+    for features in (b"", b"avx512f,avxvnni"):
+        got = []
+        for threads, chunk in (1, 1), (2, 7), (5, 600):
+            with library.open(package, threads=threads, chunk_tokens=chunk, masked_features=features) as opened:
+                got.append(opened.session().all_logits(TOKENS[:100]))
+        assert got[0] == got[1] == got[2] and len(set(got[0])) > 50
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
