@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 from quern_py.onnx_builder import (BEGIN, FFN, HEADS, HIDDEN, KV_HEADS, LAYERS, SIZE, VOCABULARY, Builder,
-                                   dynamic_product, float_product, nbits_product, qdq_product)
+                                   dynamic_product, float_product, nbits_product, qdq_product, unsigned_rows)
 from quern_py.onnx_parts import (CoarseWindowParts, GenaiParts, PlainParts, ScatterParts, StandardParts, TableParts,
                                  WindowParts)
 
@@ -84,6 +84,7 @@ MODELS = {
     "plain-llama-tied": lambda: Model(6, PlainParts(), biases=False, tied=True),
     "plain-tables": lambda: Model(8, TableParts(), nbits_product(4), biases=False),
     "plain-dynamic": lambda: Model(7, PlainParts(), dynamic_product()),
+    "plain-dynamic-unsigned": lambda: Model(14, PlainParts(), dynamic_product(unsigned_rows)),
     "opset23-int4": lambda: Model(9, StandardParts(), qdq_product(TensorProto.INT4, 32)),
     "opset23-uint4": lambda: Model(10, StandardParts(), qdq_product(TensorProto.UINT4, 32),
                                    qdq_product(TensorProto.INT8, 16)),

@@ -98,16 +98,24 @@ def random_rows(b, rows, columns):
     return codes, (b.rng.uniform(0.5, 1, rows) / 74 / np.sqrt(columns)).astype(np.float32)
 
 
+def unsigned_rows(b, rows, columns):
+    """Bytes that differ by up to 254 from a zero point of each row, so that no signed byte holds them."""
+    points = b.rng.choice(np.array([1, 128, 254], np.uint8), rows)
+    return (b.rng.integers(0, 256, (columns, rows), np.uint8).T,
+            (b.rng.uniform(0.5, 1, rows) / 74 / np.sqrt(columns)).astype(np.float32), points)
+
+
 def dynamic_product(weights=random_rows):
-    """What quantize_dynamic makes: one quantization of x for all products that read it."""
+    """What quantize_dynamic makes: one quantization of x for all products that read it. `weights` gives bytes, scales
+    and, if they are not 0, zero points."""
     known = {}
 
     def product(b, x, rows, columns):
         if x not in known:
             known[x] = b.op("DynamicQuantizeLinear", x, outputs=3)
         quantized, scale, zero = known[x]
-        codes, scales = weights(b, rows, columns)
-        points = b.constant(np.zeros(rows, np.int8))
+        codes, scales, *points = weights(b, rows, columns)
+        points = b.constant(points[0] if points else np.zeros(rows, np.int8))
         whole = b.op("MatMulInteger", quantized, b.constant(codes.T), zero, points)
         return b.op("Mul", b.op("Cast", whole, to=TensorProto.FLOAT), b.op("Mul", scale, b.constant(scales)))
     return product

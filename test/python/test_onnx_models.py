@@ -25,6 +25,7 @@ FORMS = {
     "plain-llama-tied": ("f32", None, FLOAT),
     "plain-tables": ("i4_f32", "i4_f32", QUANTIZED),
     "plain-dynamic": ("i8_f32", "i8_f32", QUANTIZED),
+    "plain-dynamic-unsigned": ("f32", "f32", QUANTIZED),  # differences from zero points that no signed byte holds
     "opset23-int4": ("i4_f32", "i4_f32", QUANTIZED),
     "opset23-uint4": ("i5_f32", "f32", QUANTIZED),
     "opset24-scatter": ("i8_f32", "i8_f32", QUANTIZED),
