@@ -135,3 +135,31 @@ LogicalResult NodeOp::verify() {
       return emitOpError("has two outputs named \"") << name << "\" (N4)";
   return success();
 }
+
+LogicalResult RmsNormOp::verify() {
+  if (!getEpsilon().isFinite() || getEpsilon().isNegative() || getEpsilon().isZero())
+    return emitOpError("expected a positive epsilon (R1)");
+  return success();
+}
+
+LogicalResult SwigluOp::verify() {
+  if (int64_t(getWidth()) < 1 || int64_t(getGateColumn()) < 0 || int64_t(getUpColumn()) < 0)
+    return emitOpError("expected a positive width and columns from 0 on (S1)");
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  int64_t heads = getHeads(), kvHeads = getKvHeads(), size = getHeadSize();
+  if (heads < 1 || kvHeads < 1 || heads % kvHeads != 0)
+    return emitOpError("expected heads in a multiple of kv_heads (A1), got ") << heads << " and " << kvHeads;
+  if (size < 2 || size % 2 != 0 || int64_t(getFrequencies().size()) != size / 2)
+    return emitOpError("expected an even head_size and half as many frequencies (A2), got ")
+           << size << " and " << getFrequencies().size();
+  if (getColumns().size() != 3 || llvm::any_of(getColumns(), [](int64_t first) { return first < 0; }))
+    return emitOpError("expected the first columns of queries, keys and values (A3)");
+  if (!getNorms().empty() && getNorms().size() != 2)
+    return emitOpError("expected norms of queries and keys, or none (A4), got ") << getNorms().size();
+  if (!getCaches().empty() && getCaches().size() != 2)
+    return emitOpError("expected a cache of keys and one of values, or none (A5), got ") << getCaches().size();
+  return success();
+}

@@ -1,4 +1,4 @@
-// The `onnx` dialect: ONNX graphs as files have them. See Onnx.td for what it means and README.md for why it is as it is.
+// The `onnx` dialect: ONNX graphs as files have them. See Onnx.td for what it means, README.md for why it is as it is.
 #ifndef QUERN_DIALECTS_ONNX_ONNX_H
 #define QUERN_DIALECTS_ONNX_ONNX_H
 

@@ -10,9 +10,10 @@ def Onnx_Dialect : Dialect {
   let cppNamespace = "::quern::onnxir";
   let summary = "ONNX graphs as files have them";
   let description = [{
-    An ONNX file becomes one `func.func @graph` in a module. The function's arguments are the graph's inputs that have no
-    initializer, its results the graph's outputs; initializers and `Constant` nodes are `onnx.constant`, all other nodes
-    `onnx.node`. What operators mean is not the dialect's matter. `onnx.none` is an optional input that is left out.
+    An ONNX file becomes one `func.func @graph` in a module. The function's arguments are the graph's inputs that have
+    no initializer, its results the graph's outputs; initializers and `Constant` nodes are `onnx.constant`, all other
+    nodes `onnx.node`. What operators mean is not the dialect's matter. `onnx.none` is an optional input that is left
+    out. Raising passes replace nodes by `onnx.embedding`, `onnx.rms_norm`, `onnx.swiglu` and `onnx.attention`.
 
     **Names.** An op's location is the node's or the initializer's name; a node without a name goes by its first output.
     `outputs` of a node are its values' names. Arguments and results of the function carry `onnx.name` and, where sizes
@@ -23,10 +24,10 @@ def Onnx_Dialect : Dialect {
     strings `!onnx.string`, 8-bit and smaller floats those of upstream. A value is `!onnx.value` where the file does not
     say what it is, or where it is no tensor. Only inputs have to say it.
 
-    **Bytes.** A constant's elements are `dense<...>` if there are few, else `dense_resource<...>`. A resource holds them
-    as ONNX's `raw_data` does: row-major and little-endian, a byte for a boolean, elements of fewer than 8 bits packed,
-    the first in the lowest bits. It points into the mapped file: nothing is copied, and the file stays open as long as
-    the context.
+    **Bytes.** A constant's elements are `dense<...>` if there are few, else `dense_resource<...>`. A resource holds
+    them as ONNX's `raw_data` does: row-major and little-endian, a byte for a boolean, elements of fewer than 8 bits
+    packed, the first in the lowest bits. It points into the mapped file: nothing is copied, and the file stays open as
+    long as the context.
 
     ```mlir
     module attributes {onnx.opsets = {ai.onnx = 17 : i64}} {
@@ -64,7 +65,7 @@ def Onnx_MessageAttr : AttrDef<Onnx_Dialect, "Message"> {
   let mnemonic = "message";
   let summary = "an attribute of a kind that the dialect does not read, as its protobuf message";
   let description = [{
-    Graphs (the bodies of `If`, `Loop` and `Scan`), sparse tensors and types. The bytes are those of the `AttributeProto`.
+    Graphs (the bodies of `If`, `Loop` and `Scan`), sparse tensors and types. The bytes are the `AttributeProto`'s.
 
     ```mlir
     #onnx.message<"\0A\04body ...">

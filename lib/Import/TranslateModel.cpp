@@ -1,5 +1,5 @@
-// quern-translate --import-onnx, --import-onnx-graph and --import-hugging-face: what the compiler's first phases make of a
-// model, as text.
+// quern-translate --import-onnx, --import-onnx-graph and --import-hugging-face: what the compiler's first phases make
+// of a model, as text.
 #include "quern/Import/HuggingFace.h"
 #include "quern/Import/ImportGGUF.h"
 #include "quern/Import/Onnx/ImportOnnx.h"
@@ -34,17 +34,18 @@ static Module importOnnxFile(MLIRContext &context, const std::string &path) {
   return import::importGGUF(context, file);
 }
 
-/// The graph as the file has it.
+/// The graph as the file has it, but for large constants.
 static Module importOnnxNodes(MLIRContext &context, const std::string &path) {
   QUERN_ASSIGN(import::OnnxFile file, import::OnnxFile::open(path));
-  return import::importOnnxGraph(context, std::make_shared<import::OnnxFile>(std::move(file)));
+  QUERN_ASSIGN(OwningOpRef<ModuleOp> module,
+               import::importOnnxGraph(context, std::make_shared<import::OnnxFile>(std::move(file))));
+  return import::withoutLargeConstants(*module);
 }
 
 /// `path`: a file of the folder, as translations read files.
 static Module importHuggingFaceFolder(MLIRContext &context, const std::string &path) {
   std::string folder = std::filesystem::path(path).parent_path().string();
-  QUERN_ASSIGN(gguf::File file,
-               import::openHuggingFace(folder.empty() ? "." : folder, import::typeTable(context)));
+  QUERN_ASSIGN(gguf::File file, import::openHuggingFace(folder.empty() ? "." : folder, import::typeTable(context)));
   return import::importGGUF(context, file);
 }
 
@@ -70,7 +71,7 @@ void import::registerModelTranslations(void (*more)(DialectRegistry &)) {
       [](llvm::SourceMgr &sources, MLIRContext *context) { return translate(sources, context, importOnnxFile); },
       dialects);
   TranslateToMLIRRegistration onnxGraph(
-      "import-onnx-graph", "import an ONNX file as the nodes that it has",
+      "import-onnx-graph", "import an ONNX file as the nodes that it has, without constants of more than 64 KiB",
       [](llvm::SourceMgr &sources, MLIRContext *context) { return translate(sources, context, importOnnxNodes); },
       dialects);
   TranslateToMLIRRegistration huggingFace(

@@ -28,7 +28,7 @@ Status compileGraph(const CompileOptions &options, import::OnnxFile file);
 class Compilation {
 public:
   /// `onnx`: the input, if it is an ONNX file.
-  explicit Compilation(const CompileOptions &options, std::optional<import::OnnxFile> onnx);
+  explicit Compilation(const CompileOptions &options, std::shared_ptr<import::OnnxFile> onnx);
 
   /// Imports, runs the phases up to the plan, and makes an image for each target. False: stopped where asked to.
   Result<bool> compile();
@@ -36,14 +36,14 @@ public:
   Status write();
 
 private:
-  Status open();
+  Result<bool> open();
+  Result<bool> raiseOnnx();
   Result<bool> runPhases();
   Result<bool> emitTargets();
   Result<bool> emitTarget(const codegen::Target &target);
   Result<bool> planDevices();
   Result<bool> emitDevice(const DeviceTarget &target);
-  Result<std::map<std::string, std::string>> makeMachineCode(const DeviceTarget &target,
-                                                             const std::string &ptx) const;
+  Result<std::map<std::string, std::string>> makeMachineCode(const DeviceTarget &target, const std::string &ptx) const;
   void report(std::string_view stage, double fraction) const {
     if (options.progress)
       options.progress(stage, fraction);
@@ -56,7 +56,7 @@ private:
   const CompileOptions &options;
   mlir::MLIRContext context;
   PhaseRunner phases;
-  std::optional<import::OnnxFile> onnx;
+  std::shared_ptr<import::OnnxFile> onnx; ///< null: the input is none
   std::optional<gguf::File> file;
   import::ModelConfig config;
   TokenizerImage tokenizer;

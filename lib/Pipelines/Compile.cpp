@@ -2,31 +2,56 @@
 #include "Compilation.h"
 #include "quern/Codegen/MemoryPlan.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Import/Onnx/ImportOnnxGraph.h"
 #include "quern/Import/Onnx/OnnxModel.h"
+#include "quern/Import/Onnx/Passes.h"
 #include "quern/Import/OpenModel.h"
 #include "quern/Pipelines/Phases.h"
 #include "quern/Transforms/Passes.h"
-
 
 #include <algorithm>
 
 using namespace quern;
 using namespace quern::pipelines;
 
-Compilation::Compilation(const CompileOptions &options, std::optional<import::OnnxFile> onnx)
+Compilation::Compilation(const CompileOptions &options, std::shared_ptr<import::OnnxFile> onnx)
     : options(options), phases(options, context), onnx(std::move(onnx)) {
   context.disableMultithreading();
   context.loadDialect<dq::DQDialect, lm::LMDialect>();
 }
 
-/// Opens and checks the input: formats, file, model, tokenizer.
-Status Compilation::open() {
+/// The ways from an ONNX file's own nodes to the model graph, which end phases of their own. False: stopped.
+Result<bool> Compilation::raiseOnnx() {
+  QUERN_ASSIGN(module, import::importOnnxGraph(context, onnx));
+  QUERN_ASSIGN(bool stop, phases.endPhase("onnx", *import::withoutLargeConstants(*module)));
+  if (stop)
+    return false;
+  QUERN_TRY(phases.run(*module, import::buildRaiseOnnxPipeline));
+  QUERN_ASSIGN(stop, phases.endPhase("raise", *import::withoutLargeConstants(*module)));
+  if (stop)
+    return false;
+  import::ConvertedOnnx converted;
+  Status status =
+      phases.run(*module, [&](mlir::OpPassManager &pm) { pm.addPass(import::createConvertOnnxToLM(converted)); });
+  if (converted.error)
+    return tl::unexpected(*converted.error);
+  QUERN_TRY(status);
+  file = std::move(converted.file);
+  return true;
+}
+
+/// Opens and checks the input: formats, file, model, tokenizer. False: stopped where asked to.
+Result<bool> Compilation::open() {
   for (const std::string &path : options.formatFiles)
     QUERN_TRY(context.getLoadedDialect<dq::DQDialect>()->getFormats().addFile(path));
-  gguf::TypeTable types = import::typeTable(context);
-  QUERN_ASSIGN(gguf::File opened, onnx ? import::openOnnxModel(*std::exchange(onnx, {}), types)
-                                       : import::openModel(options.input, types));
-  file.emplace(std::move(opened));
+  if (onnx) {
+    QUERN_ASSIGN(bool whole, raiseOnnx());
+    if (!whole)
+      return false;
+  } else {
+    QUERN_ASSIGN(gguf::File opened, import::openModel(options.input, import::typeTable(context)));
+    file.emplace(std::move(opened));
+  }
   QUERN_ASSIGN(config, import::readModelConfig(*file));
   QUERN_TRY(import::checkNumbers(context, *file, options.threads));
   QUERN_ASSIGN(TokenizerSource source, import::readTokenizer(*file, config));
@@ -35,16 +60,17 @@ Status Compilation::open() {
   if (!built)
     return fail("'" + options.input + "': " + built.error().message);
   tokenizer = *std::move(built);
-  return {};
+  return true;
 }
 
 Result<bool> Compilation::runPhases() {
-  module = import::importModel(context, *file, config);
+  if (!module)
+    module = import::importModel(context, *file, config);
   QUERN_ASSIGN(bool stop, phases.endPhase("import", *module));
   if (const quantize::AssignmentChoice &choice = options.assignment; choice.given() && !stop)
     QUERN_TRY(phases.run(*module, [&](mlir::OpPassManager &pm) {
-      pm.addPass(transforms::createAssignFormats(
-          {choice.mix, choice.recipe, choice.importance, choice.allowRequantize}));
+      pm.addPass(
+          transforms::createAssignFormats({choice.mix, choice.recipe, choice.importance, choice.allowRequantize}));
     }));
   if (stop)
     return false;
@@ -159,19 +185,24 @@ Result<bool> Compilation::compile() {
       names += (names.empty() ? "" : ", ") + name;
     return fail("there is no phase '" + options.stopAfter + "'; the phases are " + names);
   }
-  QUERN_TRY(open());
-  QUERN_ASSIGN(bool whole, runPhases());
+  if (!onnx && (options.stopAfter == "onnx" || options.stopAfter == "raise"))
+    return fail("only ONNX files have the phase '" + options.stopAfter + "', which '" + options.input + "' is not");
+  QUERN_ASSIGN(bool whole, open());
+  if (!whole)
+    return false;
+  QUERN_ASSIGN(whole, runPhases());
   if (!whole)
     return false;
   return emitTargets();
 }
 
 Status pipelines::compileModel(const CompileOptions &options) {
-  std::optional<import::OnnxFile> onnx;
+  std::shared_ptr<import::OnnxFile> onnx;
   if (std::string name = import::onnxFileOf(options.input); !name.empty()) {
-    QUERN_ASSIGN(onnx, import::OnnxFile::open(name));
-    if (!import::isOnnxLanguageModel(*onnx))
-      return compileGraph(options, *std::move(onnx));
+    QUERN_ASSIGN(import::OnnxFile opened, import::OnnxFile::open(name));
+    if (!import::isOnnxLanguageModel(opened))
+      return compileGraph(options, std::move(opened));
+    onnx = std::make_shared<import::OnnxFile>(std::move(opened));
   }
   Compilation compilation(options, std::move(onnx));
   QUERN_ASSIGN(bool whole, compilation.compile());

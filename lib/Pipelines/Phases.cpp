@@ -9,7 +9,8 @@ using namespace quern;
 using namespace quern::pipelines;
 
 const std::vector<std::string> &pipelines::phaseNames() {
-  static const std::vector<std::string> names = {"import", "quantize", "pack", "plan", "kernels", "llvm"};
+  static const std::vector<std::string> names = {"onnx", "raise", "import",  "quantize",
+                                                 "pack", "plan",  "kernels", "llvm"};
   return names;
 }
 

@@ -68,7 +68,11 @@ def test_logits_of_onnxruntime(quern, tmp_path, tokenizer, name):
     inner, output, limit = FORMS[name]
     folder = folder_of(name, tokenizer, tmp_path / name)
     package = quern.compile(folder, tmp_path / "m.quern", "--target", "x86-64-v2", "--dump-phases", tmp_path / "ir")
-    ir = (tmp_path / "ir" / "01-import.mlir").read_text()
+    raised = (tmp_path / "ir" / "02-raise.mlir").read_text()
+    parts = re.findall(r"= onnx\.(embedding|rms_norm|swiglu|attention) ", raised)
+    assert {part: parts.count(part) for part in parts} == {"embedding": 1, "rms_norm": 5, "swiglu": 2, "attention": 2}
+    assert "= onnx.node " in (tmp_path / "ir" / "01-onnx.mlir").read_text()
+    ir = (tmp_path / "ir" / "03-import.mlir").read_text()
     kinds = dict(re.findall(r"dq.source @([\w.]+) : tensor<[\dx]*x!?(\w+)>", ir))
     assert {kinds[f"blk.{i}.{part}.weight"] for i in range(2) for part in
             ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")} == {inner}, kinds

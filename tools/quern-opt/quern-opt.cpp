@@ -4,6 +4,7 @@
 #include "dialects/Onnx/Onnx.h"
 #include "quern/Codegen/Passes.h"
 #include "quern/Codegen/Spirv.h"
+#include "quern/Import/Onnx/Passes.h"
 #include "quern/Transforms/Passes.h"
 #include "tools/FormatFiles.h"
 
@@ -16,6 +17,7 @@ using namespace mlir;
 
 int main(int argc, char **argv) {
   registerAllPasses();
+  quern::import::registerOnnxPasses();
   quern::transforms::registerTransformsPasses();
   quern::codegen::registerCodegenPasses();
   quern::codegen::registerGPUCodegenPasses();

@@ -9,8 +9,8 @@
 
 namespace quern::pipelines {
 
-/// Names of the phases, in order: import, quantize, pack, plan, then for each target kernels and llvm. GPUs have a pack
-/// and a plan of their own, one for all of them.
+/// Names of the phases, in order: onnx and raise, which ONNX files alone have, import, quantize, pack, plan, then for
+/// each target kernels and llvm. GPUs have a pack and a plan of their own, one for all of them.
 const std::vector<std::string> &phaseNames();
 
 /// Fused quantized ops. Afterwards no `lm.linear`, and no `dq.dequantize` of a weight.

@@ -15,6 +15,8 @@ using namespace quern::import;
 
 /// Constants of at most that many elements are written into the IR, so that axes and sizes can be read there.
 static constexpr int64_t kInlineElements = 16;
+/// Constants of more bytes are no text to read.
+static constexpr size_t kTextBytes = 1 << 16;
 
 namespace {
 class OnnxGraphImporter {
@@ -85,8 +87,7 @@ Result<ElementsAttr> OnnxGraphImporter::elements(const onnx::TensorProto &tensor
   if (isPlain && int64_t(data.size()) <= kInlineElements * bits / 8)
     return ElementsAttr(onnxir::denseElements(type, data));
   // The blob's deleter has nothing to free, but holds the file.
-  AsmResourceBlob blob =
-      UnmanagedAsmResourceBlob::allocateWithAlign(data, 1, [file = file](void *, size_t, size_t) {});
+  AsmResourceBlob blob = UnmanagedAsmResourceBlob::allocateWithAlign(data, 1, [file = file](void *, size_t, size_t) {});
   return ElementsAttr(DenseResourceElementsAttr::get(type, name, std::move(blob)));
 }
 
@@ -95,14 +96,14 @@ static onnx::AttributeProto::AttributeType kindOf(const onnx::AttributeProto &at
   using Kind = onnx::AttributeProto;
   if (attribute.type() != Kind::UNDEFINED)
     return attribute.type();
-  return attribute.has_i()               ? Kind::INT
-         : attribute.has_f()             ? Kind::FLOAT
-         : attribute.has_s()             ? Kind::STRING
-         : attribute.has_t()             ? Kind::TENSOR
-         : attribute.ints_size() > 0     ? Kind::INTS
-         : attribute.floats_size() > 0   ? Kind::FLOATS
-         : attribute.strings_size() > 0  ? Kind::STRINGS
-                                         : Kind::UNDEFINED;
+  return attribute.has_i()              ? Kind::INT
+         : attribute.has_f()            ? Kind::FLOAT
+         : attribute.has_s()            ? Kind::STRING
+         : attribute.has_t()            ? Kind::TENSOR
+         : attribute.ints_size() > 0    ? Kind::INTS
+         : attribute.floats_size() > 0  ? Kind::FLOATS
+         : attribute.strings_size() > 0 ? Kind::STRINGS
+                                        : Kind::UNDEFINED;
 }
 
 Result<Attribute> OnnxGraphImporter::attribute(const onnx::AttributeProto &attribute, const std::string &node) {
@@ -192,11 +193,11 @@ Status OnnxGraphImporter::addNode(const onnx::NodeProto &node) {
     attributes.set(one.name(), value);
   }
   std::string domain = domainName(node.domain());
-  auto op = onnxir::NodeOp::create(
-      builder, locationOf(nodeName(node)), outputTypes, builder.getStringAttr(node.op_type()),
-      domain.empty() ? StringAttr() : builder.getStringAttr(domain), inputs,
-      attributes.empty() ? DictionaryAttr() : attributes.getDictionary(builder.getContext()),
-      builder.getArrayAttr(names), /*part=*/StringAttr());
+  auto op =
+      onnxir::NodeOp::create(builder, locationOf(nodeName(node)), outputTypes, builder.getStringAttr(node.op_type()),
+                             domain.empty() ? StringAttr() : builder.getStringAttr(domain), inputs,
+                             attributes.empty() ? DictionaryAttr() : attributes.getDictionary(builder.getContext()),
+                             builder.getArrayAttr(names), /*part=*/StringAttr());
   for (auto [name, value] : llvm::zip(node.output(), op.getResults()))
     if (!name.empty())
       values[name] = value;
@@ -281,4 +282,17 @@ Result<OwningOpRef<ModuleOp>> OnnxGraphImporter::run() {
 Result<OwningOpRef<ModuleOp>> import::importOnnxGraph(MLIRContext &context, std::shared_ptr<OnnxFile> file) {
   context.loadDialect<onnxir::OnnxDialect, func::FuncDialect>();
   return OnnxGraphImporter(context, std::move(file)).run();
+}
+
+OwningOpRef<ModuleOp> import::withoutLargeConstants(ModuleOp module) {
+  OwningOpRef<ModuleOp> out(module.clone());
+  auto &manager = DenseResourceElementsHandle::getManagerInterface(module.getContext());
+  out->walk([&](onnxir::ConstantOp constant) {
+    auto resource = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
+    AsmResourceBlob *blob = resource ? resource.getRawHandle().getBlob() : nullptr;
+    if (blob && blob->getData().size() > kTextBytes)
+      constant.setValueAttr(
+          DenseResourceElementsAttr::get(resource.getType(), manager.insert(resource.getRawHandle().getKey())));
+  });
+  return out;
 }

@@ -85,3 +85,69 @@ func.func private @f(tensor<2xf32> {onnx.name = 1 : i64})
 
 // expected-error@+1 {{expected 'onnx.dims' to have a string for each dimension of 'tensor<?xf32>'}}
 func.func private @f() -> (tensor<?xf32> {onnx.dims = ["rows", "columns"]})
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>, %w: tensor<4xf32>) {
+  // expected-error@+1 {{expected a positive epsilon (R1)}}
+  %y = onnx.rms_norm %x, %w {epsilon = 0.0 : f32} : (tensor<2x4xf32>, tensor<4xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) {
+  // expected-error@+1 {{expected a positive width and columns from 0 on (S1)}}
+  %y = onnx.swiglu %x at 0, %x at -1 width 2 : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) {
+  // expected-error@+1 {{expected heads in a multiple of kv_heads (A1), got 3 and 2}}
+  %y = onnx.attention %x, %x, %x {columns = array<i64: 0, 0, 0>, heads = 3 : i64, kv_heads = 2 : i64,
+    head_size = 2 : i64, frequencies = array<f64: 1.0>}
+    : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) {
+  // expected-error@+1 {{expected an even head_size and half as many frequencies (A2), got 4 and 1}}
+  %y = onnx.attention %x, %x, %x {columns = array<i64: 0, 0, 0>, heads = 1 : i64, kv_heads = 1 : i64,
+    head_size = 4 : i64, frequencies = array<f64: 1.0>}
+    : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) {
+  // expected-error@+1 {{expected the first columns of queries, keys and values (A3)}}
+  %y = onnx.attention %x, %x, %x {columns = array<i64: 0, 0>, heads = 1 : i64, kv_heads = 1 : i64,
+    head_size = 2 : i64, frequencies = array<f64: 1.0>}
+    : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>, %w: tensor<2xf32>) {
+  // expected-error@+1 {{expected norms of queries and keys, or none (A4), got 1}}
+  %y = onnx.attention %x, %x, %x norms(%w) {columns = array<i64: 0, 0, 0>, heads = 1 : i64, kv_heads = 1 : i64,
+    head_size = 2 : i64, frequencies = array<f64: 1.0>}
+    : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<2x4xf32>) {
+  // expected-error@+1 {{expected a cache of keys and one of values, or none (A5), got 1}}
+  %y = onnx.attention %x, %x, %x caches(%x) {columns = array<i64: 0, 0, 0>, heads = 1 : i64, kv_heads = 1 : i64,
+    head_size = 2 : i64, frequencies = array<f64: 1.0>}
+    : (tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32>
+  return
+}

@@ -14,6 +14,10 @@ namespace quern::import {
 /// opened.
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importOnnxGraph(mlir::MLIRContext &context, std::shared_ptr<OnnxFile> file);
 
+/// The same module without the bytes of constants of more than 64 KiB, whose resources are names only: as text, each
+/// byte would be two letters.
+mlir::OwningOpRef<mlir::ModuleOp> withoutLargeConstants(mlir::ModuleOp module);
+
 } // namespace quern::import
 
 #endif // QUERN_IMPORT_ONNX_IMPORTONNXGRAPH_H

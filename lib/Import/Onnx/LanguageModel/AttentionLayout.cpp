@@ -1,6 +1,7 @@
 // Tries what is not written in the graph: which input means what, which product is which, how wide a head is.
 #include "Parts.h"
 
+#include "dialects/Onnx/Onnx.h"
 #include "quern/Support/Quoted.h"
 
 #include <algorithm>
@@ -134,9 +135,9 @@ Result<AttentionFinder::Roles> AttentionFinder::findLayout(const Projection &out
     }
   }
   return graph.wrong("node " + output.node->describe(),
-                          "should be the last product of causal grouped-query attention with a rotary embedding as in "
-                          "the other layers, but what lies before it computes something else" +
-                              (firstProblem.empty() ? "" : " (" + firstProblem + ")"));
+                     "should be the last product of causal grouped-query attention with a rotary embedding as in "
+                     "the other layers, but what lies before it computes something else" +
+                         (firstProblem.empty() ? "" : " (" + firstProblem + ")"));
 }
 
 /// Whether a constant of the layer is of 16-bit floats: then cosines are as coarse.
@@ -151,8 +152,8 @@ static bool hasCoarseConstants(const Graph &graph, const std::set<std::string> &
 /// Whether two constants of one type hold the same.
 static bool sameBytes(const Graph &graph, const std::string &a, const std::string &b) {
   auto left = graph.data(*graph.constant(a)), right = graph.data(*graph.constant(b));
-  return a == b || (left && right && graph.constant(a)->type == graph.constant(b)->type &&
-                    std::ranges::equal(*left, *right));
+  return a == b ||
+         (left && right && graph.constant(a)->type == graph.constant(b)->type && std::ranges::equal(*left, *right));
 }
 
 /// Sorts out which inputs of the graph the layer needs: for their values, or for their shapes alone.
@@ -182,13 +183,13 @@ Status AttentionFinder::takeInputs(const Projection &output, const std::string &
   }
   if (caches.size() != 0 && caches.size() != 2)
     return graph.wrong("node " + output.node->describe(), "its attention reads " + std::to_string(caches.size()) +
-                                                                   " caches; one of keys and one of values, or none, "
-                                                                   "are supported");
+                                                              " caches; one of keys and one of values, or none, "
+                                                              "are supported");
   if (others.size() > kMostOthers)
     return graph.wrong("node " + output.node->describe(),
-                            "its attention reads " + std::to_string(others.size()) +
-                                " inputs of whole numbers beside the token ids; at most " +
-                                std::to_string(kMostOthers) + " are supported");
+                       "its attention reads " + std::to_string(others.size()) +
+                           " inputs of whole numbers beside the token ids; at most " + std::to_string(kMostOthers) +
+                           " are supported");
   return {};
 }
 
@@ -279,7 +280,47 @@ static Names rotaryNames(const Graph &graph, const Projections::Sources &sources
   return nodes.empty() ? tables : nodes;
 }
 
+/// What `onnx.attention` says.
+Result<FoundAttention> AttentionFinder::raised(const Projection &output, const GraphNode &part) {
+  auto source = mlir::cast<onnxir::AttentionOp>(part.source);
+  HeadLayout said{int64_t(source.getHeads()), int64_t(source.getKvHeads()), int64_t(source.getHeadSize()),
+                  source.getInterleaved(),    source.getFrequencies(),      source.getCoarse(),
+                  !source.getNorms().empty()};
+  bool isFirst = layout.frequencies.empty();
+  if (!isFirst && (said.heads != layout.heads || said.kvHeads != layout.kvHeads || said.size != layout.size ||
+                   said.interleaved != layout.interleaved || said.frequencies != layout.frequencies ||
+                   said.normed != layout.normed))
+    return graph.wrong("node " + output.node->describe(), "its attention has other heads than that of other layers");
+  said.coarse |= layout.coarse;
+  layout = std::move(said);
+  FoundAttention out;
+  out.nodes = part.names;
+  out.rotary = part.texts("rotary");
+  int64_t query = layout.heads * layout.size, key = layout.kvHeads * layout.size;
+  for (auto [i, linear, count] :
+       {std::tuple(0, &out.query, query), std::tuple(1, &out.key, key), std::tuple(2, &out.value, key)}) {
+    const Projection *from = projections.make(part.input(size_t(i)));
+    int64_t first = source.getColumns()[size_t(i)];
+    if (!from || count > from->weight.n || first > from->weight.n - count)
+      return graph.wrong("node " + part.describe(), "its inputs are no products with constant matrices of its heads");
+    *linear = rowsOf(graph, *from, first, count);
+    if (i == 0)
+      out.input = from->input;
+  }
+  if (!layout.normed)
+    return out;
+  out.queryNormName = part.input(3);
+  out.keyNormName = part.input(4);
+  out.queryNorm = weightOf(out.queryNormName);
+  out.keyNorm = weightOf(out.keyNormName);
+  if (out.queryNorm.empty() || out.keyNorm.empty())
+    return graph.wrong("node " + part.describe(), "its norms are no constant vectors of a head's size");
+  return out;
+}
+
 Result<FoundAttention> AttentionFinder::find(const Projection &output, const std::string &stream) {
+  if (const GraphNode *part = graph.producer(output.input, "onnx.attention"))
+    return raised(output, *part);
   Projections::Sources sources = projections.sources(graph, output.input);
   layout.coarse |= hasCoarseConstants(graph, sources.constants);
   QUERN_TRY(takeInputs(output, stream, sources));
@@ -290,10 +331,10 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
   for (const Piece *piece : {&roles.key, &roles.value})
     if (graph.strip(piece->projection->input) != input)
       return graph.wrong("node " + piece->projection->node->describe(),
-                              "should have the same input as the product for the queries, but has another");
+                         "should have the same input as the product for the queries, but has another");
   if (layout.normed == roles.queryNorm.empty())
     return graph.wrong("node " + output.node->describe(),
-                            "norms the heads of its queries and keys, or does not, unlike the other layers");
+                       "norms the heads of its queries and keys, or does not, unlike the other layers");
   auto linear = [&](const Piece &piece) { return rowsOf(graph, *piece.projection, piece.first, piece.count); };
   return FoundAttention{linear(roles.query),
                         linear(roles.key),
@@ -304,5 +345,8 @@ Result<FoundAttention> AttentionFinder::find(const Projection &output, const std
                         roles.keyNorm,
                         roles.query.projection->input,
                         graph.namesBetween(sources.projections, output.input),
-                        rotaryNames(graph, sources)};
+                        rotaryNames(graph, sources),
+                        {roles.query.projection->output, roles.key.projection->output, roles.value.projection->output},
+                        {roles.query.first, roles.key.first, roles.value.first},
+                        cachesSwapped ? std::vector<std::string>(caches.rbegin(), caches.rend()) : caches};
 }

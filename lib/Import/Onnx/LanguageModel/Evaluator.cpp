@@ -157,6 +157,7 @@ static const OperatorTable &operatorTable() {
     addIndexOperators(made);
     addSumOperators(made);
     addAttentionOperators(made);
+    addPartOperators(made);
     return made;
   }();
   return table;

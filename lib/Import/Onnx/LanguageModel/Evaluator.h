@@ -66,6 +66,7 @@ void addShapeOperators(OperatorTable &table);
 void addIndexOperators(OperatorTable &table);
 void addSumOperators(OperatorTable &table);
 void addAttentionOperators(OperatorTable &table);
+void addPartOperators(OperatorTable &table);
 
 /// The shape that both broadcast to.
 Result<std::vector<int64_t>> broadcastShapes(std::span<const int64_t> a, std::span<const int64_t> b);

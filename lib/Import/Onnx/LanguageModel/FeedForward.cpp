@@ -23,12 +23,31 @@ static bool isGated(const Array &value, const Array &gate, const Array &up) {
   return isClose(value, wanted, 1e-6);
 }
 
+/// What `onnx.swiglu` says.
+static Result<FoundFeedForward> raisedFeedForward(const Graph &graph, const Projections &projections,
+                                                  const GraphNode &part) {
+  const Projection *gate = projections.make(part.input(0)), *up = projections.make(part.input(1));
+  int64_t width = part.integer("width", 0), first = part.integer("gate_column", 0),
+          other = part.integer("up_column", 0);
+  if (!gate || !up || first + width > gate->weight.n || other + width > up->weight.n)
+    return graph.wrong("node " + part.describe(), "its inputs are no products with constant matrices of its width");
+  const Projection *earlier = gate->output < up->output ? gate : up; // as names are found in an unraised graph
+  return FoundFeedForward{rowsOf(graph, *gate, first, width),
+                          rowsOf(graph, *up, other, width),
+                          earlier->input,
+                          part.names,
+                          {gate->output, up->output},
+                          {first, other}};
+}
+
 Result<FoundFeedForward> language::findFeedForward(const Graph &graph, const Projections &projections,
                                                    const Projection &down) {
+  if (const GraphNode *part = graph.producer(down.input, "onnx.swiglu"))
+    return raisedFeedForward(graph, projections, *part);
   auto wrong = [&](const std::string &what) {
     return graph.wrong("node " + down.node->describe(), "should be the last product of a feed-forward part, of "
-                                                             "silu(gate) * up, but " +
-                                                                 what);
+                                                        "silu(gate) * up, but " +
+                                                            what);
   };
   Projections::Sources sources = projections.sources(graph, down.input);
   std::vector<const Projection *> made;
@@ -60,6 +79,18 @@ Result<FoundFeedForward> language::findFeedForward(const Graph &graph, const Pro
   Linear other = packed ? rowsOf(graph, *made[0], width, width) : rowsOf(graph, *made[1], 0, width);
   if (pair && graph.strip(made[0]->input) != graph.strip(made[1]->input))
     return wrong("the two products have different inputs");
-  return FoundFeedForward{straight ? one : other, straight ? other : one, made[0]->input,
-                          graph.namesBetween(sources.projections, down.input)};
+  std::string firstName = made[0]->output, otherName = packed ? firstName : made[1]->output;
+  int64_t otherColumn = packed ? width : 0;
+  FoundFeedForward out{std::move(one),
+                       std::move(other),
+                       made[0]->input,
+                       graph.namesBetween(sources.projections, down.input),
+                       {std::move(firstName), std::move(otherName)},
+                       {0, otherColumn}};
+  if (!straight) {
+    std::swap(out.gate, out.up);
+    std::swap(out.products[0], out.products[1]);
+    std::swap(out.columns[0], out.columns[1]);
+  }
+  return out;
 }

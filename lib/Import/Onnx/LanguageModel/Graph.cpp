@@ -42,6 +42,14 @@ std::optional<std::vector<int64_t>> GraphNode::integers(const char *attribute) c
 
 std::string GraphNode::describe() const { return inQuotes(name) + " (" + printable(type) + ")"; }
 
+std::vector<std::string> GraphNode::texts(const char *attribute) const {
+  std::vector<std::string> out;
+  if (auto list = attributes.getAs<mlir::ArrayAttr>(attribute))
+    for (auto text : list.getAsRange<mlir::StringAttr>())
+      out.push_back(text.str());
+  return out;
+}
+
 /// The name that a location is made of; empty if there is none.
 static std::string locationName(mlir::Location location) {
   auto named = mlir::dyn_cast<mlir::NameLoc>(location);
@@ -82,8 +90,8 @@ Constant Graph::read(std::string name, mlir::ElementsAttr value) const {
 
 void Graph::addNode(mlir::Operation &op) {
   auto made = mlir::cast<onnxir::NodeOp>(op);
-  GraphNode node{made.getOperator(), {}, {}, locationName(op.getLoc()), "", made.getNodeAttributesAttr(), &op,
-                 list.size()};
+  GraphNode node{made.getOperator(),           {},  {},         locationName(op.getLoc()), {}, "",
+                 made.getNodeAttributesAttr(), &op, list.size()};
   node.type = made.getPart().value_or(made.getOpType()).str();
   if (!node.attributes)
     node.attributes = mlir::DictionaryAttr::get(op.getContext());
@@ -101,6 +109,38 @@ void Graph::addNode(mlir::Operation &op) {
   }
   if (node.name.empty())
     node.name = node.outputs.front();
+  node.names = {node.name};
+  list.push_back(std::move(node));
+}
+
+/// An op that stands for several nodes: its location names its value, and those nodes below it.
+void Graph::addPart(mlir::Operation &op) {
+  GraphNode node{op.getName().getStringRef().str(),
+                 {},
+                 {},
+                 locationName(op.getLoc()),
+                 {},
+                 "",
+                 op.getAttrDictionary(),
+                 &op,
+                 list.size()};
+  node.type = op.getName().stripDialect().str();
+  if (auto embedding = mlir::dyn_cast<onnxir::EmbeddingOp>(op); embedding && embedding.getNodeAttributes())
+    node.attributes = *embedding.getNodeAttributes();
+  if (auto named = mlir::dyn_cast<mlir::NameLoc>(op.getLoc())) {
+    llvm::SmallVector<mlir::Location> below{named.getChildLoc()};
+    if (auto several = mlir::dyn_cast<mlir::FusedLoc>(named.getChildLoc()))
+      below.assign(several.getLocations().begin(), several.getLocations().end());
+    for (mlir::Location one : below)
+      if (std::string name = locationName(one); !name.empty())
+        node.names.push_back(std::move(name));
+  }
+  for (mlir::Value input : op.getOperands())
+    node.inputs.push_back(names.at(input));
+  addName(op.getResult(0), node.name);
+  node.outputs.push_back(names[op.getResult(0)]);
+  if (node.name.empty())
+    node.name = node.outputs.front();
   list.push_back(std::move(node));
 }
 
@@ -113,6 +153,8 @@ Graph::Graph(mlir::func::FuncOp function) : function(function) {
       constants.emplace(name, read(name, constant.getValue()));
     } else if (mlir::isa<onnxir::NodeOp>(op)) {
       addNode(op);
+    } else if (mlir::isa<onnxir::EmbeddingOp, onnxir::RmsNormOp, onnxir::SwigluOp, onnxir::AttentionOp>(op)) {
+      addPart(op);
     } else {
       for (mlir::Value result : op.getResults()) // of `onnx.none`, or of ops that no recogniser looks into
         addName(result, "");
@@ -130,13 +172,15 @@ Graph::Graph(mlir::func::FuncOp function) : function(function) {
   }
 }
 
-tl::unexpected<Error> Graph::wrong(const std::string &what, const std::string &thing) const {
+std::string Graph::path() const {
   mlir::Operation *op = mlir::func::FuncOp(function);
   mlir::Location location = op->getParentOp() ? op->getParentOp()->getLoc() : op->getLoc();
-  std::string path = locationName(location);
-  if (auto text = mlir::dyn_cast<mlir::FileLineColLoc>(location))
-    path = text.getFilename().str();
-  return fail("'" + path + "': " + what + ": " + thing);
+  auto text = mlir::dyn_cast<mlir::FileLineColLoc>(location);
+  return text ? text.getFilename().str() : locationName(location);
+}
+
+tl::unexpected<Error> Graph::wrong(const std::string &what, const std::string &thing) const {
+  return fail("'" + path() + "': " + what + ": " + thing);
 }
 
 Result<std::span<const std::byte>> Graph::data(const Constant &constant) const {
@@ -229,8 +273,9 @@ std::vector<const GraphNode *> Graph::nodesBetween(const std::set<std::string> &
 std::vector<std::string> Graph::namesBetween(const std::set<std::string> &from, const std::string &value) const {
   std::vector<std::string> out;
   for (const GraphNode *node : nodesBetween(from, value))
-    if (std::string name = node->name; out.empty() || out.back() != name) // fused ones were split
-      out.push_back(std::move(name));
+    for (const std::string &name : node->names)
+      if (out.empty() || out.back() != name) // fused ones were split
+        out.push_back(name);
   return out;
 }
 

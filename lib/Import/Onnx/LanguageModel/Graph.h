@@ -15,9 +15,10 @@
 namespace quern::import::language {
 
 struct GraphNode {
-  std::string op;                           ///< "MatMul"; of other domains "com.microsoft.MatMulNBits"
+  std::string op;                           ///< "MatMul"; "com.microsoft.MatMulNBits"; of parts "onnx.rms_norm"
   std::vector<std::string> inputs, outputs; ///< an empty name: left out
   std::string name;                         ///< of the node
+  std::vector<std::string> names;           ///< of the file's nodes that it stands for: of itself, if it is one
   std::string type;                         ///< the file's operator, without its domain
   mlir::DictionaryAttr attributes;
   mlir::Operation *source;
@@ -30,6 +31,8 @@ struct GraphNode {
   double real(const char *attribute, double otherwise) const;
   std::string text(const char *attribute) const; ///< empty if it is not there
   std::optional<std::vector<int64_t>> integers(const char *attribute) const;
+  /// In an attribute of strings.
+  std::vector<std::string> texts(const char *attribute) const;
   /// "'/layers.0/Add' (Add)".
   std::string describe() const;
 };
@@ -45,7 +48,7 @@ struct Constant {
 /// An input of the graph.
 struct Input {
   std::string name;
-  int32_t type; ///< ONNX's number; 0: none that is known
+  int32_t type;               ///< ONNX's number; 0: none that is known
   std::vector<int64_t> shape; ///< negative: known when it runs
 };
 
@@ -70,7 +73,6 @@ public:
   const Input *input(const std::string &value) const;
   /// The value of that name in the IR.
   mlir::Value value(const std::string &name) const { return values.at(name); }
-  const std::string &nameOf(mlir::Value value) const { return names.at(value); }
 
   /// The tensor, if the value is constant.
   const Constant *constant(const std::string &value) const;
@@ -88,6 +90,8 @@ public:
   /// Their names.
   std::vector<std::string> namesBetween(const std::set<std::string> &from, const std::string &value) const;
 
+  /// Of the file that the graph was imported from, or of its text.
+  std::string path() const;
   /// "'model.onnx': node 'name': what".
   tl::unexpected<Error> wrong(const std::string &what, const std::string &thing) const;
 
@@ -96,6 +100,7 @@ private:
   void addName(mlir::Value value, std::string name);
   void addInputs();
   void addNode(mlir::Operation &op);
+  void addPart(mlir::Operation &op);
   Constant read(std::string name, mlir::ElementsAttr value) const;
 
   mlir::func::FuncOp function;

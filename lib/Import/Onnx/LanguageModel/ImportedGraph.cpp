@@ -1,4 +1,5 @@
 #include "ImportedGraph.h"
+#include "Raise.h"
 
 #include "quern/Import/Onnx/ImportOnnxGraph.h"
 
@@ -10,8 +11,15 @@ Result<std::shared_ptr<ImportedGraph>> ImportedGraph::make(std::shared_ptr<OnnxF
   auto out = std::make_shared<ImportedGraph>();
   out->file = file;
   QUERN_ASSIGN(out->module, importOnnxGraph(out->context, std::move(file)));
-  auto function = *out->module->getOps<mlir::func::FuncOp>().begin();
-  decompose(function);
-  out->view.emplace(function);
+  out->function = *out->module->getOps<mlir::func::FuncOp>().begin();
+  decompose(out->function);
+  out->view.emplace(out->function);
   return out;
+}
+
+void ImportedGraph::raise() {
+  view.reset();
+  for (auto *raisePart : {raiseEmbedding, raiseNorms, raiseFeedForward, raiseAttention})
+    raisePart(function);
+  view.emplace(function);
 }

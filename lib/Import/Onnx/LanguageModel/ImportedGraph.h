@@ -14,6 +14,8 @@ namespace quern::import::language {
 class ImportedGraph {
 public:
   static Result<std::shared_ptr<ImportedGraph>> make(std::shared_ptr<OnnxFile> file);
+  /// Replaces what is recognised by parts, as the passes do.
+  void raise();
 
   const std::string &path() const { return file->path(); }
   const Graph &graph() const { return *view; }
@@ -22,6 +24,7 @@ private:
   std::shared_ptr<OnnxFile> file;
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  mlir::func::FuncOp function;
   std::optional<Graph> view;
 };
 

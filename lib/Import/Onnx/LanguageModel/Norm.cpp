@@ -73,9 +73,12 @@ static double epsilonOf(std::span<const double> x, std::span<const double> y, st
 
 /// The norm, if the candidate is one. The first row of the sample is so small that epsilon decides.
 static std::optional<Norm> check(const Graph &graph, const Projections &projections, const std::string &value,
-                                 const Candidate &candidate, std::vector<float> weight) {
+                                 const Candidate &candidate, std::vector<float> weight, size_t rank) {
   auto width = static_cast<int64_t>(weight.size());
-  Array x = Samples().draw({1, 2, width});
+  std::vector<int64_t> shape(rank, 1);
+  shape[rank - 1] = width;
+  shape[rank - 2] = 2;
+  Array x = Samples().draw(std::move(shape));
   for (int64_t i = 0; i < width; ++i)
     x.data[size_t(i)] *= 1e-5;
   Evaluator evaluator(graph, projections.surroundings(), {{candidate.input, x}});
@@ -100,20 +103,62 @@ static std::optional<Norm> check(const Graph &graph, const Projections &projecti
   return Norm{std::move(weight), epsilon, {}};
 }
 
+/// The number of dimensions of what a norm with a weight of that width reads: hidden states have three. 0 if it cannot
+/// be told.
+static size_t rankOf(const Graph &graph, const std::string &input, int64_t width, std::optional<int64_t> hidden) {
+  if (hidden)
+    return width == *hidden ? 3 : 0;
+  auto type = mlir::dyn_cast<mlir::RankedTensorType>(graph.value(input).getType());
+  return type && type.getRank() >= 2 ? size_t(type.getRank()) : 0;
+}
+
+std::optional<FoundNorm> language::normOf(const Graph &graph, const Projections &projections, const std::string &value,
+                                          std::optional<int64_t> hidden) {
+  for (const Candidate &candidate : candidates(graph, value)) {
+    const Constant *constant = graph.constantBehind(candidate.weight);
+    int64_t width = constant && !constant->shape.empty() ? constant->shape.back() : 0;
+    size_t rank = rankOf(graph, candidate.input, width, hidden);
+    auto weight = rank > 0 ? vectorOf(graph, candidate.weight, width).value_or(std::nullopt) : std::nullopt;
+    if (!weight)
+      continue;
+    if (std::optional<Norm> norm = check(graph, projections, value, candidate, *std::move(weight), rank)) {
+      norm->names = graph.namesBetween({candidate.input}, value);
+      return FoundNorm{*std::move(norm), candidate.input, candidate.weight};
+    }
+  }
+  return std::nullopt;
+}
+
+/// What `onnx.rms_norm` says, if that makes the value.
+static Result<std::optional<FoundNorm>> raisedNorm(const Graph &graph, const std::string &value, int64_t hidden) {
+  const GraphNode *part = graph.producer(graph.strip(value), "onnx.rms_norm");
+  if (!part)
+    return std::nullopt;
+  QUERN_ASSIGN(std::optional<std::vector<float>> weight, vectorOf(graph, part->input(1), hidden));
+  if (!weight)
+    return std::nullopt;
+  Norm norm{*std::move(weight), static_cast<float>(part->real("epsilon", 0)), {part->input(1)}};
+  std::ranges::copy(graph.namesBetween({part->input(0)}, value), std::back_inserter(norm.names));
+  return FoundNorm{std::move(norm), graph.strip(part->input(0)), part->input(1)};
+}
+
 Result<FoundNorm> language::findNorm(const Graph &graph, const Projections &projections, const std::string &value,
                                      int64_t hidden) {
+  QUERN_ASSIGN(std::optional<FoundNorm> raised, raisedNorm(graph, value, hidden));
+  if (raised)
+    return *std::move(raised);
   for (const Candidate &candidate : candidates(graph, value)) {
     QUERN_ASSIGN(std::optional<std::vector<float>> weight, vectorOf(graph, candidate.weight, hidden));
     if (!weight)
       continue;
-    if (std::optional<Norm> norm = check(graph, projections, value, candidate, *std::move(weight))) {
+    if (std::optional<Norm> norm = check(graph, projections, value, candidate, *std::move(weight), 3)) {
       norm->names = graph.namesBetween({candidate.input}, value);
       norm->names.insert(norm->names.begin(), candidate.weight);
-      return FoundNorm{*std::move(norm), graph.strip(candidate.input)};
+      return FoundNorm{*std::move(norm), graph.strip(candidate.input), candidate.weight};
     }
   }
   const GraphNode *node = graph.producer(graph.strip(value));
   return graph.wrong(node ? "node " + node->describe() : "value " + inQuotes(value),
-                          "stands where a language model has the RMS norm of its hidden state, with a weight of " +
-                              std::to_string(hidden) + " elements, but computes something else");
+                     "stands where a language model has the RMS norm of its hidden state, with a weight of " +
+                         std::to_string(hidden) + " elements, but computes something else");
 }

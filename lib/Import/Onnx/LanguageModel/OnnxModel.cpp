@@ -2,7 +2,7 @@
 #include "quern/Import/Onnx/OnnxModel.h"
 #include "../../HuggingFace/Parts.h"
 #include "ImportedGraph.h"
-#include "LanguageModel.h"
+#include "ModelFile.h"
 #include "Rotary.h"
 #include "quern/Support/Quoted.h"
 
@@ -86,9 +86,8 @@ Status ModelFile::describeRotary() {
 Status ModelFile::describe() {
   ModelConfig &out = config.model;
   const Layer &first = model.layers.front();
-  out.name = fs::path(path).stem() == "model" && fs::path(folder).has_filename()
-                 ? fs::path(folder).filename().string()
-                 : fs::path(path).stem().string();
+  out.name = fs::path(path).stem() == "model" && fs::path(folder).has_filename() ? fs::path(folder).filename().string()
+                                                                                 : fs::path(path).stem().string();
   out.layers = static_cast<int64_t>(model.layers.size());
   out.hidden = model.embedding.k;
   out.vocabulary = model.embedding.n;
@@ -102,13 +101,13 @@ Status ModelFile::describe() {
     out.attentionBias |= !layer.query.bias.empty() || !layer.key.bias.empty() || !layer.value.bias.empty();
   out.headNorms = model.layout.normed;
   out.architecture = out.headNorms ? "qwen3" : out.attentionBias ? "qwen2" : "llama";
-  const char *other = model.layout.interleaved ? "pairs neighbouring elements of its heads, as llama"
+  const char *other = model.layout.interleaved             ? "pairs neighbouring elements of its heads, as llama"
                       : out.headNorms && out.attentionBias ? "has biases on queries, keys or values, as qwen2"
                                                            : nullptr;
   if (out.architecture != "llama" && other)
     return wrong("graph", std::string(out.headNorms ? "norms the heads of queries and keys, as qwen3, but "
-                                                         : "has biases on queries, keys or values, as qwen2, but ") +
-                                   other + "; both together are not supported");
+                                                    : "has biases on queries, keys or values, as qwen2, but ") +
+                              other + "; both together are not supported");
   return describeRotary();
 }
 
@@ -117,7 +116,7 @@ Status ModelFile::checkNorms() const {
     for (const Norm *norm : {&layer.attentionNorm, &layer.feedForwardNorm})
       if (norm->epsilon != model.finalNorm.epsilon)
         return wrong("graph", "its norms have different epsilons, " + std::to_string(norm->epsilon) + " and " +
-                                       std::to_string(model.finalNorm.epsilon) + ", which is not supported");
+                                  std::to_string(model.finalNorm.epsilon) + ", which is not supported");
   return {};
 }
 
@@ -127,7 +126,7 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
   for (const Linear *linear : {&layer.output, &layer.gate, &layer.up, &layer.down})
     if (std::ranges::any_of(linear->bias, [](float value) { return value != 0; }))
       return wrong(what, "the product with " + inQuotes(linear->weight.name) +
-                                  " has a bias; only those for queries, keys and values may have one");
+                             " has a bias; only those for queries, keys and values may have one");
   int64_t hidden = config.model.hidden, feedForward = config.model.feedForward;
   for (auto [linear, n, k] : {std::tuple(&layer.query, model.layout.heads * model.layout.size, hidden),
                               std::tuple(&layer.gate, feedForward, hidden), std::tuple(&layer.up, feedForward, hidden),
@@ -136,10 +135,9 @@ Status ModelFile::checkLayer(const Layer &layer, size_t number) const {
                               std::tuple(&layer.value, model.layout.kvHeads * model.layout.size, hidden),
                               std::tuple(&layer.output, hidden, model.layout.heads * model.layout.size)})
     if (linear->weight.n != n || linear->weight.k != k)
-      return wrong(what, "the matrix " + inQuotes(linear->weight.name) + " is of " +
-                                  std::to_string(linear->weight.n) + " outputs and " +
-                                  std::to_string(linear->weight.k) + " inputs, but the others make it " +
-                                  std::to_string(n) + " and " + std::to_string(k));
+      return wrong(what, "the matrix " + inQuotes(linear->weight.name) + " is of " + std::to_string(linear->weight.n) +
+                             " outputs and " + std::to_string(linear->weight.k) + " inputs, but the others make it " +
+                             std::to_string(n) + " and " + std::to_string(k));
   return {};
 }
 
@@ -208,9 +206,8 @@ void ModelFile::addTensors(gguf::Assembly &assembly) {
     if (expected.name == "token_embd.weight")
       embeddingType = made.typeId;
     assembly.addTensor(expected.name, made.typeId, expected.dims, path,
-                       [weights = weights, rows = std::move(made.rows)](uint64_t first, uint64_t count, std::byte *out) {
-                         rows(first, count, out);
-                       });
+                       [weights = weights, rows = std::move(made.rows)](uint64_t first, uint64_t count,
+                                                                        std::byte *out) { rows(first, count, out); });
   }
 }
 
@@ -238,8 +235,14 @@ bool import::isOnnxLanguageModel(OnnxFile &file) {
   return imported && hasLanguageModelShape((*imported)->graph());
 }
 
+Result<gguf::File> language::makeModelFile(std::string path, LanguageModel model, std::shared_ptr<const void> weights,
+                                           const gguf::TypeTable &types, bool withTokenizer) {
+  return ModelFile(std::move(path), std::move(model), std::move(weights), types).make(withTokenizer);
+}
+
 Result<gguf::File> import::openOnnxModel(OnnxFile opened, const gguf::TypeTable &types, bool withTokenizer) {
   QUERN_ASSIGN(auto imported, ImportedGraph::make(std::make_shared<OnnxFile>(std::move(opened))));
+  imported->raise();
   QUERN_ASSIGN(LanguageModel model, recognise(imported->graph()));
-  return ModelFile(imported->path(), std::move(model), imported, types).make(withTokenizer);
+  return makeModelFile(imported->path(), std::move(model), imported, types, withTokenizer);
 }

@@ -25,10 +25,16 @@ bool isClose(const Array &made, std::span<const double> wanted, double tolerance
 /// The norm that makes `value`, and the value that it norms.
 struct FoundNorm {
   Norm norm;
-  std::string input;
+  std::string input, weight;
 };
 Result<FoundNorm> findNorm(const Graph &graph, const Projections &projections, const std::string &value,
                            int64_t hidden);
+
+/// The same for a value that may be no norm at all. Without `hidden` the weight may have any width, but the number of
+/// dimensions of what is normed must be known. The norm's names are those of its nodes alone, its input is as they have
+/// it.
+std::optional<FoundNorm> normOf(const Graph &graph, const Projections &projections, const std::string &value,
+                                std::optional<int64_t> hidden);
 
 /// Outputs `first` to `first + count` of a projection.
 Linear rowsOf(const Graph &graph, const Projection &from, int64_t first, int64_t count);
@@ -37,7 +43,9 @@ Linear rowsOf(const Graph &graph, const Projection &from, int64_t first, int64_t
 struct FoundFeedForward {
   Linear gate, up;
   std::string input;
-  Names nodes; ///< between the products
+  Names nodes;                         ///< between the products
+  std::array<std::string, 2> products; ///< outputs of those that gate and up are columns of
+  std::array<int64_t, 2> columns;      ///< the first of them
 };
 Result<FoundFeedForward> findFeedForward(const Graph &graph, const Projections &projections, const Projection &down);
 
@@ -58,8 +66,11 @@ struct FoundAttention {
   Linear query, key, value;
   std::vector<float> queryNorm, keyNorm; ///< empty: heads are not normed
   std::string queryNormName, keyNormName, input;
-  Names nodes;  ///< between the products
-  Names rotary; ///< nodes that compute cosines and sines, or tables of them
+  Names nodes;                         ///< between the products
+  Names rotary;                        ///< nodes that compute cosines and sines, or tables of them
+  std::array<std::string, 3> products; ///< outputs of those that queries, keys and values are columns of
+  std::array<int64_t, 3> columns;      ///< the first of them
+  std::vector<std::string> caches;     ///< inputs: of keys, of values
 };
 class AttentionFinder {
 public:
@@ -94,11 +105,12 @@ private:
   /// A step of `rows` tokens behind `past` ones.
   struct Step {
     int64_t past, rows;
-    Array query, key, value;  ///< [1, rows, width]
+    Array query, key, value; ///< [1, rows, width]
     std::vector<float> queryNorm, keyNorm;
     Array pastKey, pastValue; ///< [1, G, past, D]
   };
 
+  Result<FoundAttention> raised(const Projection &output, const GraphNode &part);
   Status takeInputs(const Projection &output, const std::string &stream, const Projections::Sources &sources);
   Result<Roles> findRoles(const Projection &output);
   std::optional<Roles> rolesAs(const Known &known, const Fingerprint &fingerprint) const;

@@ -1,5 +1,7 @@
 // The walk along the residual stream, from the logits back to the token ids.
+#include "Heads.h"
 #include "Parts.h"
+#include "Raise.h"
 
 #include "quern/Support/Quoted.h"
 
@@ -11,19 +13,15 @@ using namespace quern::import;
 using namespace quern::import::language;
 
 namespace {
-/// Where token ids become rows of a table.
-struct Embedding {
-  const GraphNode *node;
-  std::string tokenIds, output;
-  Matrix table;
-};
-
 class Walk {
 public:
   explicit Walk(const Graph &graph) : graph(graph) {}
   Result<LanguageModel> run();
+  /// Of the layers from the last to the first, as far as they are those of a language model.
+  std::vector<FoundLayerAttention> findAttention(HeadLayout &layout);
 
 private:
+  Status begin();
   tl::unexpected<Error> wrong(const GraphNode &node, const std::string &what) const {
     return graph.wrong("node " + node.describe(), what);
   }
@@ -35,96 +33,16 @@ private:
     std::string sum; ///< the node's name
   };
   Result<Step> stepBack(const std::string &stream) const;
-  Status addLayer(std::string &stream, AttentionFinder &attention);
+  Status addLayer();
 
   const Graph &graph;
   Projections projections;
   Embedding embedding;
   LanguageModel model;
+  std::string stream; ///< the hidden state behind the layer at hand
+  std::optional<AttentionFinder> attention;
 };
 } // namespace
-
-/// The look-ups of inputs of whole numbers in constant tables: of token ids, and of positions in tables of cosines.
-static Result<std::vector<Embedding>> findLookUps(const Graph &graph) {
-  std::vector<Embedding> out;
-  for (const GraphNode &node : graph.nodes()) {
-    bool packed = node.op == "com.microsoft.GatherBlockQuantized";
-    if ((node.op != "Gather" && !packed) || (!packed && node.integer("axis", 0) != 0))
-      continue;
-    std::string ids = graph.strip(node.input(1));
-    const Input *input = graph.input(ids);
-    if (!input || input->shape.size() > 2)
-      continue;
-    std::optional<Matrix> table;
-    if (packed) {
-      QUERN_ASSIGN(table, gatheredMatrix(graph, node));
-    } else {
-      QUERN_ASSIGN(table, matrixOf(graph, node.input(0), false));
-    }
-    if (table && table->k > 1)
-      out.push_back({&node, ids, node.outputs[0], *std::move(table)});
-  }
-  return out;
-}
-
-/// A Slice or Gather that keeps some rows, as graphs have that give the logits of the last token only.
-static std::string skipRows(const Graph &graph, std::string value) {
-  for (value = graph.strip(value);; value = graph.strip(value)) {
-    const GraphNode *node = graph.producer(value);
-    if (!node || (node->op != "Slice" && node->op != "Gather" && node->op != "GatherND" && node->op != "Unsqueeze"))
-      return value;
-    if (graph.constant(node->input(0)))
-      return value;
-    value = node->input(0);
-  }
-}
-
-namespace {
-/// A last product before an output of the graph.
-struct Head {
-  const Projection *projection;
-  std::string output;
-  bool isPlain; ///< only operators that keep rows lie between
-};
-} // namespace
-
-/// The table whose rows a product may give logits for. Of those as wide as its input only the one with most rows can be
-/// of token ids; others are of their types or positions. Null if it gives another number of them.
-static const Embedding *tableOf(const Projection &head, const std::vector<Embedding> &lookUps) {
-  const Embedding *most = nullptr;
-  for (const Embedding &one : lookUps)
-    if (one.table.k == head.weight.k && (!most || one.table.n > most->table.n))
-      most = &one;
-  return most && most->table.n == head.weight.n ? most : nullptr;
-}
-
-/// The last products that give as many numbers as the table of token ids has rows.
-static std::vector<Head> findHeads(const Graph &graph, const Projections &projections,
-                                   const std::vector<Embedding> &lookUps) {
-  std::vector<Head> out;
-  auto add = [&](const Projection *made, const std::string &output, bool isPlain) {
-    if (tableOf(*made, lookUps))
-      out.push_back({made, output, isPlain});
-  };
-  for (const std::string &output : graph.outputs()) {
-    if (const Projection *made = projections.make(skipRows(graph, output)))
-      add(made, output, true);
-    else
-      for (const std::string &name : projections.sources(graph, output).projections)
-        add(projections.make(name), output, false);
-  }
-  return out;
-}
-
-bool language::hasLanguageModelShape(const Graph &graph) {
-  auto lookUps = findLookUps(graph);
-  if (lookUps && lookUps->empty())
-    return false;
-  auto projections = Projections::find(graph);
-  if (!lookUps || !projections)
-    return true; // the error is worth telling
-  return !findHeads(graph, *projections, *lookUps).empty();
-}
 
 /// Chooses the head and the table that belong together. Returns the value that the head reads, without what keeps some
 /// rows.
@@ -132,7 +50,7 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
   std::vector<Head> heads = findHeads(graph, projections, lookUps);
   if (heads.empty())
     return graph.wrong("graph", "none of its outputs is the product of a hidden state with a matrix of as many "
-                                     "rows as a table has that it looks up token ids in");
+                                "rows as a table has that it looks up token ids in");
   const auto &[head, output, isPlain] = *std::ranges::max_element(heads, {}, &Head::isPlain); // the first of them
   if (!isPlain)
     return wrong(*graph.producer(graph.strip(output)),
@@ -142,7 +60,7 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
     return wrong(*head->node, "gives the logits with a bias, which is not supported");
   embedding = *tableOf(*head, lookUps);
   model.embedding = embedding.table;
-  model.lookUp = {embedding.node->name};
+  model.lookUp = embedding.node->names;
   model.head = rowsOf(graph, *head, 0, head->weight.n);
   std::string normed = skipRows(graph, head->input);
   model.wantedRows = graph.namesBetween({normed}, head->input);
@@ -152,8 +70,7 @@ Result<std::string> Walk::findHead(const std::vector<Embedding> &lookUps) {
 Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
   const GraphNode *sum = graph.producer(stream);
   if (!sum)
-    return graph.wrong("value " + inQuotes(stream),
-                            "should be the hidden state behind a layer, but nothing makes it");
+    return graph.wrong("value " + inQuotes(stream), "should be the hidden state behind a layer, but nothing makes it");
   if (sum->op != "Add")
     return wrong(*sum, "should add what a layer computes to its hidden state");
   for (size_t i = 0; i < 2; ++i)
@@ -162,7 +79,7 @@ Result<Walk::Step> Walk::stepBack(const std::string &stream) const {
   return wrong(*sum, "should add a product with a constant matrix to the hidden state, but neither input is one");
 }
 
-Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
+Status Walk::addLayer() {
   Layer layer;
   QUERN_ASSIGN(Step down, stepBack(stream));
   QUERN_ASSIGN(FoundFeedForward feedForward, findFeedForward(graph, projections, *down.projection));
@@ -176,7 +93,7 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
   layer.feedForward = std::move(feedForward.nodes);
   layer.feedForward.push_back(down.sum);
   QUERN_ASSIGN(Step output, stepBack(down.before));
-  QUERN_ASSIGN(FoundAttention found, attention.find(*output.projection, output.before));
+  QUERN_ASSIGN(FoundAttention found, attention->find(*output.projection, output.before));
   QUERN_ASSIGN(norm, findNorm(graph, projections, found.input, embedding.table.k));
   if (norm.input != output.before)
     return wrong(*output.projection->node, "its attention reads another hidden state than it adds to");
@@ -197,22 +114,53 @@ Status Walk::addLayer(std::string &stream, AttentionFinder &attention) {
   return {};
 }
 
-Result<LanguageModel> Walk::run() {
+/// Finds where the walk begins: the table, the head and the last norm.
+Status Walk::begin() {
   QUERN_ASSIGN(std::vector<Embedding> lookUps, findLookUps(graph));
   QUERN_ASSIGN(projections, Projections::find(graph));
   QUERN_ASSIGN(std::string value, findHead(lookUps));
   QUERN_ASSIGN(FoundNorm norm, findNorm(graph, projections, value, embedding.table.k));
   model.finalNorm = std::move(norm.norm);
-  std::string stream = skipRows(graph, norm.input);
+  stream = skipRows(graph, norm.input);
   std::ranges::move(graph.namesBetween({stream}, norm.input), std::back_inserter(model.wantedRows));
-  AttentionFinder attention(graph, projections, embedding.tokenIds, embedding.output, embedding.table.k,
-                            double(model.finalNorm.epsilon));
+  attention.emplace(graph, projections, embedding.tokenIds, embedding.output, embedding.table.k,
+                    double(model.finalNorm.epsilon));
+  return {};
+}
+
+Result<LanguageModel> Walk::run() {
+  QUERN_TRY(begin());
   while (stream != embedding.output)
-    QUERN_TRY(addLayer(stream, attention));
+    QUERN_TRY(addLayer());
   if (model.layers.empty())
     return graph.wrong("graph", "has no layers between its embedding and its logits");
-  model.layout = std::move(attention.layout);
+  model.layout = std::move(attention->layout);
   return std::move(model);
 }
 
 Result<LanguageModel> language::recognise(const Graph &graph) { return Walk(graph).run(); }
+
+std::vector<FoundLayerAttention> Walk::findAttention(HeadLayout &layout) {
+  std::vector<FoundLayerAttention> out;
+  if (!begin())
+    return out;
+  while (stream != embedding.output) {
+    auto down = stepBack(stream);
+    auto output = down ? stepBack(down->before) : down;
+    if (!output)
+      break;
+    const std::string &value = output->projection->input;
+    auto found = attention->find(*output->projection, output->before);
+    if (!found)
+      break;
+    if (!graph.producer(value, "onnx.attention"))
+      out.push_back({value, *std::move(found)});
+    stream = output->before;
+  }
+  layout = attention->layout;
+  return out;
+}
+
+std::vector<FoundLayerAttention> language::findAttention(const Graph &graph, HeadLayout &layout) {
+  return Walk(graph).findAttention(layout);
+}

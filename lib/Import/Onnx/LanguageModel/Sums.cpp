@@ -131,6 +131,6 @@ void language::addSumOperators(OperatorTable &table) {
   table["MatMul"] = {2, multiply};
   table["Softmax"] = {1, softmax};
   table["RMSNormalization"] = {2, rmsNorm};
-  table["SimplifiedLayerNormalization"] = {2, rmsNorm};
+  table["onnx.rms_norm"] = table["SimplifiedLayerNormalization"] = {2, rmsNorm};
   table["CumSum"] = {2, cumulate};
 }
