@@ -6,6 +6,7 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/ADT/StringSet.h"
 
 #include <algorithm>
 
@@ -26,18 +27,20 @@ public:
   Result<OwningOpRef<ModuleOp>> run();
 
 private:
-  Location locationOf(const std::string &name) { return NameLoc::get(builder.getStringAttr(name)); }
+  Location locationOf(const std::string &name) {
+    return name.empty() ? Location(builder.getUnknownLoc()) : NameLoc::get(builder.getStringAttr(name));
+  }
   Type typeOf(const onnx::TypeProto &type);
   RankedTensorType typeOf(const onnx::TensorProto &tensor);
   Result<ElementsAttr> elements(const onnx::TensorProto &tensor, const std::string &name);
-  Result<Attribute> attribute(const onnx::AttributeProto &attribute, const std::string &node);
+  Result<Attribute> attribute(const onnx::AttributeProto &attribute, const std::string &value);
   Status addConstant(const std::string &name, const onnx::TensorProto &tensor);
   Status addConstantNode(const onnx::NodeProto &node);
   Status addNode(const onnx::NodeProto &node);
   Value valueOf(const std::string &name);
   DictionaryAttr opsets();
   void collectTypes();
-  void describe(const onnx::ValueInfoProto &value, NamedAttrList &attributes);
+  DictionaryAttr describe(const onnx::ValueInfoProto &value, Type type);
   void addInputs();
   void finish();
 
@@ -45,6 +48,7 @@ private:
   OpBuilder builder;
   OwningOpRef<ModuleOp> module;
   func::FuncOp function;
+  SmallVector<DictionaryAttr> inputAttributes;
   llvm::StringMap<Value> values;
   llvm::StringMap<Type> types; ///< as far as the file says them
   Value none;                  ///< an input that is left out
@@ -106,7 +110,7 @@ static onnx::AttributeProto::AttributeType kindOf(const onnx::AttributeProto &at
                                         : Kind::UNDEFINED;
 }
 
-Result<Attribute> OnnxGraphImporter::attribute(const onnx::AttributeProto &attribute, const std::string &node) {
+Result<Attribute> OnnxGraphImporter::attribute(const onnx::AttributeProto &attribute, const std::string &value) {
   using Kind = onnx::AttributeProto;
   switch (kindOf(attribute)) {
   case Kind::FLOAT:
@@ -126,8 +130,8 @@ Result<Attribute> OnnxGraphImporter::attribute(const onnx::AttributeProto &attri
     return Attribute(builder.getArrayAttr(strings));
   }
   case Kind::TENSOR: {
-    QUERN_ASSIGN(ElementsAttr value, elements(attribute.t(), node + "." + attribute.name()));
-    return Attribute(value);
+    QUERN_ASSIGN(ElementsAttr made, elements(attribute.t(), value + "." + attribute.name()));
+    return Attribute(made);
   }
   default:
     return Attribute(onnxir::MessageAttr::get(builder.getContext(), attribute.SerializeAsString()));
@@ -186,11 +190,14 @@ Status OnnxGraphImporter::addNode(const onnx::NodeProto &node) {
     names.push_back(builder.getStringAttr(name));
   }
   NamedAttrList attributes;
+  llvm::StringSet<> seen;
+  auto named = std::ranges::find_if(node.output(), [](const std::string &name) { return !name.empty(); });
+  std::string valueName = named == node.output().end() ? nodeName(node) : *named; // no two nodes share one
   for (const onnx::AttributeProto &one : node.attribute()) {
-    if (one.name().empty() || attributes.get(one.name()))
+    if (one.name().empty() || !seen.insert(one.name()).second)
       continue; // the first of a name counts
-    QUERN_ASSIGN(Attribute value, attribute(one, nodeName(node)));
-    attributes.set(one.name(), value);
+    QUERN_ASSIGN(Attribute value, attribute(one, valueName));
+    attributes.append(one.name(), value);
   }
   std::string domain = domainName(node.domain());
   auto op =
@@ -221,29 +228,27 @@ void OnnxGraphImporter::collectTypes() {
       types[value.name()] = typeOf(value.type());
 }
 
-/// The value's name, and those of its sizes if it has any.
-void OnnxGraphImporter::describe(const onnx::ValueInfoProto &value, NamedAttrList &attributes) {
+/// The name of a value of that type, and those of its sizes, if it has any and as many as the type.
+DictionaryAttr OnnxGraphImporter::describe(const onnx::ValueInfoProto &value, Type type) {
+  NamedAttrList attributes;
   attributes.set(onnxir::kNameAttr, builder.getStringAttr(value.name()));
   SmallVector<StringRef> names;
   for (const auto &dimension : value.type().tensor_type().shape().dim())
     names.push_back(dimension.has_dim_value() ? "" : StringRef(dimension.dim_param()));
-  if (!llvm::all_of(names, [](StringRef name) { return name.empty(); }))
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  bool fits = ranked && ranked.getRank() == int64_t(names.size());
+  if (fits && !llvm::all_of(names, [](StringRef name) { return name.empty(); }))
     attributes.set(onnxir::kDimsAttr, builder.getStrArrayAttr(names));
+  return attributes.getDictionary(builder.getContext());
 }
 
 void OnnxGraphImporter::addInputs() {
   for (const onnx::ValueInfoProto &input : file->graph().input()) {
     if (values.contains(input.name()))
       continue; // an initializer of the same name is the value
-    unsigned index = function.getNumArguments();
     Type type = typeOf(input.type());
-    NamedAttrList attributes;
-    describe(input, attributes);
-    if (!isa<RankedTensorType>(type))
-      attributes.erase(onnxir::kDimsAttr);
-    (void)function.insertArgument(index, type, attributes.getDictionary(builder.getContext()),
-                                  locationOf(input.name()));
-    values[input.name()] = function.getArgument(index);
+    values[input.name()] = function.getBody().addArgument(type, locationOf(input.name()));
+    inputAttributes.push_back(describe(input, type));
   }
 }
 
@@ -252,14 +257,13 @@ void OnnxGraphImporter::finish() {
   for (const onnx::ValueInfoProto &output : file->graph().output())
     results.push_back(values.at(output.name()));
   func::ReturnOp::create(builder, function.getLoc(), results);
-  function.setFunctionType(builder.getFunctionType(function.getArgumentTypes(), TypeRange(results)));
-  for (const auto &[index, output] : llvm::enumerate(file->graph().output())) {
-    NamedAttrList attributes;
-    describe(output, attributes);
-    if (!isa<RankedTensorType>(results[index].getType()))
-      attributes.erase(onnxir::kDimsAttr);
-    function.setResultAttrs(unsigned(index), attributes.getDictionary(builder.getContext()));
-  }
+  SmallVector<DictionaryAttr> outputAttributes;
+  for (auto [output, value] : llvm::zip(file->graph().output(), results))
+    outputAttributes.push_back(describe(output, value.getType()));
+  function.setFunctionType(
+      builder.getFunctionType(function.getBody().getArgumentTypes(), TypeRange(ValueRange(results))));
+  function.setAllArgAttrs(inputAttributes);
+  function.setAllResultAttrs(outputAttributes);
 }
 
 Result<OwningOpRef<ModuleOp>> OnnxGraphImporter::run() {
@@ -272,7 +276,8 @@ Result<OwningOpRef<ModuleOp>> OnnxGraphImporter::run() {
     QUERN_TRY(addConstant(tensor.name(), tensor));
   addInputs();
   for (const onnx::NodeProto &node : file->graph().node()) {
-    bool isConstant = node.op_type() == "Constant" && domainName(node.domain()).empty();
+    bool isConstant = node.op_type() == "Constant" && domainName(node.domain()).empty() && node.output_size() == 1 &&
+                      !node.output(0).empty();
     QUERN_TRY(isConstant ? addConstantNode(node) : addNode(node));
   }
   finish();
