@@ -60,7 +60,7 @@ def test_embedded_model(quern, tmp_path, mix):
 def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
     """Attention on tensor cores; this model feels what is rounded more than random ones do."""
     texts = tmp_path / "prompts.txt"
-    texts.write_text("17*3+25-8*2=\n(12+5)*3-40+7=\n9*9*9-100+55=\n")
+    texts.write_text("17*3+25-8*2+60-31*2=\n(12+5)*3-40+7-(2+3)*6=\n")
     compare(quern, quantize_embedded(quern, tmp_path, "Q8_0"), texts)
 
 

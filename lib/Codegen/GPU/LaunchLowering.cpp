@@ -16,7 +16,7 @@ using namespace quern::codegen;
 
 static std::string nameOf(func::FuncOp entry, TokenRange tokens) {
   std::string name = entry.getName().str() + "_" + std::to_string(tokens.least);
-  return tokens.isOne() ? name : name + "_and_more";
+  return tokens.isOne() ? name : name + "_to_" + std::to_string(tokens.most);
 }
 
 LaunchLowering::LaunchLowering(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target, TokenRange tokens)

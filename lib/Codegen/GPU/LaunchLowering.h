@@ -33,6 +33,10 @@ Result<PromptMatmul> promptOf(dq::MatmulOp op, const GpuTarget &target);
 
 class LaunchLowering {
 public:
+  /// Rows of a step up to which attention takes each alone: they may be tokens of as many sequences, whose caches the
+  /// kernel for prompts would walk one after the other.
+  static constexpr int64_t kMostDecodeRows = 16;
+
   /// Kernels are made in `kernels` when first asked for.
   LaunchLowering(mlir::func::FuncOp entry, mlir::gpu::GPUModuleOp kernels, const GpuTarget &target, TokenRange tokens);
 

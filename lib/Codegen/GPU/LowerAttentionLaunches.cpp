@@ -71,7 +71,7 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
            << headDim << " elements has no GPU kernel; multiples of 16 up to 256 have";
   if (host.tokens().most > 1)
     launchRotary(op, *rotation);
-  if (host.tokens().isOne())
+  if (host.tokens().most <= kMostDecodeRows)
     launchDecodeAttention(op, *rotation);
   else
     launchPromptAttention(op, host.address(rotation->query));

@@ -58,7 +58,11 @@ private:
           << Matvec::kMostColumns << " tokens at once, so that prompts are read in steps of so many";
       return success();
     }
-    return LaunchLowering(entry, kernels, target, {Matvec::kMostColumns + 1, kMostTokens}).run(tokens);
+    constexpr int64_t kMostOfFew = LaunchLowering::kMostDecodeRows;
+    for (TokenRange range : {TokenRange{Matvec::kMostColumns + 1, kMostOfFew}, {kMostOfFew + 1, kMostTokens}})
+      if (failed(LaunchLowering(entry, kernels, target, range).run(tokens)))
+        return failure();
+    return success();
   }
 };
 

@@ -43,10 +43,19 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_300x64_t2{{ }}
 // CHECK: func.func @step_8(
 
-// Nine tokens and more: grids with as many blocks as there are tokens, and one kernel for all segments.
-// CHECK-LABEL: func.func @step_9_and_more(
+// Nine to 16 tokens: attention takes each row alone, as a token of a sequence of its own.
+// CHECK-LABEL: func.func @step_9_to_16(
 // CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
-// CHECK-SAME: host.tokens = array<i64: 9, 512>
+// CHECK-SAME: host.tokens = array<i64: 9, 16>
+// CHECK: gpu.launch_func @kernels::@prompt_q8_0_64_q8_0_64_q8_0_64_x64
+// CHECK: arith.index_cast %[[TOKENS]] : i64 to index
+// CHECK: gpu.launch_func @kernels::@attention_{{.*}}host.op = "lm.attention"
+// CHECK: gpu.launch_func @kernels::@merge_attention_{{.*}}act8{{.*}}host.op = "lm.attention"
+
+// More tokens: grids with as many blocks as there are tokens, and one kernel for all segments.
+// CHECK-LABEL: func.func @step_17_to_512(
+// CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
+// CHECK-SAME: host.tokens = array<i64: 17, 512>
 // CHECK: %[[TILES:.*]] = arith.ceildivui %[[TOKENS]], %c64_i64
 // CHECK: gpu.launch_func @kernels::@prompt_q8_0_64_q8_0_64_q8_0_64_x64_by64x64
 // CHECK-SAME: %[[TOKENS]] : i64) {host.name = "", host.op = "dq.matmul"}
@@ -59,7 +68,7 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // JSON: "plans":[{"least":1,"most":1,"launches":[{"kernel":"embedding_q8_0_300x64","op":"lm.embedding"
 // JSON-SAME: "kind":"input","index":0
 // JSON-SAME: "when":{"index":1,"least":1,"most":1}
-// JSON-SAME: {"least":9,"most":512,
+// JSON-SAME: {"least":17,"most":512,
 // JSON-SAME: "when":{"index":1,"least":9,"most":9223372036854775807}
 
 // PTX: .entry embedding_q8_0_300x64
@@ -108,7 +117,7 @@ func.func @elementwise(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "to
 }
 
 // A matmul without a kernel on tensor cores takes its rows eight at a time: of tokens, and of outputs.
-// CHECK-LABEL: func.func @float_9_and_more(
+// CHECK-LABEL: func.func @float_17_to_512(
 // CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
 // CHECK: arith.ceildivui %[[TOKENS]], %c8_i64
 // CHECK: gpu.launch_func @kernels::@matvec_f32_64x64_t8_and_more {{.*}}%[[TOKENS]] : i64)
