@@ -21,19 +21,33 @@ extern "C" bool SPIRVTranslate(llvm::Module *module, std::string &binary, std::s
                                const std::vector<std::string> &extensions, llvm::CodeGenOptLevel level,
                                llvm::Triple triple);
 
-/// Does not return. What is written is the binary, or the message with an exit status that is not 0.
+namespace {
+/// Before what the process writes. Its exit status may be lost: where SIGCHLD is ignored, nobody can wait for it.
+struct Header {
+  uint64_t bytes; ///< behind the header
+  bool done;      ///< whether they are the binary, or the message
+};
+} // namespace
+
+static bool writeAll(int to, const void *bytes, size_t count) {
+  for (auto *at = static_cast<const char *>(bytes); count > 0;) {
+    ssize_t written = ::write(to, at, count);
+    if (written < 0 && errno != EINTR)
+      return false;
+    at += std::max<ssize_t>(written, 0);
+    count -= size_t(std::max<ssize_t>(written, 0));
+  }
+  return true;
+}
+
+/// Does not return.
 [[noreturn]] static void writeInChild(llvm::Module &module, int to) {
   std::string binary, message;
   bool done = SPIRVTranslate(&module, binary, message, /*extensions=*/{}, llvm::CodeGenOptLevel::None,
                              module.getTargetTriple());
-  llvm::StringRef rest = done ? binary : message;
-  while (!rest.empty()) {
-    ssize_t count = ::write(to, rest.data(), rest.size());
-    if (count < 0 && errno != EINTR)
-      ::_exit(2);
-    rest = rest.drop_front(size_t(std::max<ssize_t>(count, 0)));
-  }
-  ::_exit(done ? 0 : 1);
+  const std::string &rest = done ? binary : message;
+  Header header{rest.size(), done};
+  ::_exit(writeAll(to, &header, sizeof header) && writeAll(to, rest.data(), rest.size()) ? 0 : 1);
 }
 
 static std::string readAll(int from) {
@@ -62,12 +76,13 @@ Result<std::string> codegen::writeSpirv(llvm::Module &module) {
   if (child < 0)
     return fail(std::string("there is no process for it: ") + std::strerror(error));
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR)
-      return fail(std::string("its process cannot be waited for: ") + std::strerror(errno));
-  if (WIFSIGNALED(status))
-    return fail("its process has ended with signal " + std::to_string(WTERMSIG(status)));
-  if (WEXITSTATUS(status) != 0)
-    return fail(written.empty() ? "its process has failed" : std::move(written));
-  return written;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR)
+    ;
+  Header header{};
+  std::memcpy(&header, written.data(), std::min(written.size(), sizeof header));
+  if (written.size() < sizeof header || written.size() - sizeof header != header.bytes)
+    return fail(WIFSIGNALED(status) ? "its process has ended with signal " + std::to_string(WTERMSIG(status))
+                                    : "its process has failed");
+  written.erase(0, sizeof header);
+  return header.done ? Result<std::string>(std::move(written)) : fail(std::move(written));
 }
