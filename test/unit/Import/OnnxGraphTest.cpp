@@ -1,10 +1,12 @@
 // ONNX files as IR of their own nodes: odd ones, which must give IR that verifies, or an error.
 #include "TestOnnx.h"
 #include "dialects/Onnx/Onnx.h"
+#include "lib/Import/Onnx/LanguageModel/Graph.h"
 #include "quern/Import/Onnx/ImportOnnxGraph.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 #include <gtest/gtest.h>
 
 using namespace quern;
@@ -83,6 +85,23 @@ TEST_F(OnnxGraph, AConstantWithAnotherOutputStaysANode) {
   mlir::func::FuncOp function = import(model);
   EXPECT_TRUE(function.getOps<onnxir::ConstantOp>().empty());
   EXPECT_EQ((*function.getOps<onnxir::NodeOp>().begin()).getNumResults(), 2u);
+}
+
+/// The recogniser tells values apart by their names, also where IR names two alike, and one as another is renamed.
+TEST_F(OnnxGraph, ValuesHaveNamesOfTheirOwn) {
+  context.loadDialect<onnxir::OnnxDialect, mlir::func::FuncDialect>();
+  module = mlir::parseSourceString<mlir::ModuleOp>(R"(
+    func.func @graph(%x: tensor<4xf32> {onnx.name = "x"}) -> tensor<4xf32> {
+      %a = onnx.node "Relu"(%x) to ["y"] : (tensor<4xf32>) -> tensor<4xf32>
+      %b = onnx.node "Relu"(%a) to ["y%3"] : (tensor<4xf32>) -> tensor<4xf32>
+      %c = onnx.node "Relu"(%b) to ["y"] : (tensor<4xf32>) -> tensor<4xf32>
+      return %c : tensor<4xf32>
+    })", &context);
+  ASSERT_TRUE(module);
+  language::Graph graph(*module->getOps<mlir::func::FuncOp>().begin());
+  ASSERT_EQ(graph.nodes().size(), 3u);
+  for (const language::GraphNode &node : graph.nodes())
+    EXPECT_EQ(graph.producer(node.outputs[0]), &node);
 }
 
 } // namespace

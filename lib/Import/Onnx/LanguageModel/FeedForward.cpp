@@ -29,7 +29,7 @@ static Result<FoundFeedForward> raisedFeedForward(const Graph &graph, const Proj
   const Projection *gate = projections.make(part.input(0)), *up = projections.make(part.input(1));
   int64_t width = part.integer("width", 0), first = part.integer("gate_column", 0),
           other = part.integer("up_column", 0);
-  if (!gate || !up || first + width > gate->weight.n || other + width > up->weight.n)
+  if (!gate || !up || width > gate->weight.n - first || width > up->weight.n - other)
     return graph.wrong("node " + part.describe(), "its inputs are no products with constant matrices of its width");
   const Projection *earlier = gate->output < up->output ? gate : up; // as names are found in an unraised graph
   return FoundFeedForward{rowsOf(graph, *gate, first, width),

@@ -58,8 +58,9 @@ static std::string locationName(mlir::Location location) {
 
 /// Every value has a name of its own, also where IR was written by hand.
 void Graph::addName(mlir::Value value, std::string name) {
-  if (name.empty() || values.contains(name))
-    name += "%" + std::to_string(values.size());
+  std::string given = name;
+  for (size_t number = values.size(); name.empty() || values.contains(name); ++number)
+    name = given + "%" + std::to_string(number);
   names[value] = name;
   values.emplace(std::move(name), value);
 }

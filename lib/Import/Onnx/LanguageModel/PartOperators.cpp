@@ -21,7 +21,7 @@ static Status swiglu(Call &call) {
   int64_t first = call.node.integer("gate_column", 0), other = call.node.integer("up_column", 0);
   QUERN_ASSIGN(Array out, widened(call[0], width));
   int64_t gates = call[0].shape.back(), ups = call[1].shape.empty() ? 0 : call[1].shape.back();
-  if (first + width > gates || other + width > ups || call[0].size() / gates != call[1].size() / ups)
+  if (width > gates - first || width > ups - other || call[0].size() / gates != call[1].size() / ups)
     return call.wrong("its inputs do not have its columns");
   for (int64_t i = 0; i < out.size(); ++i) {
     int64_t row = i / width, column = i % width;
