@@ -186,7 +186,7 @@ Result<bool> Compilation::compile() {
     return fail("there is no phase '" + options.stopAfter + "'; the phases are " + names);
   }
   if (!onnx && (options.stopAfter == "onnx" || options.stopAfter == "raise"))
-    return fail("only ONNX files have the phase '" + options.stopAfter + "', which '" + options.input + "' is not");
+    return fail("only ONNX files have the phase '" + options.stopAfter + "', and '" + options.input + "' is none");
   QUERN_ASSIGN(bool whole, open());
   if (!whole)
     return false;

@@ -68,6 +68,7 @@ def test_missing_tensor_is_named(quern, tmp_path):
 def test_unknown_target_phase_and_unwritable_output(quern, tiny, tmp_path):
     assert "z80" in quern.fails("compile", tiny, "-o", tmp_path / "out", "--target", "z80")
     assert "no-phase" in quern.fails("compile", tiny, "-o", tmp_path / "out", "--stop-after", "no-phase")
+    assert "only ONNX files have" in quern.fails("compile", tiny, "-o", tmp_path / "out", "--stop-after", "raise")
     assert "nowhere" in quern.fails("compile", tiny, "-o", tmp_path / "nowhere" / "out")
     quern.fails("compile", tiny)
 
