@@ -99,6 +99,10 @@ public:
 
 private:
   Location locationOf(const std::string &name) { return NameLoc::get(builder.getStringAttr(name)); }
+  /// The function takes its type when all are there: the context keeps each one that it ever had.
+  Value addArgument(Type type, const std::string &name) {
+    return function.getBody().addArgument(type, locationOf(name));
+  }
   Status addInput(const onnx::ValueInfoProto &input);
   Status importNode(const onnx::NodeProto &proto);
   Status checkInputs(Node &node);
@@ -136,10 +140,7 @@ Status GraphImporter::addInput(const onnx::ValueInfoProto &input) {
     shape.push_back(isStatic ? dimension.dim_value() : ShapedType::kDynamic);
   }
   auto tensorType = RankedTensorType::get(shape, emitter.elementType(type.elem_type()));
-  unsigned index = function.getNumArguments();
-  if (failed(function.insertArgument(index, tensorType, {}, locationOf(input.name()))))
-    return file.wrong(what, "cannot become an argument");
-  Tensor tensor{function.getArgument(index), type.elem_type(), {}, {}};
+  Tensor tensor{addArgument(tensorType, input.name()), type.elem_type(), {}, {}};
   for (const auto &[i, dimension] : llvm::enumerate(described.shape)) {
     if (dimension.value >= 0) {
       tensor.dims.push_back(emitter.index(dimension.value));
@@ -192,11 +193,7 @@ Result<Tensor> GraphImporter::constant(const onnx::TensorProto &proto) {
   Tensor tensor{Value(), proto.data_type(), {}, {}};
   for (int64_t size : proto.dims())
     tensor.dims.push_back(emitter.index(size));
-  unsigned index = function.getNumArguments();
-  if (failed(
-          function.insertArgument(index, emitter.tensorType(tensor.dims, tensor.type), {}, locationOf(proto.name()))))
-    return file.wrong("tensor " + inQuotes(proto.name()), "cannot become an argument");
-  tensor.value = function.getArgument(index);
+  tensor.value = addArgument(emitter.tensorType(tensor.dims, tensor.type), proto.name());
   graph.weights.push_back(&proto);
   return tensor;
 }
@@ -262,10 +259,11 @@ Status GraphImporter::finish() {
     graph.outputs.push_back(std::move(described));
   }
   func::ReturnOp::create(emitter.b, emitter.loc, results);
-  function.setFunctionType(FunctionType::get(builder.getContext(), function.getArgumentTypes(), types));
+  function.setFunctionType(builder.getFunctionType(function.getBody().getArgumentTypes(), types));
   // Callers keep their inputs, and weights are mapped read-only.
-  for (unsigned i = 0; i < function.getNumArguments(); ++i)
-    function.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName, builder.getBoolAttr(false));
+  NamedAttribute readOnly(bufferization::BufferizationDialect::kWritableAttrName, builder.getBoolAttr(false));
+  function.setAllArgAttrs(
+      llvm::SmallVector<DictionaryAttr>(function.getNumArguments(), builder.getDictionaryAttr(readOnly)));
   return {};
 }
 
