@@ -32,7 +32,7 @@ std::optional<RowDraw> drawOn(const SamplerSettings &settings, uint64_t position
 
 class Sampler {
 public:
-  /// Fails on settings that are no numbers, a penalty that is not positive, or a top-p that is.
+  /// Fails on settings that are no numbers, or a penalty or top-p that is not positive.
   static Result<Sampler> create(const SamplerSettings &settings);
 
   /// `logits` of the real tokens only; `history` the tokens so far, whose number is the position drawn at.
