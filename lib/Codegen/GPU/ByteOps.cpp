@@ -29,6 +29,24 @@ Value codegen::emitBytePermute(Emitter &e, Value low, Value high, Value selector
   return NVVM::PermuteOp::create(e, e.getI32Type(), low, high, selector, NVVM::PermuteMode::DEFAULT);
 }
 
+/// A byte b + 128 below the byte 0x64 is the f16 1024 + 128 + b. With nine bits times eight, or fewer, 1152 factor is
+/// exact, and so is what a fused operation takes away.
+std::pair<Value, Value> codegen::emitHalvesOfBytes(Emitter &e, Value word, Value factor) {
+  Value offset = e.bitXor(word, int32_t(0x80808080)), above = e.number(e.getI32Type(), 0x64646464);
+  VectorType halves = e.vec(2, e.getF16Type());
+  Value factors = factor ? e.splat(factor, halves) : Value(), offsets = e.real(halves, factor ? -1152 : 1152);
+  if (factor)
+    offsets = e.mulf(factors, offsets);
+  auto pair = [&](int64_t places) -> Value {
+    Value both = emitBytePermute(e, offset, above, e.number(e.getI32Type(), places));
+    Value pair = LLVM::BitcastOp::create(e, halves, both);
+    if (!factor)
+      return e.subf(pair, offsets);
+    return LLVM::FMAOp::create(e, pair, factors, offsets); // math.fma would come apart
+  };
+  return {pair(0x4140), pair(0x4342)};
+}
+
 /// A permutation picks among eight bytes by three bits of each of four nibbles, so the entries are looked up in both
 /// halves of the table, and the nibbles' top bits choose of the two. What comes out is in the order of the nibbles: the
 /// low one of a byte before its high one.

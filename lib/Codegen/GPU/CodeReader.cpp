@@ -24,12 +24,12 @@ unsigned CodeReader::bits(const GpuLayout &layout) {
   return std::accumulate(layout.planes.begin(), layout.planes.end(), 0u);
 }
 
-Value CodeReader::bytesAt(Value weight, Value row, Value sixteenth) const {
+Value CodeReader::bytesAt(Value weight, Value row, int64_t more, Value sixteenth) const {
   Value start = e.at(e.at(weight, regions[0]), e.mul(row, rowBytes[0]));
-  return e.at(start, e.mul(e.min(sixteenth, e.i64(units - 1)), kGpuLoadBytes));
+  return e.at(e.at(start, e.mul(sixteenth, kGpuLoadBytes)), more * rowBytes[0]);
 }
 
-Emitter::Values CodeReader::planesAt(Value weight, Value row, Value group) const {
+Emitter::Values CodeReader::planesAt(Value weight, Value row, int64_t more, Value group) const {
   int64_t groups = layout.unit() / 32;
   Value unit = e.div(group, groups), within = e.rem(group, e.i64(groups));
   Emitter::Values places;
@@ -37,7 +37,7 @@ Emitter::Values CodeReader::planesAt(Value weight, Value row, Value group) const
     int64_t groupsOfPiece = 4 / layout.planes[plane]; // 16 bytes
     Value piece = e.add(e.mul(e.div(within, groupsOfPiece), units), unit);
     Value start = e.at(e.at(weight, regions[plane]), e.mul(row, rowBytes[plane]));
-    places.push_back(e.at(start, e.mul(piece, kGpuLoadBytes)));
+    places.push_back(e.at(e.at(start, e.mul(piece, kGpuLoadBytes)), more * rowBytes[plane]));
   }
   return places;
 }

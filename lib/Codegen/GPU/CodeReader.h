@@ -17,11 +17,11 @@ public:
 
   /// Whether the layout's bytes are what is wanted, so that there is nothing to unpack.
   bool areBytes() const { return layout.signedCodes; }
-  /// Where the 16 bytes of row `row` from k = 16 `sixteenth` on lie, where `areBytes`.
-  mlir::Value bytesAt(mlir::Value weight, mlir::Value row, mlir::Value sixteenth) const;
+  /// Where the 16 bytes of row `row` + `more` from k = 16 `sixteenth` on lie, where `areBytes`.
+  mlir::Value bytesAt(mlir::Value weight, mlir::Value row, int64_t more, mlir::Value sixteenth) const;
 
-  /// For each plane where the 16 bytes lie that hold its bits of the `group`-th 32 k of row `row`.
-  Emitter::Values planesAt(mlir::Value weight, mlir::Value row, mlir::Value group) const;
+  /// For each plane where the 16 bytes lie that hold its bits of the `group`-th 32 k of row `row` + `more`.
+  Emitter::Values planesAt(mlir::Value weight, mlir::Value row, int64_t more, mlir::Value group) const;
   /// Eight words (i32) of four codes each, as signed bytes: (code - zero) * 2^shift(), or entries of a table. `planes`
   /// holds what lies at planesAt, vectors of four i32.
   Emitter::Values unpack(mlir::ValueRange planes, mlir::Value group) const;

@@ -20,22 +20,18 @@ Value codegen::emitRowFactor(Emitter &e, Value number) {
   return pair(e, first, takePart(e, number));
 }
 
-std::array<Value, 2> codegen::emitTokenFactor(Emitter &e, Value number) {
-  Value first = takePart(e, number), second = takePart(e, number);
-  return {pair(e, first, second), takePart(e, number)};
+Value codegen::emitTokenFactor(Emitter &e, Value number) {
+  Value first = takePart(e, number), second = takePart(e, number), third = takePart(e, number);
+  Value words[] = {pair(e, first, second), pair(e, third, first), pair(e, second, third), e.number(e.getI32Type(), 0)};
+  return vector::FromElementsOp::create(e, e.i32s(4), ValueRange(words));
 }
 
-/// Four nibbles for each c: which bytes the word has, of those of the first argument (0 to 3) and the second (4 to 7).
-FactorFragments::FactorFragments(Emitter &e, Value lane)
-    : e(e), rowSelector(pick(0x4444323232101010, lane)), tokenSelector(pick(0x7676543210543210, lane)) {}
-
-Value FactorFragments::pick(uint64_t selectors, Value lane) const {
-  Value shift = e.mul(e.rem(lane, e.i64(4)), 16);
-  return arith::TruncIOp::create(e, e.getI32Type(), arith::ShRUIOp::create(e, e.i64(int64_t(selectors)), shift));
+/// Four nibbles for each c: which bytes the word has, of those of the parts (0 to 3) and of zero (4 to 7).
+FactorFragments::FactorFragments(Emitter &e, Value lane) : e(e) {
+  Value shift = e.mul(e.rem(lane, e.i64(4)), 16), selectors = e.i64(0x4444323232101010);
+  rowSelector = arith::TruncIOp::create(e, e.getI32Type(), arith::ShRUIOp::create(e, selectors, shift));
 }
 
 Value FactorFragments::ofRow(Value parts) const {
   return emitBytePermute(e, parts, e.number(e.getI32Type(), 0), rowSelector);
 }
-
-Value FactorFragments::ofToken(Value parts, Value last) const { return emitBytePermute(e, parts, last, tokenSelector); }

@@ -12,22 +12,20 @@ namespace quern::codegen {
 
 /// The parts of a number of a row, f32, in an i32: w1 low, w2 high.
 mlir::Value emitRowFactor(Emitter &e, mlir::Value number);
-/// The parts of a number of a token, f32, in two i32: x1 and x2; x3 and 0.
-std::array<mlir::Value, 2> emitTokenFactor(Emitter &e, mlir::Value number);
+/// The eight k of a number of a token, f32, as four i32.
+mlir::Value emitTokenFactor(Emitter &e, mlir::Value number);
 
-/// What lane 4 r + c of a warp hands to a product, out of the parts of its row or token r: words 2 c and 2 c + 1.
+/// What lane 4 r + c of a warp hands to a product, out of the parts of its row r: words 2 c and 2 c + 1. (Tokens have
+/// their eight k in shared memory, where `ldmatrix` takes them.)
 class FactorFragments {
 public:
   FactorFragments(Emitter &e, mlir::Value lane);
 
   mlir::Value ofRow(mlir::Value parts) const;
-  mlir::Value ofToken(mlir::Value parts, mlir::Value last) const;
 
 private:
-  mlir::Value pick(uint64_t selectors, mlir::Value lane) const;
-
   Emitter &e;
-  mlir::Value rowSelector, tokenSelector;
+  mlir::Value rowSelector;
 };
 
 } // namespace quern::codegen

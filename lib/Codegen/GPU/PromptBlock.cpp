@@ -10,29 +10,51 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
+/// Eight warps that share the k of a stage take 256 of it, which rows of activations may not be filled up to; and codes
+/// as f16 take more registers, as does a swiglu whose warps share its sums.
+static int64_t warpTokens(const PromptMatmul &shape, const GpuTarget &target, bool halves) {
+  bool oneForAll = shape.block.rows == PromptTile::kWarpRows && shape.block.tokens == 64;
+  bool fewer = (oneForAll && (halves || gpuRowWidth(shape.width) % 256)) || (shape.swiglu && shape.block.rows <= 128);
+  return fewer ? 32 : PromptMatmul::mostWarpTokens(target);
+}
+
 PromptTile codegen::promptTile(const PromptMatmul &shape, const GpuTarget &target) {
   PromptTile tile{.rows = shape.block.rows,
                   .tokens = shape.block.tokens,
+                  .warpTokens = 0,
+                  .groups = 2,
                   .segments = int64_t(shape.segments.size()),
+                  .halves = false,
                   .scalesOfGroup = 1,
+                  .minimumsOfGroup = 1,
                   .minimums = false,
                   .tensorCores = hasByteProducts(target),
                   .factors = hasBfloatProducts(target),
                   .wideScales = false,
                   .rawPlanes = 0};
+  bool bytes = false;
   for (const Matvec::Segment &segment : shape.segments) {
     const GpuLayout &layout = segment.layout;
     tile.scalesOfGroup = std::max<int64_t>(tile.scalesOfGroup, 32 / layout.group);
     tile.minimums |= ScaleReader::hasMinimum(layout);
     tile.wideScales |= layout.scales == GpuScales::Single || layout.scales == GpuScales::Power;
+    bytes |= layout.signedCodes;
     if (!layout.signedCodes)
       tile.rawPlanes = std::max<int64_t>(tile.rawPlanes, int64_t(layout.planes.size()));
   }
+  tile.minimumsOfGroup = tile.scalesOfGroup;
+  tile.halves = tile.scalesOfGroup > 1 && !bytes && target.asyncCopies;
+  if (tile.halves)
+    tile.scalesOfGroup = 1;
+  tile.warpTokens = warpTokens(shape, target, tile.halves);
+  // Each warp has a group to multiply, and two where they share no k, so that there is time to fill the next stage;
+  // each thread has one to fill.
+  tile.groups = std::max({tile.groups, tile.split(), PromptTile::kThreads / tile.rows});
   return tile;
 }
 
 int64_t codegen::promptMemoryBytes(const PromptTile &tile) {
-  int64_t handedOver = tile.split() > 1 ? PromptProduct::kSums / 2 * 4 * PromptTile::kThreads : 0;
+  int64_t handedOver = tile.split() > 1 ? tile.sums() / 2 * 4 * PromptTile::kThreads : 0;
   return std::max(PromptMemory::bytes(tile), handedOver);
 }
 
@@ -61,25 +83,27 @@ public:
     stage.beginPacked(zero);
     Emitter::Values loaded = stage.begin(zero, zero);
     stage.finish(zero, zero, loaded);
-    stage.unpack(zero, zero);
+    stage.unpack(zero, zero, loaded);
     stage.beginPacked(after(zero, 1));
     stage.wait();
     blockBarrier(e);
     bool alone = tile.split() == 1;
-    Emitter::Values sums = alone ? addends() : Emitter::Values(PromptProduct::kSums, e.real(e.getF32Type(), 0));
+    Emitter::Values sums = alone ? addends() : Emitter::Values(tile.sums(), e.real(e.getF32Type(), 0));
     sums = e.loop(zero, e.i64(stages), e.i64(1), sums, [&](Value now, ValueRange carried) {
       Value next = after(now, 1), buffer = e.rem(now, e.i64(2)), other = e.sub(e.i64(1), buffer);
       Emitter::Values added(carried), loaded = stage.begin(next, other);
-      int64_t groups = tile.groups() / tile.split();
-      auto multiply = [&](int64_t from, int64_t to) {
-        for (int64_t group = from; group < to; ++group)
-          product.addGroup(buffer, e.add(e.mul(product.share, groups), group), added);
-      };
-      // Between products, so that they go on while this waits.
-      multiply(0, (groups + 1) / 2);
-      stage.unpack(next, other);
+      // A loop over groups takes more registers than minimums leave: there the first group is multiplied before
+      // unpacking, and without looking ahead where there are two planes to unpack.
+      bool halved = tile.minimums && !tile.halves && tile.groups > tile.split();
+      int64_t groups = tile.groups / tile.split(), before = halved ? groups / 2 : groups;
+      if (halved && tile.rawPlanes > 1)
+        NVVM::SyncWarpOp::create(e, e.number(e.getI32Type(), -1));
+      multiply(buffer, 0, before, added);
+      if (halved && tile.rawPlanes > 1)
+        NVVM::SyncWarpOp::create(e, e.number(e.getI32Type(), -1));
+      stage.unpack(next, other, loaded);
       stage.beginPacked(after(now, 2));
-      multiply((groups + 1) / 2, groups);
+      multiply(buffer, before, groups, added);
       stage.finish(next, other, loaded);
       blockBarrier(e);
       return added;
@@ -88,32 +112,51 @@ public:
   }
 
 private:
-  /// Of the rows of a part of the tile that a warp finishes.
-  int64_t rowsOfWarp() const { return PromptTile::kWarpRows / tile.segments / tile.split(); }
+  /// The groups of a stage that are the warp's. A loop, since registers do for one at a time.
+  void multiply(Value buffer, int64_t from, int64_t to, Emitter::Values &sums) {
+    Value first = e.mul(product.share, tile.groups / tile.split());
+    if (to - from == 1)
+      product.addGroup(buffer, e.add(first, from), sums);
+    if (to - from <= 1)
+      return;
+    sums = e.loop(e.i64(from), e.i64(to), e.i64(1), sums, [&](Value group, ValueRange carried) {
+      Emitter::Values added(carried);
+      product.addGroup(buffer, e.add(first, group), added);
+      return added;
+    });
+  }
+
+  /// Of a part of the tile what a warp finishes: rows in sixteens, and of more warps than these shares of the tokens.
+  int64_t sharesOfRows() const { return std::min(tile.split(), tile.sixteenRows() / tile.segments); }
+  int64_t sharesOfTokens() const { return tile.split() / sharesOfRows(); }
+  int64_t rowsOfWarp() const { return PromptTile::kWarpRows / tile.segments / sharesOfRows(); }
+  int64_t tokensOfLane() const { return tile.warpTokens / 4 / sharesOfTokens(); }
   Value firstRow() {
-    Value row =
-        e.add(e.mul(product.warpRow, PromptTile::kWarpRows / tile.segments), e.mul(product.share, rowsOfWarp()));
+    Value share = e.mul(e.div(product.share, sharesOfTokens()), rowsOfWarp());
+    Value row = e.add(e.mul(product.warpRow, PromptTile::kWarpRows / tile.segments), share);
     return e.add(e.add(operands.firstRow, row), product.rowOfLane);
   }
   Value tokenAt(int64_t t) {
-    Value first = e.add(operands.firstToken, e.mul(product.warpToken, PromptTile::kWarpTokens));
+    Value share = e.mul(e.rem(product.share, e.i64(sharesOfTokens())), tile.warpTokens / sharesOfTokens());
+    Value first = e.add(operands.firstToken, e.add(e.mul(product.warpToken, tile.warpTokens), share));
     return e.add(e.add(first, product.tokenOfLane), t / 2 * 8 + t % 2);
   }
-  /// The sum of the `eightRows`-th row that the lane finishes and its t-th token.
-  static int64_t sumNumber(int64_t eightRows, int64_t t) {
-    return (eightRows / 2 * PromptProduct::kEightTokens + t / 2) * 4 + eightRows % 2 * 2 + t % 2;
+  /// The sum of a segment of the `eightRows`-th row that the lane finishes and its t-th token.
+  int64_t sumNumber(int64_t eightRows, int64_t t, int64_t segment = 0) const {
+    int64_t sixteenRows = eightRows / 2 * tile.segments + segment;
+    return (sixteenRows * tile.eightTokens() + t / 2) * 4 + eightRows % 2 * 2 + t % 2;
   }
   Value place(Value token, Value row) { return e.mul(e.add(e.mul(token, shape.rows()), row), 4); }
 
   /// Bias and residual, which the sums of what the lane finishes start with. All loads are made before any is waited
   /// for, those past the end of the last rows and tokens.
   Emitter::Values addends() {
-    Emitter::Values numbers(PromptProduct::kSums / tile.split(), e.real(e.getF32Type(), 0));
+    Emitter::Values numbers(tile.sums() / tile.split(), e.real(e.getF32Type(), 0));
     for (int64_t eightRows = 0; (shape.bias || shape.residual) && eightRows < rowsOfWarp() / 8; ++eightRows) {
       Value row = e.min(e.add(firstRow(), 8 * eightRows), e.i64(shape.rows() - 1)), bias;
       if (shape.bias)
         bias = e.load(e.getF32Type(), e.at(arguments.bias, e.mul(row, 4)), 4);
-      for (int64_t t = 0; t < 2 * PromptProduct::kEightTokens; ++t) {
+      for (int64_t t = 0; t < tokensOfLane(); ++t) {
         Value &number = numbers[size_t(sumNumber(eightRows, t))];
         if (shape.residual) {
           Value token = e.min(tokenAt(t), e.sub(operands.tokens, e.i64(1)));
@@ -168,12 +211,12 @@ private:
   }
 
   void storeRow(Value row, int64_t eightRows, const Emitter::Values &sums) {
-    for (int64_t t = 0; t < 2 * PromptProduct::kEightTokens; ++t) {
+    for (int64_t t = 0; t < tokensOfLane(); ++t) {
       Value token = tokenAt(t);
       e.ifThen(e.less(token, operands.tokens), [&] {
         Value y = sums[size_t(sumNumber(eightRows, t))];
         if (shape.swiglu)
-          y = e.mulf(emitSilu(e, y), sums[size_t(sumNumber(eightRows, t)) + PromptProduct::kSums / 2]);
+          y = e.mulf(emitSilu(e, y), sums[size_t(sumNumber(eightRows, t, 1))]);
         e.store(y, e.at(arguments.y, place(token, row)), 4);
       });
     }

@@ -90,7 +90,12 @@ void PromptMatmul::fitBlock(const GpuTarget &target) {
     double overhead;
   };
   double least = 0;
-  for (const Choice &choice : {Choice{{128, 128}, 1}, Choice{{128, 64}, 1.08}, Choice{{64, 64}, 1.2}}) {
+  std::vector<Choice> choices = {{{128, 128}, 1}, {{128, 64}, 1.08}, {{64, 64}, 1.2}};
+  if (mostWarpTokens(target) == 64)
+    choices.insert(choices.begin(), Choice{{256, 128}, 0.95});
+  for (const Choice &choice : choices) {
+    if (swiglu && choice.block.rows * choice.block.tokens < 128 * 128)
+      break; // both sums of a result would belong to different warps
     PromptMatmul with = *this;
     with.block = choice.block;
     int64_t blocks = with.rowBlocks() * (kTokens / choice.block.tokens);
@@ -101,8 +106,6 @@ void PromptMatmul::fitBlock(const GpuTarget &target) {
       least = cost;
       block = choice.block;
     }
-    if (swiglu)
-      break; // both sums of a result belong to one warp
   }
 }
 

@@ -9,8 +9,6 @@ namespace quern::codegen {
 
 class PromptProduct {
 public:
-  static constexpr int64_t kSixteenRows = PromptTile::kWarpRows / 16, kEightTokens = PromptTile::kWarpTokens / 8;
-  static constexpr int64_t kSums = kSixteenRows * kEightTokens * 4; ///< of a lane
   /// What integer products are offset by, so that their bits are those of an f32 (see PromptProduct.cpp).
   static constexpr double kOffset = 12582912;
 
@@ -25,26 +23,31 @@ public:
   mlir::Value warpRow, warpToken, share, rowOfLane, tokenOfLane;
 
 private:
-  struct TokenGroup; ///< what a lane has of 32 k of the warp's tokens
+  struct TokenGroup;                                                 ///< what a lane has of 32 k of the warp's tokens
+  mlir::Value groupInBuffers(mlir::Value buffer, mlir::Value group); ///< its number among those of both
   TokenGroup loadTokens(mlir::Value buffer, mlir::Value group);
   Emitter::Values loadCodes(mlir::Value codes, mlir::Value row, mlir::Value group);
   Emitter::Values loadTokenCodes(mlir::Value buffer, mlir::Value group);
+  Emitter::Values loadSixteenTokens(mlir::Value buffer, mlir::Value group, int64_t from);
+  Emitter::Values loadSixteenScales(mlir::Value memory, mlir::Value start, int64_t from);
   Emitter::Values loadRows(mlir::Value buffer, mlir::Value group, int64_t sixteenRows);
   Emitter::Values loadFloats(mlir::Value pointer, int64_t count);
   Emitter::Values loadWords(mlir::Value pointer, int64_t count);
-  Emitter::Values loadTokenScales(mlir::Value memory, mlir::Value start, mlir::Value number);
-  Emitter::Values loadTokenFactors(mlir::Value start, mlir::Value number);
+  Emitter::Values loadTokenScales(mlir::Value memory, mlir::Value start);
+  Emitter::Values loadTokenFactors(mlir::Value start);
   Emitter::Values multiply(mlir::ValueRange rows, mlir::ValueRange tokens, int64_t part, int64_t parts);
-  struct RowScales {
-    Emitter::Values scales, minimums;
-  };
-  RowScales loadRowScales(mlir::Value buffer, mlir::Value number, int64_t sixteenRows);
+  Emitter::Values multiplyHalves(mlir::ValueRange rows, mlir::ValueRange tokens);
+  Emitter::Values halvesOf(mlir::ValueRange words);
+  mlir::Value rowScale(int64_t part, int64_t sixteenRows);
+  Emitter::Values loadRowScales(mlir::Value inBuffers, int64_t part, int64_t sixteenRows);
+  Emitter::Values loadRowMinimums(mlir::Value inBuffers, int64_t part, int64_t sixteenRows);
   void addRows(llvm::MutableArrayRef<mlir::Value> sums, mlir::Value buffer, mlir::Value group, int64_t sixteenRows,
                const TokenGroup &tokens);
-  void addScaled(llvm::MutableArrayRef<mlir::Value> sums, mlir::ValueRange products, const RowScales &rows,
+  void addScaled(llvm::MutableArrayRef<mlir::Value> sums, mlir::ValueRange products, mlir::ValueRange rowScales,
                  mlir::ValueRange tokenScales);
-  void addMinimums(llvm::MutableArrayRef<mlir::Value> sums, const RowScales &rows, mlir::ValueRange tokenSums,
-                   int64_t eightTokens);
+  void addMinimums(mlir::Value inBuffers, int64_t part, llvm::MutableArrayRef<mlir::Value> sums);
+  void addHalves(mlir::Value buffer, mlir::Value group, llvm::MutableArrayRef<mlir::Value> sums);
+  llvm::MutableArrayRef<mlir::Value> sumsOf(llvm::MutableArrayRef<mlir::Value> sums, int64_t sixteenRows);
 
   Emitter &e;
   const GpuTarget &target;

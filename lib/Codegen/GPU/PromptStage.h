@@ -30,8 +30,8 @@ public:
 
   /// Starts the copies of packed codes, for `unpack` after `wait`.
   void beginPacked(mlir::Value stage);
-  /// Brings them to buffer `buffer` (0 or 1).
-  void unpack(mlir::Value stage, mlir::Value buffer);
+  /// Brings them to buffer `buffer` (0 or 1); `loaded` is what `begin` gave.
+  void unpack(mlir::Value stage, mlir::Value buffer, mlir::ValueRange loaded);
   /// Starts the other copies, and the loads of what `finish` takes.
   Emitter::Values begin(mlir::Value stage, mlir::Value buffer);
   /// Waits for all copies of this thread.
@@ -40,14 +40,27 @@ public:
   void finish(mlir::Value stage, mlir::Value buffer, mlir::ValueRange loaded);
 
 private:
-  using Body = llvm::function_ref<void(const PromptSource &)>;
-  /// For the source that the thread's row of the tile belongs to.
+  /// With a row of the tile that the thread fills, the source that it belongs to, and how many rows came before.
+  /// Of the tile, weights' or tokens': `first` + `more`, where a thread's first rows are fewer than those that follow
+  /// it.
+  struct Row {
+    mlir::Value first;
+    int64_t more;
+  };
+  using Body = llvm::function_ref<void(const PromptSource &, const Row &, int64_t)>;
   void ofThread(Body body);
-  mlir::Value row(mlir::Value tileRow) const; ///< of the weight
-  mlir::Value weight(const PromptSource &source, mlir::Value tileRow) const;
+  Row filledRow(int64_t fill) const;
+  mlir::Value inTile(const Row &row) const;
+  mlir::Value groupInBuffers(mlir::Value buffer) const;
+  bool isWhole() const;
+  /// Of the weight: the row is the sum of both.
+  mlir::Value weightRow(const Row &row) const;
+  int64_t moreRows(const Row &row) const;
+  mlir::Value isOfFirstSegment(const Row &row) const;
+  mlir::Value weight(const PromptSource &source, const Row &row) const;
   mlir::Value token(mlir::Value tileToken) const;
   mlir::Value group(const PromptSource &source, mlir::Value stage) const;
-  mlir::Value rawPlace(int64_t plane) const;
+  mlir::Value rawPlace(int64_t fill, int64_t plane) const;
   CodeReader codeReader(const PromptSource &source) const;
   ScaleReader scaleReader(const PromptSource &source) const;
 
@@ -55,10 +68,13 @@ private:
   void copyTokens(mlir::Value stage, mlir::Value buffer);
   void copyBytes(const PromptSource &source, mlir::Value stage, mlir::Value buffer);
   Emitter::Values loadScales(mlir::Value stage);
-  void unpackOf(const PromptSource &source, mlir::Value stage, mlir::Value buffer);
-  void storeWeightScales(const PromptSource &source, mlir::Value stage, mlir::Value buffer, mlir::ValueRange words);
-  void storeTokenScales(mlir::Value buffer, mlir::Value scale);
-  void storeTokenSums(mlir::Value buffer, mlir::Value scale, mlir::Value sums);
+  Emitter::Values loadWeightScales(const Row &row, mlir::Value stage);
+  mlir::ValueRange wordsOf(mlir::ValueRange loaded, int64_t fill) const;
+  Emitter::Values halvesOf(const PromptSource &source, mlir::ValueRange codes, mlir::ValueRange words) const;
+  void storeWeightScales(const PromptSource &source, const Row &row, mlir::Value stage, mlir::Value buffer,
+                         mlir::ValueRange words);
+  void storeTokenScales(mlir::Value tileToken, mlir::Value buffer, mlir::Value scale);
+  void storeTokenSums(mlir::Value tileToken, mlir::Value buffer, mlir::Value scale, mlir::Value sums);
 
   Emitter &e;
   const GpuTarget &target;
@@ -67,7 +83,7 @@ private:
   const PromptMemory &memory;
   const PromptOperands &operands;
   std::vector<PromptSource> sources;
-  mlir::Value tileRow, groupOfStage; ///< that the thread unpacks
+  mlir::Value groupOfStage; ///< that the thread fills
 };
 
 } // namespace quern::codegen

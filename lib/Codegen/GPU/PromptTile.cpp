@@ -4,26 +4,37 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
-Value PromptTile::codePlace(Emitter &e, Value row, Value sixteenth) const {
-  constexpr int64_t kBankBytes = 128;
-  Value turned = arith::XOrIOp::create(e, sixteenth, e.rem(e.div(row, kBankBytes / stage()), e.i64(sixteens())));
-  return e.add(e.mul(row, stage()), e.mul(turned, 16));
+Value PromptTile::place(Emitter &e, Value row, Value piece, int64_t rowBytes) const {
+  constexpr int64_t kBankBytes = 128, kPieces = kBankBytes / 16;
+  int64_t rowsOfBanks = std::max<int64_t>(1, kBankBytes / rowBytes), pieces = std::min(kPieces, rowBytes / 16);
+  Value turned = arith::XOrIOp::create(e, piece, e.rem(e.div(row, rowsOfBanks), e.i64(pieces)));
+  if (rowBytes > kBankBytes)
+    turned = arith::XOrIOp::create(e, turned, e.mul(e.div(piece, kPieces), kPieces / groups));
+  return e.add(e.mul(row, rowBytes), e.mul(turned, 16));
 }
 
 Value PromptTile::rowScaleIndex(Emitter &e, Value row) const {
   int64_t warpRows = kWarpRows / segments; // of a segment
   Value segment = e.div(row, segmentRows()), inSegment = e.rem(row, e.i64(segmentRows()));
   Value warp = e.div(inSegment, warpRows);
-  Value inWarp = e.add(e.mul(segment, warpRows), e.rem(inSegment, e.i64(warpRows)));
-  Value place = e.add(e.mul(e.rem(inWarp, e.i64(8)), kWarpRows / 8), e.div(inWarp, 8));
-  return e.add(e.mul(warp, kWarpRows), place);
+  Value inWarp = e.rem(inSegment, e.i64(warpRows));
+  Value sixteenRows = e.add(e.mul(e.div(inWarp, 16), segments), segment);
+  Value pair = e.add(e.mul(e.rem(inWarp, e.i64(8)), 2), e.rem(e.div(inWarp, 8), e.i64(2)));
+  return e.add(e.mul(warp, kWarpRows), e.add(e.mul(sixteenRows, 16), pair));
 }
 
 Value PromptTile::tokenScaleIndex(Emitter &e, Value token) {
-  Value warp = e.div(token, kWarpTokens), inWarp = e.rem(token, e.i64(kWarpTokens));
-  Value pair = e.div(e.rem(inWarp, e.i64(8)), 2), eight = e.div(inWarp, 8);
-  Value place = e.add(e.mul(pair, kWarpTokens / 4), e.add(e.mul(eight, 2), e.rem(inWarp, e.i64(2))));
-  return e.add(e.mul(warp, kWarpTokens), place);
+  Value pair = e.div(e.rem(token, e.i64(8)), 2), eight = e.rem(e.div(token, 8), e.i64(2));
+  Value place = e.add(e.mul(pair, 4), e.add(e.mul(eight, 2), e.rem(token, e.i64(2))));
+  return e.add(e.mul(e.div(token, 16), 16), place);
+}
+
+Value PromptTile::filled(Emitter &e, Value number) const {
+  int64_t ofQuarter = 8 / groups;
+  Value inSixteen = e.rem(number, e.i64(16)), pairs = e.div(inSixteen, 2 * ofQuarter);
+  Value upper = e.rem(e.div(inSixteen, ofQuarter), e.i64(2));
+  Value place = e.add(e.add(e.mul(pairs, ofQuarter), e.rem(inSixteen, e.i64(ofQuarter))), e.mul(upper, 8));
+  return e.add(e.mul(e.div(number, 16), 16), place);
 }
 
 Value PromptTile::warpRow(Emitter &e, Value warp, int64_t sixteenRows) const {
@@ -39,14 +50,14 @@ struct PromptMemory::Part {
 std::vector<PromptMemory::Part> PromptMemory::parts(const PromptTile &tile) {
   std::vector<Part> parts = {{&PromptMemory::weightCodes, 2 * tile.weightCodeBytes()},
                              {&PromptMemory::tokenCodes, 2 * tile.tokenCodeBytes()},
-                             {&PromptMemory::weightScales, 2 * tile.weightScaleBytes()},
-                             {&PromptMemory::tokenScales, 2 * tile.tokenScaleBytes()}};
+                             {&PromptMemory::weightScales, 2 * tile.groups * tile.weightScaleBytes()},
+                             {&PromptMemory::tokenScales, 2 * tile.groups * tile.tokenScaleBytes()}};
   if (tile.minimums) {
-    parts.push_back({&PromptMemory::weightMinimums, 2 * tile.minimumBytes()});
-    parts.push_back({&PromptMemory::tokenSums, 2 * tile.sumBytes()});
+    parts.push_back({&PromptMemory::weightMinimums, 2 * tile.groups * tile.minimumBytes()});
+    parts.push_back({&PromptMemory::tokenSums, 2 * tile.groups * tile.sumBytes()});
   }
   if (tile.rawPlanes)
-    parts.push_back({&PromptMemory::raw, tile.rawPlanes * PromptTile::kThreads * 16});
+    parts.push_back({&PromptMemory::raw, tile.rawPlanes * tile.rowFills() * PromptTile::kThreads * 16});
   return parts;
 }
 

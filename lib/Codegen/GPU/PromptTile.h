@@ -9,53 +9,80 @@
 namespace quern::codegen {
 
 /// Rows of weights, of all segments one after the other, and tokens. A warp multiplies 64 rows, as many of each
-/// segment, by 32 tokens; where the block has more warps than such parts, several have the same part and share the k of
-/// a stage. Neighbouring k of codes are neighbouring bytes.
+/// segment, by 64 tokens, or 32; where the block has more warps than such parts, several have the same part and share
+/// the k of a stage. Neighbouring k of codes are neighbouring bytes.
 struct PromptTile {
-  static constexpr int64_t kWarpRows = 64, kWarpTokens = 32;
+  static constexpr int64_t kWarpRows = 64;
   static constexpr int64_t kThreads = 32 * PromptMatmul::kWarps;
 
   int64_t rows, tokens;
+  int64_t warpTokens;    ///< that a warp multiplies
+  int64_t groups;        ///< of a stage, 32 k each
   int64_t segments;      ///< 1 or 2
-  int64_t scalesOfGroup; ///< of weights: 1, or 2 where they share 16 k each
+  bool halves;           ///< codes are multiplied as f16, those of weights times the integers of their scales of 16 k
+  int64_t scalesOfGroup; ///< of weights, for products: 1, or 2 where they share 16 k each
+  int64_t minimumsOfGroup;
   bool minimums;
   bool tensorCores;  ///< multiply codes
   bool factors;      ///< minimums and sums are multiplied by tensor cores (Factors.h)
   bool wideScales;   ///< of weights: products with offsets are not exact (over 22 significant bits) or infinite
   int64_t rawPlanes; ///< of codes that are unpacked
 
-  int64_t warpsOfTokens() const { return tokens / kWarpTokens; }
+  int64_t warpsOfTokens() const { return tokens / warpTokens; }
   int64_t parts() const { return rows / kWarpRows * warpsOfTokens(); }
   /// Warps that share a part.
   int64_t split() const { return PromptMatmul::kWarps / parts(); }
-  /// k of a stage: each thread has 32 k of a row of weights to fill, or less than the rest of them.
-  int64_t stage() const { return 32 * groups(); }
-  int64_t groups() const { return kThreads / rows; }
+  int64_t sixteenRows() const { return kWarpRows / 16; } ///< of a warp
+  int64_t eightTokens() const { return warpTokens / 8; }
+  int64_t sums() const { return kWarpRows * warpTokens / 32; } ///< of a lane
+  int64_t stage() const { return 32 * groups; }                ///< k
+  /// Groups of weights that a thread fills; of tokens, which only the first threads may do.
+  int64_t rowFills() const { return rows * groups / kThreads; }
+  int64_t tokenFills() const { return std::max<int64_t>(1, tokens * groups / kThreads); }
   int64_t sixteens() const { return stage() / 16; } ///< pieces of 16 bytes of a row's codes
-  int64_t weightCodeBytes() const { return rows * stage(); }
+  int64_t weightRowBytes() const { return stage() * (halves ? 2 : 1); }
+  int64_t weightCodeBytes() const { return rows * weightRowBytes(); }
   int64_t tokenCodeBytes() const { return tokens * stage(); }
   int64_t segmentRows() const { return rows / segments; }
-  /// Bytes of a stage's scales, each with what its product with the offset of integers is, ...
-  int64_t weightScaleBytes() const { return groups() * scalesOfGroup * rows * 8; }
-  int64_t tokenScaleBytes() const { return groups() * tokens * 4; }
+  /// Bytes of a group's scales, of integers each with what its product with their offset is, ...
+  int64_t weightScaleBytes() const { return ofGroup(scalesOfGroup * rows * rowScaleBytes()); }
+  int64_t rowScaleBytes() const { return halves ? 4 : 8; }
+  int64_t tokenScaleBytes() const { return ofGroup(tokens * 4); }
   /// ... minimums, a word each, and of the tokens' scaled sums.
-  int64_t minimumBytes() const { return groups() * scalesOfGroup * rows * 4; }
-  int64_t sumBytes() const { return groups() * scalesOfGroup * tokens * (factors ? 8 : 4); }
+  int64_t minimumBytes() const { return ofGroup(minimumsOfGroup * rows * 4); }
+  int64_t sumBytes() const { return ofGroup(minimumsOfGroup * tokens * tokenSumBytes()); }
+  int64_t tokenSumBytes() const { return factors ? 16 : 4; }
+  /// What the groups of a stage have lies so far apart that a warp, which fills all groups of some rows, finds each
+  /// bank once.
+  int64_t ofGroup(int64_t bytes) const { return bytes + 128 / groups; }
 
-  /// Byte of the `sixteenth`-th 16 bytes of a row's codes. Eight neighbouring rows have it in all banks, so that
-  /// `ldmatrix` reads them at once: the order changes after as many rows as fill the banks, one or two.
-  mlir::Value codePlace(Emitter &e, mlir::Value row, mlir::Value sixteenth) const;
-  /// The number of a row's scale among those of its group: warp after warp, and the eight that a lane multiplies with
-  /// (rows 8 apart) side by side.
+  /// Byte of the `piece`-th 16 bytes of a token's codes. Eight neighbouring rows have it in all banks, so that
+  /// `ldmatrix` reads them at once: the order changes after as many rows as fill the banks, one or two. So it does
+  /// after eight pieces, for threads that fill all groups of a row.
+  mlir::Value tokenPlace(Emitter &e, mlir::Value token, mlir::Value piece) const {
+    return place(e, token, piece, stage());
+  }
+  /// The same of a row of weights.
+  mlir::Value weightPlace(Emitter &e, mlir::Value row, mlir::Value piece) const {
+    return place(e, row, piece, weightRowBytes());
+  }
+  /// The number of a row's scale among those of its group: warp after warp, of each 16 rows the two that a lane
+  /// multiplies with (8 apart) side by side.
   mlir::Value rowScaleIndex(Emitter &e, mlir::Value row) const;
-  /// The same for tokens, of which a lane has pairs 8 apart.
+  /// The same for tokens, of which a lane has two pairs of each 16.
   static mlir::Value tokenScaleIndex(Emitter &e, mlir::Value token);
+  /// The `number`-th row or token in the order in which threads fill them: after as many as a quarter of a warp fills
+  /// come those 8 further, so that neither codes nor scales meet a bank twice.
+  mlir::Value filled(Emitter &e, mlir::Value number) const;
 
   /// Of warp `warpRow` the tile's row where its `sixteenRows`-th 16 rows start.
   mlir::Value warpRow(Emitter &e, mlir::Value warpRow, int64_t sixteenRows) const;
   /// Segment that these rows belong to, and the first of them within the segment's rows of the warp.
-  int64_t segmentOf(int64_t sixteenRows) const { return sixteenRows * 16 / (kWarpRows / segments); }
-  int64_t rowInSegment(int64_t sixteenRows) const { return sixteenRows * 16 % (kWarpRows / segments); }
+  int64_t segmentOf(int64_t sixteenRows) const { return sixteenRows % segments; }
+  int64_t rowInSegment(int64_t sixteenRows) const { return sixteenRows / segments * 16; }
+
+private:
+  mlir::Value place(Emitter &e, mlir::Value row, mlir::Value piece, int64_t rowBytes) const;
 };
 
 /// Shared memory of a block; what is not needed is null. Each but `raw` holds two stages, one after the other.

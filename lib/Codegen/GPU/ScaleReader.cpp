@@ -29,11 +29,11 @@ Value ScaleReader::byte(Value word, int64_t index, bool isSigned) const {
   return e.bitAnd(e.shiftRight(word, 8 * index), 255);
 }
 
-Emitter::Values ScaleReader::load(Value weight, Value row, Value group) const {
+Emitter::Values ScaleReader::load(Value weight, Value row, int64_t more, Value group) const {
   size_t first = layout.planes.size();
   auto read = [&](size_t number, Value index, int64_t bytes) {
     Value region = e.at(e.at(weight, regions[first + number]), e.mul(row, rowBytes[first + number]));
-    return word(e.at(region, e.mul(index, bytes)), bytes);
+    return word(e.at(e.at(region, e.mul(index, bytes)), more * rowBytes[first + number]), bytes);
   };
   Value superBlock = e.div(group, 8);
   switch (layout.scales) {
@@ -55,7 +55,8 @@ Emitter::Values ScaleReader::load(Value weight, Value row, Value group) const {
     break;
   }
   Value place = e.add(e.mul(row, rowBytes[first]), e.mul(superBlock, 16));
-  Value four = e.load(e.i32s(4), e.at(e.at(weight, regions[first]), place), 16);
+  Value from = e.at(e.at(e.at(weight, regions[first]), place), more * rowBytes[first]);
+  Value four = e.load(e.i32s(4), from, 16);
   Emitter::Values words;
   for (int64_t i = 0; i < 4; ++i)
     words.push_back(vector::ExtractOp::create(e, four, ArrayRef<int64_t>{i}));
@@ -91,6 +92,16 @@ SmallVector<ScalePair> ScaleReader::decode(ValueRange words, Value group) const 
     break;
   }
   return {decodeSixBits(words, group)};
+}
+
+std::pair<Value, SmallVector<Value>> ScaleReader::decodeFactors(ValueRange words) const {
+  auto factor = [&](int64_t index) {
+    if (layout.scales == GpuScales::SignedBytes)
+      return byte(words[0], index, true);
+    assert(layout.scales == GpuScales::Nibbles && "other scales are of 32 k");
+    return e.bitAnd(byte(words[0], index, false), 15);
+  };
+  return {half(words[1]), {factor(0), factor(1)}};
 }
 
 ScalePair ScaleReader::decodeSixBits(ValueRange words, Value group) const {

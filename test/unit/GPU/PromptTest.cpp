@@ -147,14 +147,19 @@ public:
   /// are the sum of eight products.
   double unit() const { return 2 * (double(c.width) / 16 + 10) * 0x1p-24; }
 
+  /// Codes of Q6_K times their scales have up to 12 bits, of which f16 keeps 11.
+  double unitOf(size_t segment) const {
+    return unit() + (c.formats[segment] == "q6_K" && target().asyncCopies ? 0x1p-12 : 0);
+  }
+
   /// y[t, n] of a result and what it may be off.
   std::pair<double, double> expected(size_t result, int64_t t, int64_t n) const {
     auto [first, firstMagnitude] = sum(result, t, n);
     if (!shape.swiglu)
-      return {first, unit() * firstMagnitude};
+      return {first, unitOf(result) * firstMagnitude};
     auto [second, secondMagnitude] = sum(1, t, n);
     double silu = first / (1 + std::exp(-first)); // its slope is 1.1 at the most
-    double error = unit() * (1.1 * firstMagnitude * std::abs(second) + secondMagnitude * std::abs(silu));
+    double error = 1.1 * unitOf(0) * firstMagnitude * std::abs(second) + unitOf(1) * secondMagnitude * std::abs(silu);
     return {silu * second, error + 8 * 0x1p-24 * std::abs(silu * second)};
   }
 
@@ -222,6 +227,9 @@ INSTANTIATE_TEST_SUITE_P(Formats, GpuPrompt,
 /// Smaller blocks, whose warps share the k of a stage, and kernels with several results.
 INSTANTIATE_TEST_SUITE_P(Blocks, GpuPrompt,
                          testing::Values(Case{{"q8_0"}, 130, 96, 70, true, "sm_80", {128, 64}},
+                                         Case{{"q8_0"}, 70, 512, 70, true, "sm_80", {64, 64}},
+                                         Case{{"q5_K", "q5_K"}, 130, 256, 70, false, "sm_80", {256, 128}},
+                                         Case{{"q6_K"}, 256, 256, 9, false, "sm_80", {256, 128}},
                                          Case{{"q8_0"}, 70, 224, 70, true, "sm_90", {64, 64}},
                                          Case{{"q4_K"}, 20, 256, 10, false, "sm_75", {128, 64}},
                                          Case{{"q4_K"}, 70, 512, 65, true, "sm_80", {64, 64}},
