@@ -96,10 +96,10 @@ public:
       // unpacking, and without looking ahead where there are two planes to unpack.
       bool halved = tile.minimums && !tile.halves && tile.groups > tile.split();
       int64_t groups = tile.groups / tile.split(), before = halved ? groups / 2 : groups;
-      if (halved && tile.rawPlanes > 1)
+      if (halved && tile.rawPlanes > 1 && tile.warpTokens == 64)
         NVVM::SyncWarpOp::create(e, e.number(e.getI32Type(), -1));
       multiply(buffer, 0, before, added);
-      if (halved && tile.rawPlanes > 1)
+      if (halved && tile.rawPlanes > 1 && tile.warpTokens == 64)
         NVVM::SyncWarpOp::create(e, e.number(e.getI32Type(), -1));
       stage.unpack(next, other, loaded);
       stage.beginPacked(after(now, 2));
