@@ -21,10 +21,6 @@ mlir::FailureOr<std::string> emitSpirv(mlir::ModuleOp module);
 /// Whether the target's kernels become SPIR-V, for OpenCL; else PTX, for CUDA.
 inline bool takesSpirv(const GpuTarget &target) { return target.chip == "spirv"; }
 
-/// Tokens of the longest plan of launches: drivers of OpenCL compile all kernels when a model is opened, and those for
-/// eight rows take Intel's runtime for processors some seconds each.
-inline int64_t mostTokensOf(const GpuTarget &target, int64_t most) { return takesSpirv(target) ? 1 : most; }
-
 /// `emitSpirv` or `emitPtx`, as the target asks.
 mlir::FailureOr<std::string> emitDeviceCode(mlir::ModuleOp module, const GpuTarget &target);
 

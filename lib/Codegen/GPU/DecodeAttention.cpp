@@ -19,6 +19,7 @@ int64_t DecodeAttention::splits() const {
 
 std::string DecodeAttention::name() const {
   std::string turn = !fused ? "" : interleaved ? "_fused_interleaved" : "_fused";
+  turn += fused && !writes ? "_cached" : "";
   return "attention_" + std::to_string(heads) + "_" + std::to_string(kvHeads) + "x" + std::to_string(headDim) +
          "_scale" + floatName(scale) + turn + (fused && headEps ? "_eps" + floatName(*headEps) : "");
 }
@@ -107,10 +108,11 @@ private:
       Value from = headOf(key, attention.kvHeads, kvHead), entry = e.mul(position, attention.headDim * 2);
       Value newKey = lanes.narrow(lanes.loadTurned(from, gains.empty() ? Value() : gains[1], turn()));
       Value newValue = lanes.narrow(lanes.loadFloats(headOf(value, attention.kvHeads, kvHead)));
-      e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, firstInGroup, e.i64(0)), [&] {
-        lanes.storeHalves(newKey, e.at(cache.keys, entry));
-        lanes.storeHalves(newValue, e.at(cache.values, entry));
-      });
+      if (attention.writes)
+        e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, firstInGroup, e.i64(0)), [&] {
+          lanes.storeHalves(newKey, e.at(cache.keys, entry));
+          lanes.storeHalves(newValue, e.at(cache.values, entry));
+        });
       return Emitter::Values{newKey, newValue};
     };
     Value none = e.number(e.i32s(4), 0);

@@ -22,6 +22,8 @@ struct DecodeAttention {
   bool fused = false;
   bool interleaved = false;           ///< of fused
   std::optional<double> headEps = {}; ///< of fused
+  /// Of fused: off where RotaryCache has written the cache before, so that rows may be of one sequence.
+  bool writes = true;
 
   static constexpr int64_t kLeastKeys = 32; ///< of a split that is not the last
   static constexpr int64_t kMostWarps = 8;

@@ -73,16 +73,20 @@ private:
   /// What the kernels take that rotate queries and keys and write the cache.
   llvm::SmallVector<mlir::Value> rotationArguments(lm::AttentionOp op, Rotation &rotation);
   void launchRotary(lm::AttentionOp op, Rotation &rotation);
+  /// Whether rows that are in the cache have attention as if they were the only ones of their sequences: SPIR-V has no
+  /// other, since Intel's compiler for processors takes more than a minute for one that only reads the cache.
+  bool rotatesAgain() const;
   /// Of rows that are rotated, and in the cache.
   void launchPromptAttention(lm::AttentionOp op, mlir::Value query);
-  /// With the rotation, where there is one row.
+  /// With the rotation, where there is one row, or `rotatesAgain`.
   void launchDecodeAttention(lm::AttentionOp op, Rotation &rotation);
 
   /// The kernel that multiplies `columns` rows by the weights of a matmul: with the norm or the quantization before it
   /// and the quantization behind it, where they are in its group and it can take them over.
   mlir::FailureOr<Matvec> matvecOf(dq::MatmulOp op, int64_t columns, bool more = false);
   void launchMatvec(dq::MatmulOp op, const Matvec &matvec);
-  /// The kernels of any number of rows: on tensor cores where there are, else those of a few rows for each few.
+  /// The kernels of any number of rows: on tensor cores where there are, else those of a few rows for each few; for
+  /// SPIR-V those of one row for each, which its drivers compile fastest.
   mlir::LogicalResult launchAnyRows(dq::MatmulOp op);
   /// The kernel of any number of rows on tensor cores.
   mlir::LogicalResult launchPrompt(dq::MatmulOp op);

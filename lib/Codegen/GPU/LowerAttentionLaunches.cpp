@@ -8,6 +8,7 @@
 
 #include "quern/Codegen/DeviceCode.h"
 #include "quern/Codegen/Passes.h"
+#include "quern/Codegen/Spirv.h"
 
 using namespace mlir;
 using namespace quern;
@@ -71,12 +72,14 @@ LogicalResult LaunchLowering::lowerAttention(lm::AttentionOp op) {
            << headDim << " elements has no GPU kernel; multiples of 16 up to 256 have";
   if (host.tokens().most > 1)
     launchRotary(op, *rotation);
-  if (host.tokens().most <= kMostDecodeRows)
+  if (host.tokens().most <= kMostDecodeRows || rotatesAgain())
     launchDecodeAttention(op, *rotation);
   else
     launchPromptAttention(op, host.address(rotation->query));
   return success();
 }
+
+bool LaunchLowering::rotatesAgain() const { return takesSpirv(target) && !host.tokens().isOne(); }
 
 SmallVector<Value> LaunchLowering::rotationArguments(lm::AttentionOp op, Rotation &rotation) {
   auto tableName = rotation.angles->getAttrOfType<FlatSymbolRefAttr>(kRotaryTable);
@@ -93,7 +96,10 @@ void LaunchLowering::launchRotary(lm::AttentionOp op, Rotation &rotation) {
   lm::CacheType cache = op.getCache().getType();
   RotaryCache rotary{op.getHeads(), cache.getKvHeads(), cache.getHeadDim(), rotation.interleaved, rotation.eps()};
   SmallVector<Value> arguments = rotationArguments(op, rotation);
-  arguments.append({host.address(rotation.query), host.number(op.getLayer())});
+  // Queries that attention rotates itself go where it will put its results.
+  Value rotated = rotatesAgain() ? host.scratch(host.tokens().most * op.getHeads() * cache.getHeadDim() * 4)
+                                 : host.address(rotation.query);
+  arguments.append({rotated, host.number(op.getLayer())});
   host.launch(op, kernel(rotary.name(), [&] { return emitRotaryCache(kernels, rotary, target); }), arguments,
               {.x = {host.number(rotary.blocks())}, .y = {host.rowsOf(op.getQuery())}});
 }
@@ -114,7 +120,8 @@ void LaunchLowering::launchDecodeAttention(lm::AttentionOp op, Rotation &rotatio
   DecodeAttention attention{heads, kvHeads, cache.getHeadDim(), op.getScale().convertToFloat()};
   Value rows = host.rowsOf(op.getQuery()), positions = host.address(op.getPositions());
   SmallVector<Value> arguments = {host.address(rotation.query), positions, host.caches(), host.capacities()};
-  attention.fused = most == 1;
+  attention.fused = most == 1 || rotatesAgain();
+  attention.writes = most == 1;
   if (attention.fused) {
     attention.interleaved = rotation.interleaved;
     attention.headEps = rotation.eps();

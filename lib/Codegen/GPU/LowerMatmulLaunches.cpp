@@ -4,6 +4,7 @@
 #include "PromptAttention.h"
 
 #include "quern/Codegen/Passes.h"
+#include "quern/Codegen/Spirv.h"
 
 using namespace mlir;
 using namespace quern;
@@ -145,9 +146,10 @@ Operation *LaunchLowering::findWithoutPromptKernel(func::FuncOp entry, const Gpu
 }
 
 LogicalResult LaunchLowering::launchAnyRows(dq::MatmulOp op) {
-  if (rowKindOf(op.getX()) == RowKind::Act8 && promptOf(op, target))
+  bool few = takesSpirv(target);
+  if (!few && rowKindOf(op.getX()) == RowKind::Act8 && promptOf(op, target))
     return launchPrompt(op);
-  FailureOr<Matvec> matvec = matvecOf(op, Matvec::kMostColumns, /*more=*/true);
+  FailureOr<Matvec> matvec = matvecOf(op, few ? 1 : Matvec::kMostColumns, /*more=*/true);
   if (succeeded(matvec))
     launchMatvec(op, *matvec);
   return matvec;
@@ -177,7 +179,7 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
 
 LogicalResult LaunchLowering::lowerMatmul(dq::MatmulOp op) {
   bool exact = host.hasTokens(op.getX()) && host.tokens().isOne();
-  if (host.hasTokens(op.getX()) && !exact)
+  if ((host.hasTokens(op.getX()) && !exact) || (takesSpirv(target) && !host.tokens().isOne()))
     return launchAnyRows(op);
   // A plan of one number of tokens may have any number of outputs up to that.
   int64_t most = std::min(host.tokens().most, Matvec::kMostColumns);

@@ -14,6 +14,8 @@ using namespace quern::codegen;
 
 /// Of a step: prompts are cut into steps of so many tokens at the most, which fill any GPU.
 static constexpr int64_t kMostTokens = 512;
+/// Without tensor cores, where `DecodeAttention` reads prompts too, with memory of its own for each token.
+static constexpr int64_t kMostTokensOfSpirv = 64;
 
 namespace {
 
@@ -42,14 +44,15 @@ private:
   LogicalResult lower(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target) {
     if (!entry->hasAttr(kArenaSizes))
       return entry.emitError("has no memory plan; run lm-plan-memory first");
-    for (int64_t count = 1; count <= mostTokensOf(target, Matvec::kMostColumns); ++count)
+    // Drivers of OpenCL compile all kernels when a model is opened, so that there are few.
+    bool few = takesSpirv(target);
+    for (int64_t count = 1; count <= (few ? 1 : Matvec::kMostColumns); ++count)
       if (failed(LaunchLowering(entry, kernels, target, {count, count}).run(tokens)))
         return failure();
-    LogicalResult prompts = success();
-    if (!takesSpirv(target))
-      prompts = lowerPrompts(entry, kernels, target);
+    LogicalResult more = few ? LaunchLowering(entry, kernels, target, {2, kMostTokensOfSpirv}).run(tokens)
+                             : lowerPrompts(entry, kernels, target);
     entry.erase();
-    return prompts;
+    return more;
   }
 
   LogicalResult lowerPrompts(func::FuncOp entry, gpu::GPUModuleOp kernels, const GpuTarget &target) {
