@@ -1,7 +1,7 @@
-// LLVM 22 numbers a module's basic blocks in a table that outlives the module and is looked up by the addresses of
-// functions. Where a later module of the process has a function at the address of an earlier one, its blocks get
-// numbers of that one, which other values of it may have too: the SPIR-V is then invalid. So each module is written in
-// a process of its own, which never wrote another.
+// The SPIR-V of a process's second module and later ones may be invalid with LLVM 22: `spirv-val` found ids that
+// were defined twice. By its source, blocks are numbered in a table that outlives the module and is looked up by
+// the addresses of functions, so that a later function at the address of an earlier one gets numbers of that one.
+// So each module is written in a process of its own, which never wrote another.
 #include "WriteSpirv.h"
 
 #include "llvm/Support/CodeGen.h"
