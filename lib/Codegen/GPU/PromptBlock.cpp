@@ -15,7 +15,7 @@ using namespace quern::codegen;
 static int64_t warpTokens(const PromptMatmul &shape, const GpuTarget &target, bool halves) {
   bool oneForAll = shape.block.rows == PromptTile::kWarpRows && shape.block.tokens == 64;
   bool fewer = (oneForAll && (halves || gpuRowWidth(shape.width) % 256)) || (shape.swiglu && shape.block.rows <= 128);
-  return fewer ? 32 : PromptMatmul::mostWarpTokens(target);
+  return fewer ? 32 : target.promptWarpTokens;
 }
 
 PromptTile codegen::promptTile(const PromptMatmul &shape, const GpuTarget &target) {

@@ -91,7 +91,7 @@ void PromptMatmul::fitBlock(const GpuTarget &target) {
   };
   double least = 0;
   std::vector<Choice> choices = {{{128, 128}, 1}, {{128, 64}, 1.08}, {{64, 64}, 1.2}};
-  if (mostWarpTokens(target) == 64)
+  if (target.promptWarpTokens == 64)
     choices.insert(choices.begin(), Choice{{256, 128}, 0.95});
   for (const Choice &choice : choices) {
     if (swiglu && choice.block.rows * choice.block.tokens < 128 * 128)

@@ -17,11 +17,6 @@ struct PromptMatmul {
   } block;
 
   static constexpr int64_t kWarps = 8; ///< of a block
-  /// Tokens that a warp multiplies, with 64 rows, where nothing speaks against it: as many as a lane has registers for
-  /// (for sm_90 ptxas 13.0 spills some with 64, and without asynchronous copies these need some).
-  static int64_t mostWarpTokens(const GpuTarget &target) {
-    return target.asyncCopies && target.chip == "sm_80" ? 64 : 32;
-  }
 
   /// Takes smaller blocks where large ones would leave many multiprocessors with nothing to do.
   void fitBlock(const GpuTarget &target);

@@ -22,6 +22,7 @@ const std::vector<GpuTarget> &codegen::gpuTargets() {
        .bytePermute = true,
        .residentBlocks = 4 * 108,
        .asyncCopies = true,
+       .promptWarpTokens = 64,
        .halfProductDepth = 16},
       {.chip = "sm_90",
        .features = "+ptx80",
