@@ -31,8 +31,8 @@ struct GpuTarget {
   bool bytePermute = false;      ///< an instruction that picks four of eight bytes
   int64_t residentBlocks = 160;  ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
   bool asyncCopies = false;      ///< `cp.async`
-  /// Tokens that a warp of a prompt's matmul multiplies, with 64 rows, where nothing speaks against it: as many as a lane
-  /// has registers for (for sm_90 ptxas 13.0 spills some with 64, and without asynchronous copies these need some).
+  /// Tokens that a warp of a prompt's matmul multiplies, with 64 rows, where nothing speaks against it: as many as a
+  /// lane has registers for. For sm_90 ptxas 13.0 spills some with 64, and without asynchronous copies these need some.
   int64_t promptWarpTokens = 32;
   unsigned halfProductDepth = 0; ///< k of the tensor cores' products of f16, of 16 by 8 by k; 0: there are none
 };
