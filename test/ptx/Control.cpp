@@ -1,4 +1,4 @@
-// Branches, barriers of the block, fences and the end of a thread.
+// Branches, barriers of the block and the end of a thread.
 #include "test/ptx/Handlers.h"
 
 namespace quern::ptx {
@@ -17,13 +17,6 @@ void leave(Decoder &d) {
 
 void trap(Decoder &d) {
   d.run([](Thread &t, const Instruction &) { return t.fault("trap"); });
-}
-
-/// Blocks run alone, and within a block every access is seen at once: a fence has nothing to do. It orders nothing that
-/// a barrier would have to, so the search for races does not take it for one.
-void fence(Decoder &d) {
-  d.ignore({"acq_rel", "sc", "cta", "gpu", "gl", "sys"});
-  d.run([](Thread &, const Instruction &) { return Step::next; });
 }
 
 /// `bar.sync 0`, `barrier.cta.sync.aligned 0` and `bar.warp.sync mask`. Barriers of a part of the block are refused,
@@ -58,8 +51,7 @@ void barrier(Decoder &d) {
 
 const OpcodeTable &controlOpcodes() {
   static const OpcodeTable table = {
-      {"bra", branch},  {"ret", leave},       {"exit", leave},  {"trap", trap},
-      {"bar", barrier}, {"barrier", barrier}, {"fence", fence}, {"membar", fence},
+      {"bra", branch}, {"ret", leave}, {"exit", leave}, {"trap", trap}, {"bar", barrier}, {"barrier", barrier},
   };
   return table;
 }

@@ -158,6 +158,7 @@ Status Decoder::finish(Kernel &kernel) {
     out.guard = int32_t(guard.value_or(0));
     out.guardNegated = syntax.guardNegated;
   }
+  kernel.hasAtomics |= isAtomic;
   if (leastCapability > kernel.capability)
     refuse("needs sm_" + std::to_string(leastCapability) + ", the module is for sm_" +
            std::to_string(kernel.capability));
@@ -176,7 +177,7 @@ namespace {
 DecodeFunction findOpcode(const std::string &opcode) {
   for (const OpcodeTable *table :
        {&arithmeticOpcodes(), &bitOpcodes(), &functionOpcodes(), &compareOpcodes(), &conversionOpcodes(),
-        &controlOpcodes(), &memoryOpcodes(), &warpOpcodes(), &matrixOpcodes()})
+        &controlOpcodes(), &memoryOpcodes(), &atomicOpcodes(), &warpOpcodes(), &matrixOpcodes()})
     if (auto found = table->find(opcode); found != table->end())
       return found->second;
   return [](Decoder &decoder) { decoder.refuse("is not known to the executor"); };

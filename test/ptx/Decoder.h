@@ -57,6 +57,7 @@ public:
   /// The instruction is there from this compute capability on: 80 of sm_80.
   void needs(int capability) { leastCapability = std::max(leastCapability, capability); }
   void refuse(std::string why);
+  void setAtomic() { isAtomic = true; }
   /// Gives the kernel the list of slots.
   Status finish(Kernel &kernel);
 
@@ -71,6 +72,7 @@ private:
   size_t nextWord = 1, nextOperand = 0;
   std::vector<uint32_t> slotList;
   int leastCapability = 0;
+  bool isAtomic = false;
   std::string error;
 };
 
@@ -85,6 +87,7 @@ const OpcodeTable &compareOpcodes();
 const OpcodeTable &conversionOpcodes();
 const OpcodeTable &controlOpcodes();
 const OpcodeTable &memoryOpcodes();
+const OpcodeTable &atomicOpcodes();
 const OpcodeTable &warpOpcodes();
 const OpcodeTable &matrixOpcodes();
 

@@ -20,11 +20,12 @@ public:
     local.resize(size_t(count) * kernel.localBytes);
     for (uint32_t i = 0; i < count; ++i)
       order.push_back(i);
-    block = {&kernel, &memory, &shared, parameters, 0, {}};
+    block = {&kernel, &memory, &shared, parameters, 0, {}, kernel.hasAtomics ? &visibility : nullptr};
   }
 
   Status run(std::array<uint32_t, 3> blockIndex) {
     at = blockIndex;
+    visibility.beginBlock((at[2] * shape.grid[1] + at[1]) * shape.grid[0] + at[0]);
     start();
     while (running > 0) {
       if (options.seed)
@@ -240,6 +241,7 @@ private:
   const LaunchShape &shape;
   const LaunchOptions &options;
   SharedMemory shared;
+  Visibility visibility;
   std::mt19937 random;
   Block block;
   std::vector<Thread> threads;

@@ -71,6 +71,11 @@ Access accessOf(const Thread &thread, uint32_t line) {
   return by;
 }
 
+bool isVisible(Thread &thread, uint64_t address, uint32_t bytes, uint32_t line) {
+  const Visibility *visibility = thread.block->visibility;
+  return !visibility || passed(thread, visibility->read(address, bytes, accessOf(thread, line)));
+}
+
 /// The instruction's elements of T, one after another: a vector is one access, aligned as a whole.
 template <typename T> struct Load {
   static Step run(Thread &t, const Instruction &i) {
@@ -167,7 +172,7 @@ Step waitForCopies(Thread &t, const Instruction &i) {
     std::array<std::byte, 16> bytes{};
     if (copy.bytes > 0) {
       const std::byte *from = findBytes(t, Space::global, copy.from, copy.bytes);
-      if (!from)
+      if (!from || !isVisible(t, copy.from, copy.bytes, copy.line))
         return Step::fault;
       std::copy_n(from, copy.bytes, bytes.begin());
     }
@@ -235,6 +240,8 @@ bool loadBytes(Thread &thread, Space space, uint64_t address, void *to, uint32_t
   if (space == Space::shared)
     return passed(thread, thread.block->shared->load(address, to, bytes, accessOf(thread, line)));
   const std::byte *from = findBytes(thread, space, address, bytes);
+  if (from && space == Space::global && !isVisible(thread, address, bytes, line))
+    return false;
   if (from)
     std::memcpy(to, from, bytes);
   return from != nullptr;
@@ -249,9 +256,17 @@ bool storeBytes(Thread &thread, Space space, uint64_t address, const void *from,
   if (space == Space::param)
     return passed(thread, "writes to a parameter");
   const std::byte *to = findBytes(thread, space, address, bytes);
+  if (to && space == Space::global && thread.block->visibility)
+    thread.block->visibility->write(address, bytes, accessOf(thread, line));
   if (to)
     std::memcpy(const_cast<std::byte *>(to), from, bytes);
   return to != nullptr;
+}
+
+std::byte *globalBytes(Thread &thread, uint64_t address, uint32_t bytes) {
+  if (!aligned(thread, Space::global, address, bytes))
+    return nullptr;
+  return const_cast<std::byte *>(findBytes(thread, Space::global, address, bytes));
 }
 
 const OpcodeTable &memoryOpcodes() {

@@ -68,6 +68,7 @@ struct Kernel {
   bool dynamicShared = false; ///< the last of `shared`, and all others of 0 bytes, get their size at launch
   std::array<uint32_t, 3> requiredBlock{};
   uint32_t maxThreads = 0;
+  bool hasAtomics = false;
 
   std::vector<Instruction> instructions; ///< the last one is an exit
   std::vector<std::unique_ptr<uint32_t[]>> slotLists;

@@ -5,6 +5,7 @@
 #include "test/ptx/GlobalMemory.h"
 #include "test/ptx/Program.h"
 #include "test/ptx/SharedMemory.h"
+#include "test/ptx/Visibility.h"
 
 namespace quern::ptx {
 
@@ -22,6 +23,7 @@ struct Block {
   std::span<const std::byte> parameters;
   uint32_t epoch = 0;               ///< counts the barriers of the block that are behind
   std::vector<uint32_t> warpEpochs; ///< counts `bar.warp.sync` of each warp
+  Visibility *visibility = nullptr; ///< of kernels with atomic accesses
 };
 
 /// A copy that cp.async began. Its bytes move when the thread waits for its group.
@@ -64,6 +66,8 @@ struct Thread {
 enum class Space : uint8_t { generic, global, shared, local, param };
 bool loadBytes(Thread &thread, Space space, uint64_t address, void *to, uint32_t bytes, uint32_t line);
 bool storeBytes(Thread &thread, Space space, uint64_t address, const void *from, uint32_t bytes, uint32_t line);
+/// Bytes of an atomic access to global memory; null with Thread::why set where it is a fault.
+std::byte *globalBytes(Thread &thread, uint64_t address, uint32_t bytes);
 
 } // namespace quern::ptx
 
