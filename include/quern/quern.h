@@ -66,6 +66,8 @@ typedef struct quern_model_options {
   const char *device;          /* NULL or "cpu"; "cuda", "opencl" or "cuda:1" (see quern_devices_visit); "auto": a
                                   device that there is code for, else the processor, and quern_model_info says why */
   int32_t check_kernels;       /* nonzero: wait for each kernel of a device, so that a fault names its op; slow */
+  int64_t context_length;      /* 0; else a device is taken only if it has memory for a session of so many tokens too
+                                  (-1: as many as the model takes), so that "auto" goes on to the processor */
 } quern_model_options;
 
 QUERN_API void quern_model_options_init(quern_model_options *options);

@@ -72,7 +72,8 @@ quern_status quern_model_open(const char *path, const quern_model_options *optio
     ModelOptions chosen;
     if (options) {
       // Of the versions before a field, the options end there.
-      bool withDevice = options->struct_size == sizeof *options;
+      bool withContext = options->struct_size == sizeof *options;
+      bool withDevice = withContext || options->struct_size == offsetof(quern_model_options, context_length);
       bool withCacheType = withDevice || options->struct_size == offsetof(quern_model_options, device);
       if (!withCacheType && options->struct_size != offsetof(quern_model_options, cache_type))
         return fault(QUERN_INVALID_ARGUMENT, "the options were not set up by quern_model_options_init");
@@ -83,6 +84,7 @@ quern_status quern_model_open(const char *path, const quern_model_options *optio
       chosen.cacheType = withCacheType && options->cache_type ? options->cache_type : "";
       chosen.device = withDevice && options->device ? options->device : "";
       chosen.checkKernels = withDevice && options->check_kernels != 0;
+      chosen.contextLength = withContext ? options->context_length : 0;
       chosen.populate = options->populate != 0;
       chosen.verify = options->verify_weights != 0;
       chosen.progress = progressOf(options->progress, options->progress_user);
@@ -147,12 +149,13 @@ quern_status quern_devices_visit(quern_device_callback callback, void *user) {
       quern_device_info none = {kind.api, "", "", 0, problem.c_str()};
       if (!problem.empty() && callback(user, &none) != 0)
         return {};
-      for (const DeviceInfo &device : devices ? *devices : std::vector<DeviceInfo>()) {
-        quern_device_info info = {device.id.c_str(), device.name.c_str(), device.target.c_str(), device.memoryBytes,
-                                  device.problem.c_str()};
-        if (callback(user, &info) != 0)
-          return {};
-      }
+      for (bool usable : {true, false})
+        for (const DeviceInfo &device : devices ? *devices : std::vector<DeviceInfo>()) {
+          quern_device_info info = {device.id.c_str(), device.name.c_str(), device.target.c_str(), device.memoryBytes,
+                                    device.problem.c_str()};
+          if (device.problem.empty() == usable && callback(user, &info) != 0)
+            return {};
+        }
     }
     return {};
   });

@@ -11,6 +11,7 @@ namespace {
 using cuda::Driver;
 
 constexpr std::string_view kTargetPrefix = "nvptx:sm_";
+constexpr int kLeastCapability = 75; ///< that there is code for
 
 /// 80 of "nvptx:sm_80"; 0 if it is something else, as "nvptx:sm_90a", whose code runs on that one kind alone.
 int capabilityOf(std::string_view target) {
@@ -40,6 +41,11 @@ DeviceInfo describe(const Driver &driver, int index) {
   info.name = name;
   info.target = std::string(kTargetPrefix) + std::to_string(major * 10 + minor);
   info.memoryBytes = bytes;
+  if (int capability = major * 10 + minor; capability < kLeastCapability) {
+    info.id = info.api;
+    info.problem = "the GPU cuda:" + std::to_string(index) + " (" + info.name + ") has the compute capability " +
+                   std::to_string(major) + "." + std::to_string(minor) + "; 7.5 or later is needed";
+  }
   return info;
 }
 
@@ -51,7 +57,6 @@ CudaDevice::CudaDevice(const Driver &driver, int index) : driver(driver), index(
 }
 
 Outcome<void> CudaDevice::start() {
-  cuda::DeviceIndex device = 0;
   if (auto found = check(driver.cuDeviceGet(&device, index), "the device cannot be had"); !found)
     return found;
   if (auto retained = check(driver.cuDevicePrimaryCtxRetain(&context, device), "the device cannot be opened");
@@ -70,7 +75,7 @@ CudaDevice::~CudaDevice() {
     Current current(*this);
     driver.cuStreamDestroy_v2(stream);
   }
-  driver.cuDevicePrimaryCtxRelease_v2(index);
+  driver.cuDevicePrimaryCtxRelease_v2(device);
 }
 
 Outcome<uint64_t> CudaDevice::freeBytes() {

@@ -47,14 +47,17 @@ public:
   /// Makes the device's context the thread's, and the one before again when it ends.
   class Current {
   public:
-    explicit Current(const CudaDevice &device) : driver(device.driver) { driver.cuCtxPushCurrent_v2(device.context); }
+    explicit Current(const CudaDevice &device)
+        : driver(device.driver), pushed(driver.cuCtxPushCurrent_v2(device.context) == cuda::kSuccess) {}
     ~Current() {
       cuda::Context ignored;
-      driver.cuCtxPopCurrent_v2(&ignored);
+      if (pushed) // else the one on top is somebody else's
+        driver.cuCtxPopCurrent_v2(&ignored);
     }
 
   private:
     const cuda::Driver &driver;
+    bool pushed;
   };
 
   const cuda::Driver &driver;
@@ -65,6 +68,7 @@ private:
   Outcome<void> recordEvents(std::span<const KernelLaunch> launches, std::span<cuda::Event> events);
 
   int index;
+  cuda::DeviceIndex device = 0;
   int capability = 0; ///< 80 of an sm_80
   cuda::Context context = nullptr;
 };

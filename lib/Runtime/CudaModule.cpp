@@ -55,7 +55,10 @@ private:
 
 } // namespace
 
-/// Whether the sections of an ELF file lie inside it; true for what is none. The driver takes an address and no length.
+/// Whether it is text, with at most a zero at its end.
+static bool isText(std::string_view image) { return image.substr(0, image.find('\0')).size() + 1 >= image.size(); }
+
+/// Whether the sections of an ELF file lie inside it, or it is text. The driver takes an address and no length.
 static bool isWhole(std::string_view image) {
   auto read = [&](size_t at, auto number) {
     std::memcpy(&number, image.data() + at, sizeof number);
@@ -65,7 +68,7 @@ static bool isWhole(std::string_view image) {
   constexpr uint32_t kNoBits = 8;                     // a section without bytes in the file
   if (!image.starts_with("\x7f"
                          "ELF"))
-    return true;
+    return isText(image);
   if (image.size() < kHeader)
     return false;
   uint64_t table = read(40, uint64_t()), entry = read(58, uint16_t()), count = read(60, uint16_t());
@@ -107,7 +110,7 @@ Outcome<std::unique_ptr<DeviceModule>> CudaDevice::load(const DeviceCode &code) 
     form += ", since " + what + " cannot be used: " + driver.describe(result);
   }
   std::string text(code.module); // the driver wants a zero at its end
-  if (cuda::Result result = loadImage(text.c_str(), module, log))
+  if (cuda::Result result = isText(text) ? loadImage(text.c_str(), module, log) : cuda::kInvalidImage)
     return fault(QUERN_UNSUPPORTED, about.id + ": the driver rejects the code for '" + code.target +
                                         "': " + driver.describe(result) + (log.empty() ? "" : "; it says: " + log));
   return std::make_unique<CudaModule>(*this, module, form);

@@ -54,18 +54,22 @@ Outcome<std::vector<DeviceChoice>> findDevices(const std::string &name) {
       continue;
     }
     for (size_t i = 0; i < devices->size(); ++i) {
+      bool isMeant = index < 0 || int(i) == index;
+      if (!(*devices)[i].problem.empty() && isMeant)
+        problems.push_back((*devices)[i].problem);
       if (!(*devices)[i].problem.empty() || (any && (*devices)[i].isProcessor))
         continue; // the package's own code for a processor is faster
       there.push_back((*devices)[i].id + " (" + (*devices)[i].name + ")");
-      if (index < 0 || int(i) == index)
+      if (isMeant)
         found.push_back({&kind, int(i), (*devices)[i]});
     }
   }
   if (!found.empty())
     return found;
-  if (!there.empty())
-    return fault(QUERN_UNSUPPORTED, "there is no device " + name + "; there are " + join(there, ", "));
-  return fault(QUERN_UNSUPPORTED, problems.empty() ? "there is no device " + name : join(problems, "; "));
+  if (!problems.empty())
+    return fault(QUERN_UNSUPPORTED, join(problems, "; "));
+  return fault(QUERN_UNSUPPORTED,
+               "there is no device " + name + (there.empty() ? "" : "; there are " + join(there, ", ")));
 }
 
 } // namespace quern::runtime

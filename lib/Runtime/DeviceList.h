@@ -9,7 +9,7 @@ namespace quern::runtime {
 /// A kind of devices, by the interface that drives them.
 struct DeviceKind {
   const char *api; ///< of Manifest::Device, and the beginning of a device's name: "cuda"
-  /// The devices, none of them opened, those with a problem last. Fails where there is no driver that can be used, and
+  /// The devices, none of them opened, by their numbers. Fails where there is no driver that can be used, and
   /// says why.
   Outcome<std::vector<DeviceInfo>> (*list)();
   /// Whether code for `target` runs on a device of the list.

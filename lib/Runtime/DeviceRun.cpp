@@ -198,16 +198,9 @@ Outcome<void> DeviceRun::run(std::span<void *const> buffers, std::span<const int
   return done;
 }
 
-Outcome<DeviceMemory> DeviceRun::allocateCleared(uint64_t bytes) {
-  auto memory = DeviceMemory::allocate(*owner, bytes);
-  if (!memory || bytes == 0)
-    return memory;
-  auto cleared = owner->clear(memory->address(), bytes);
-  if (cleared)
-    cleared = owner->synchronize();
-  if (!cleared)
-    return tl::unexpected(std::move(cleared).error());
-  return memory;
+Outcome<void> DeviceRun::clear(const DeviceMemory &memory) {
+  auto cleared = owner->clear(memory.address(), memory.size());
+  return cleared ? owner->synchronize() : cleared;
 }
 
 void DeviceRun::startProfile() {

@@ -48,8 +48,8 @@ public:
   /// Bytes of an output of the last run.
   Outcome<void> readOutput(size_t output, uint64_t offset, uint64_t bytes, void *to);
 
-  /// Memory that is zero, for what lives longer than a step.
-  Outcome<DeviceMemory> allocateCleared(uint64_t bytes);
+  /// Makes memory of the device zero, and waits for it.
+  Outcome<void> clear(const DeviceMemory &memory);
 
   /// From now on each kernel is timed.
   void startProfile();

@@ -61,11 +61,13 @@ Outcome<void> DeviceRun::takeMemory() {
   auto free = owner->freeBytes();
   if (!free)
     return tl::unexpected(std::move(free).error());
-  std::string why = "the model needs " + describeBytes(needed) + " on " + owner->info().id + " (" +
-                    describeBytes(parts.weights.size()) + " of weights, the rest to work in), of which " +
-                    describeBytes(*free) + " are free; use another device or the processor (--device cpu)";
+  auto tooMuch = [&](const std::string &why) {
+    return fault(QUERN_OUT_OF_MEMORY, "the model needs " + describeBytes(needed) + " on " + owner->info().id + " (" +
+                                          describeBytes(parts.weights.size()) + " of weights, the rest to work in), " +
+                                          why + "; use another device or the processor (--device cpu)");
+  };
   if (needed > *free)
-    return fault(QUERN_OUT_OF_MEMORY, why);
+    return tooMuch("of which " + describeBytes(*free) + " are free");
   struct {
     DeviceMemory *memory;
     uint64_t bytes;
@@ -73,8 +75,10 @@ Outcome<void> DeviceRun::takeMemory() {
   for (auto [memory, bytes] : wanted) {
     auto taken = DeviceMemory::allocate(*owner, bytes);
     if (!taken)
-      return taken.error().status == QUERN_OUT_OF_MEMORY ? fault(QUERN_OUT_OF_MEMORY, why)
-                                                         : tl::unexpected(std::move(taken).error());
+      return taken.error().status == QUERN_OUT_OF_MEMORY
+                 ? tooMuch("of which " + describeBytes(bytes) + " are refused in one piece, though " +
+                           describeBytes(*free) + " are free")
+                 : tl::unexpected(std::move(taken).error());
     *memory = *std::move(taken);
   }
   auto host = StagingMemory::allocate(*owner, tensorBytes);

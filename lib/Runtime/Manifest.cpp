@@ -78,13 +78,13 @@ void readMemory(JsonFields &fields, const json &root, Manifest &out) {
   if (out.model.kind == "graph")
     return; // neither cache nor text
   if (const json *cache = fields.object(root, "cache")) {
-    out.cache.bytesPerPosition = fields.number(*cache, "bytes_per_position", 0, kMaxBytes);
+    out.cache.bytesPerPosition = fields.number(*cache, "bytes_per_position", 1, kMaxBytes);
     out.cache.granule = fields.number(*cache, "granule", 1, 1 << 20);
     out.cache.types["f16"] = out.cache.bytesPerPosition;
     if (cache->contains("types"))
       if (const json *types = fields.object(*cache, "types"))
         for (const auto &[name, bytes] : types->items())
-          out.cache.types[name] = fields.whole(bytes, "cache type " + name, 0, kMaxBytes);
+          out.cache.types[name] = fields.whole(bytes, "cache type " + name, 1, kMaxBytes);
   }
 }
 

@@ -34,6 +34,7 @@ struct ModelOptions {
   bool checkKernels = false; ///< on a device, see DeviceParts
   std::string masked;        ///< see CpuFeatures::mask
   std::string cacheType;     ///< "" for "f16", or a name of the manifest's cache types
+  int64_t contextLength = 0; ///< a device is taken only if a cache of so many tokens fits too; -1: of the model's own
   bool populate = false;
   bool verify = false;
   package::Progress progress;
@@ -102,8 +103,8 @@ public:
   /// No one asks for this result any more; it is empty afterwards.
   void forget(RowResult &result);
 
-  /// A cache of `capacity` positions in the device's memory, for a context of `contextLength` tokens; zero.
-  Outcome<DeviceMemory> deviceCache(int64_t capacity, int64_t contextLength);
+  /// A cache in the device's memory, for a context of `contextLength` tokens; zero.
+  Outcome<DeviceMemory> deviceCache(int64_t contextLength);
 
   /// Runs a graph on this thread, and `then` while its results are still there. Takes turns with other callers.
   Outcome<void> compute(std::span<void *const> buffers, std::span<const int64_t> sizes, std::span<QuernResult> results,

@@ -5,6 +5,7 @@
 #include "ModelFaults.h"
 
 #include <algorithm>
+#include <set>
 
 namespace quern::runtime {
 namespace {
@@ -38,18 +39,69 @@ Outcome<std::vector<Candidate>> findCandidates(const ModelParts &parts, const Mo
   if (!devices)
     return tl::unexpected(std::move(devices).error());
   std::vector<Candidate> out;
+  bool others = false; // candidates but for --target
   for (const Manifest::Device &code : manifest.devices)
-    for (const DeviceChoice &device : *devices)
-      if ((isAny(options.target) || code.target == options.target) && code.api == device.kind->api &&
-          device.kind->runs(device.info, code.target))
+    for (const DeviceChoice &device : *devices) {
+      if (code.api != device.kind->api || !device.kind->runs(device.info, code.target))
+        continue;
+      bool wanted = isAny(options.target) || code.target == options.target;
+      if (wanted)
         out.push_back({&code, device});
+      others |= !wanted;
+    }
+  if (!out.empty())
+    return out;
   const DeviceInfo &first = (*devices)[0].info;
-  if (out.empty())
-    return fault(QUERN_UNSUPPORTED, parts.source + ": has no code for " + first.id + " (" + first.name + ", " +
-                                        first.target + "); it has " + targetsOf(manifest) +
-                                        (isAny(options.target) ? "" : ", and --target asks for " + options.target) +
-                                        "; compile the model with --target " + first.target);
-  return out;
+  std::string device = first.id + " (" + first.name + ", " + first.target + ")";
+  if (others)
+    return fault(QUERN_UNSUPPORTED, parts.source + ": has no code '" + options.target + "' (--target) that runs on " +
+                                        device + "; it has " + targetsOf(manifest) +
+                                        "; leave --target out for what fits");
+  return fault(QUERN_UNSUPPORTED, parts.source + ": has no code for " + device + "; it has " + targetsOf(manifest) +
+                                      "; compile the model with --target " + first.target);
+}
+
+/// The most positions, in whole granules, below `capacity` of a cache that the device gives memory for. It is asked for
+/// that memory: what is free may be in pieces, or more than a device gives at once.
+uint64_t longestCache(Device &device, const Manifest::Cache &cache, uint64_t free, uint64_t capacity) {
+  uint64_t granule = uint64_t(cache.granule), bytes;
+  if (__builtin_mul_overflow(uint64_t(cache.bytesPerPosition), granule, &bytes) || bytes == 0)
+    return 0;
+  uint64_t fits = 0, most = std::min(free / bytes, capacity / granule - 1); // in granules
+  while (fits < most) {
+    uint64_t middle = most - (most - fits) / 2;
+    if (DeviceMemory::allocate(device, middle * bytes))
+      fits = middle;
+    else
+      most = middle - 1;
+  }
+  return fits * granule;
+}
+
+/// Memory for the cache of a context of so many tokens, at most as many as the model takes, or as many for -1.
+Outcome<DeviceMemory> cacheMemory(Device &device, const Manifest &manifest, int64_t contextLength) {
+  const Manifest::Cache &cache = manifest.cache;
+  if (contextLength < 0 || contextLength > manifest.model.contextLength)
+    contextLength = manifest.model.contextLength;
+  uint64_t granule = uint64_t(cache.granule), capacity = (uint64_t(contextLength) + granule - 1) / granule * granule;
+  uint64_t bytes;
+  if (__builtin_mul_overflow(capacity, uint64_t(cache.bytesPerPosition), &bytes))
+    bytes = UINT64_MAX;
+  auto free = device.freeBytes();
+  TRY_OR_FAULT(free);
+  if (bytes <= *free) {
+    auto memory = DeviceMemory::allocate(device, bytes);
+    if (memory || memory.error().status != QUERN_OUT_OF_MEMORY)
+      return memory;
+  }
+  std::string why = bytes > *free ? ", of which " + describeBytes(*free) + " are free"
+                                  : ", which are refused in one piece, though " + describeBytes(*free) + " are free";
+  std::string fits = std::to_string(longestCache(device, cache, *free, capacity));
+  std::string advice = fits == "0" ? "not even the shortest would fit; use the processor (--device cpu)"
+                                   : "one of " + fits + " would fit (-c " + fits + ")";
+  return fault(QUERN_OUT_OF_MEMORY, "the key-value cache of a context of " + std::to_string(contextLength) +
+                                        " tokens needs " + describeBytes(bytes) + " on " + device.info().id + why +
+                                        "; " + advice);
 }
 
 /// The sizes of the largest step, in the manifest's order.
@@ -83,7 +135,10 @@ Outcome<std::unique_ptr<DeviceRun>> open(const package::PackageReader &reader, c
   made.progress = options.progress;
   auto device = candidate.device.kind->open(candidate.device.index);
   TRY_OR_FAULT(device);
-  return DeviceRun::create(*std::move(device), parts.manifest, std::move(made));
+  auto run = DeviceRun::create(*std::move(device), parts.manifest, std::move(made));
+  if (run && options.contextLength != 0)
+    TRY_OR_FAULT(cacheMemory((*run)->device(), parts.manifest, options.contextLength)); // given back at once
+  return run;
 }
 
 Outcome<std::unique_ptr<DeviceRun>> openAny(const package::PackageReader &reader, const ModelParts &parts,
@@ -96,10 +151,15 @@ Outcome<std::unique_ptr<DeviceRun>> openAny(const package::PackageReader &reader
   auto candidates = findCandidates(parts, options);
   TRY_OR_FAULT(candidates);
   Outcome<std::unique_ptr<DeviceRun>> first;
+  std::set<std::string> full; // other code needs as much
   for (const Candidate &candidate : *candidates) {
+    if (full.count(candidate.device.info.id))
+      continue;
     auto opened = open(reader, parts, options, candidate);
     if (opened || opened.error().status == QUERN_CANCELLED)
       return opened;
+    if (opened.error().status == QUERN_OUT_OF_MEMORY)
+      full.insert(candidate.device.info.id);
     if (&candidate == &candidates->front())
       first = std::move(opened);
   }
@@ -133,28 +193,12 @@ Outcome<void> Model::chooseDevice(const package::PackageReader &reader, const Mo
   return {};
 }
 
-Outcome<DeviceMemory> Model::deviceCache(int64_t capacity, int64_t contextLength) {
+Outcome<DeviceMemory> Model::deviceCache(int64_t contextLength) {
   std::lock_guard<std::mutex> lock(turn);
-  const Manifest::Cache &cache = parts.manifest.cache;
-  DeviceRun &run = *parts.device;
-  uint64_t bytes, position = uint64_t(cache.bytesPerPosition);
-  if (__builtin_mul_overflow(uint64_t(capacity), position, &bytes))
-    bytes = UINT64_MAX;
-  auto free = run.device().freeBytes();
-  if (!free)
-    return tl::unexpected(std::move(free).error());
-  if (bytes <= *free) {
-    auto memory = run.allocateCleared(bytes);
-    if (memory || memory.error().status != QUERN_OUT_OF_MEMORY)
-      return memory;
-  }
-  uint64_t granules = *free / std::max<uint64_t>(1, position * uint64_t(cache.granule));
-  uint64_t fits = std::min(granules * uint64_t(cache.granule), uint64_t(contextLength - 1));
-  std::string advice = fits == 0 ? "not even the shortest would fit; use the processor (--device cpu)"
-                                 : "one of " + std::to_string(fits) + " would fit (-c " + std::to_string(fits) + ")";
-  return fault(QUERN_OUT_OF_MEMORY, "the key-value cache of a context of " + std::to_string(contextLength) +
-                                        " tokens needs " + describeBytes(bytes) + " on " + run.device().info().id +
-                                        ", of which " + describeBytes(*free) + " are free; " + advice);
+  auto memory = cacheMemory(parts.device->device(), parts.manifest, contextLength);
+  TRY_OR_FAULT(memory);
+  TRY_OR_FAULT(parts.device->clear(*memory));
+  return memory;
 }
 
 } // namespace quern::runtime

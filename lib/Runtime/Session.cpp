@@ -26,12 +26,12 @@ Outcome<std::unique_ptr<Session>> Session::create(Model &model, int64_t contextL
 }
 
 Session::~Session() {
-  if (deviceCache.address())
+  if (owner->device())
     owner->forget(last);
 }
 
 Outcome<void> Session::takeDeviceCache() {
-  auto memory = owner->deviceCache(capacity, context);
+  auto memory = owner->deviceCache(context);
   if (!memory)
     return tl::unexpected(std::move(memory).error());
   deviceCache = *std::move(memory);
@@ -77,7 +77,7 @@ Outcome<void> Session::check(std::span<const int32_t> tokens) const {
 }
 
 Row Session::row(int32_t token, int64_t position) const {
-  void *place = deviceCache.address() ? reinterpret_cast<void *>(deviceCache.address()) : cache.data();
+  void *place = owner->device() ? reinterpret_cast<void *>(deviceCache.address()) : cache.data();
   return {token, int32_t(position), place, capacity};
 }
 

@@ -1,4 +1,6 @@
 """A model compiled for the processor and a GPU: where it runs, what it says, and what happens when the device fails."""
+import re
+
 import pytest
 from test_devices import environment, needs_fake
 from tiny_model import write_model
@@ -36,6 +38,7 @@ def test_runs_on_the_device_where_there_is_one(quern, package):
     ({"DEVICES": 0}, "NVIDIA's driver finds no device"),
     ({"VERSION": 11080}, "NVIDIA's driver is too old: it is for CUDA 11.8"),
     ({"CAPABILITY": 75}, "has no code for cuda:0 (PTX executor, nvptx:sm_75)"),
+    ({"CAPABILITY": 70}, "has the compute capability 7.0; 7.5 or later is needed"),
     ({"MEMORY": 1000}, "the model needs "),
 ])
 def test_falls_back_to_the_processor_and_says_why(quern, package, settings, why):
@@ -44,6 +47,20 @@ def test_falls_back_to_the_processor_and_says_why(quern, package, settings, why)
     assert "code for x86-64-v2" in said
     refused = quern.fails("run", package, "-p", "ab", "--device", "cuda", env=environment(True, **settings))
     assert why in refused
+
+
+def test_falls_back_where_the_context_does_not_fit(quern, package):
+    """The model's own context of 2,048 takes 256 KiB; one of 512 fits beside the model."""
+    refused = quern.fails("run", package, "-p", "ab", "--device", "cuda", env=environment(True, MEMORY=1000))
+    needed = float(re.search(r"the model needs ([0-9.]+) MiB", refused)[1])
+    settings = {"MEMORY": int((needed + 0.15) * 2**20)}
+    why = "the key-value cache of a context of 2048 tokens needs 256.0 KiB on cuda:0"
+    text, said = run(quern, package, **settings)
+    assert text and said.startswith(f"quern: runs on the processor: {why}") and "code for x86-64-v2" in said
+    refused = quern.fails("run", package, "-p", "ab", "--device", "cuda", env=environment(True, **settings))
+    assert why in refused and " would fit (-c " in refused
+    fitting, said = run(quern, package, "-c", "512", **settings)
+    assert fitting == text and "code for nvptx:sm_80" in said and "processor" not in said
 
 
 def test_a_fault_names_its_op(quern, package, prompts):

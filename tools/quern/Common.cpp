@@ -58,7 +58,7 @@ bool cli::isGguf(const std::string &path) {
 
 bool cli::isOnnx(const std::string &path) { return path.ends_with(".onnx"); }
 
-Result<api::Model> cli::openModel(const ModelFlags &flags, int chunkTokens) {
+Result<api::Model> cli::openModel(const ModelFlags &flags, int chunkTokens, int64_t contextLength) {
   if (isGguf(flags.path))
     return fail("'" + flags.path + "' is a GGUF model, not a package; compile it first: quern compile " + flags.path +
                 " -o " + std::filesystem::path(flags.path).stem().string() + ".quern");
@@ -72,6 +72,7 @@ Result<api::Model> cli::openModel(const ModelFlags &flags, int chunkTokens) {
   options.chunk_tokens = chunkTokens;
   options.device = flags.device.empty() ? "auto" : flags.device.c_str();
   options.check_kernels = flags.checkKernels;
+  options.context_length = contextLength;
   options.target = flags.target.c_str();
   options.masked_features = flags.maskedFeatures.empty() ? nullptr : flags.maskedFeatures.c_str();
   QUERN_ASSIGN(api::Model model, lift(api::Model::open(flags.path, options)));

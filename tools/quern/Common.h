@@ -45,7 +45,8 @@ void bindModelFlags(CLI::App &app, ModelFlags &flags, bool withThreads = true);
 
 /// Opens a package. A GGUF file is refused with the command that compiles it. Where a device was to be chosen and the
 /// processor is, a line on standard error says why.
-Result<api::Model> openModel(const ModelFlags &flags, int chunkTokens = 0);
+/// A device that has to have memory for a context too is told its length, or -1 for the model's own.
+Result<api::Model> openModel(const ModelFlags &flags, int chunkTokens = 0, int64_t contextLength = 0);
 
 bool isGguf(const std::string &path);
 /// ONNX files have no magic number; the name ends in .onnx.

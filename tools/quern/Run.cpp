@@ -138,7 +138,7 @@ static Status checkFlags(const RunOptions &options, const api::Model &model) {
 }
 
 static Status run(const RunOptions &options) {
-  QUERN_ASSIGN(api::Model model, openModel(options.model));
+  QUERN_ASSIGN(api::Model model, openModel(options.model, 0, options.context > 0 ? options.context : -1));
   QUERN_TRY(checkFlags(options, model));
   if (quern_model_is_graph(model.get()))
     return runGraph(model, options.files);

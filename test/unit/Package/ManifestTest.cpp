@@ -117,6 +117,8 @@ TEST(Manifest, RefusesWhatDoesNotHoldTogether) {
             std::string::npos);
   EXPECT_NE(refusal("\"section\": \"code.x86-64-v2\"", "\"section\": \"weights\"").find("no code section"),
             std::string::npos);
+  EXPECT_NE(refusal("\"bytes_per_position\": 256", "\"bytes_per_position\": 0").find("a whole number from 1 to"),
+            std::string::npos);
   EXPECT_NE(refusal("\"q8_0\": 136", "\"q8_0\": -1").find("'cache type q8_0'"), std::string::npos);
   EXPECT_NE(refusal("language_model", "image_model").find("image_model"), std::string::npos);
   EXPECT_NE(refusal("\"temperature\": 0.5", "\"temperature\": \"hot\"").find("'temperature'"), std::string::npos);

@@ -41,6 +41,17 @@ TEST_F(DeviceTest, NoDeviceAndTooOldADriver) {
   EXPECT_FALLS_BACK(old, "too old");
 }
 
+TEST_F(DeviceTest, GpusThatThereIsNoCodeFor) {
+  set("CAPABILITY", "70");
+  std::string expected =
+      "the GPU cuda:0 (PTX executor) has the compute capability 7.0; 7.5 or later is needed";
+  for (const char *device : {"cuda", "cuda:0"})
+    EXPECT_EQ(refusal(device), expected);
+  EXPECT_EQ(refusal("cuda:1"), "there is no device cuda:1");
+  auto fallen = open("auto");
+  EXPECT_FALLS_BACK(fallen, expected);
+}
+
 TEST_F(DeviceTest, ListsDevices) {
   auto visit = [] {
     std::string all;
@@ -55,6 +66,9 @@ TEST_F(DeviceTest, ListsDevices) {
   set("CAPABILITY", "90");
   set("MEMORY", "1000");
   EXPECT_EQ(visit(), "cuda:0|PTX executor|nvptx:sm_90|1000|");
+  set("CAPABILITY", "52");
+  EXPECT_EQ(visit(), "cuda|PTX executor|nvptx:sm_52|1000|the GPU cuda:0 (PTX executor) has the compute capability 5.2; "
+                     "7.5 or later is needed");
   set("DEVICES", "0");
   EXPECT_EQ(visit(), "cuda|||0|NVIDIA's driver finds no device");
 }
@@ -67,8 +81,9 @@ TEST_F(DeviceTest, PackageWithoutCodeForTheDevice) {
   EXPECT_FALLS_BACK(older, "has no code for cuda:0");
   set("CAPABILITY", "90"); // PTX for earlier ones runs
   EXPECT_TRUE(open("cuda"));
-  EXPECT_THAT(refusal("cuda", [](auto &options) { options.target = "nvptx:sm_90"; }),
-              HasSubstr("and --target asks for nvptx:sm_90"));
+  EXPECT_EQ(refusal("cuda", [](auto &options) { options.target = "nvptx:sm_90"; }),
+            path + ": has no code 'nvptx:sm_90' (--target) that runs on cuda:0 (PTX executor, nvptx:sm_90); it has "
+                   "x86-64, nvptx:sm_80; leave --target out for what fits");
   auto processor = open("auto", [](auto &options) { options.target = "x86-64"; });
   EXPECT_FALLS_BACK(processor, "");
   EXPECT_STREQ(processor->info().device_note, "");
@@ -128,6 +143,22 @@ TEST_F(DeviceTest, TooLittleMemoryForTheCacheSaysWhichContextFits) {
   EXPECT_THAT(model->session(200).error().message, HasSubstr("not even the shortest would fit"));
 }
 
+/// Where there is no room for the context that is asked for, "auto" goes on before anything runs.
+TEST_F(DeviceTest, TooLittleMemoryForTheContextWhenOpening) {
+  set("MEMORY", "23212");
+  auto ask = [](int64_t tokens) { return [tokens](auto &options) { options.context_length = tokens; }; };
+  std::string expected = "the key-value cache of a context of 1000 tokens needs 4.0 KiB on cuda:0, of which ";
+  EXPECT_THAT(refusal("cuda", ask(1000)), AllOf(StartsWith(expected), HasSubstr("one of 256 would fit (-c 256)")));
+  auto fallen = open("auto", ask(1000));
+  EXPECT_FALLS_BACK(fallen, expected);
+  EXPECT_EQ(living(), kNothing);
+  EXPECT_THAT(refusal("cuda", ask(-1)), HasSubstr("a context of " + std::to_string(kFakeContext) + " tokens needs "));
+  auto model = open("auto", ask(256));
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_STREQ(model->info().device, "cuda:0");
+  EXPECT_TRUE(model->session(256)) << "nothing was kept";
+}
+
 TEST_F(DeviceTest, ModulesThatTheDriverRejects) {
   package.ptx.insert(package.ptx.find("END:"), "frobnicate.b32 %r1, %r2;\n");
   package.write(path);
@@ -137,6 +168,16 @@ TEST_F(DeviceTest, ModulesThatTheDriverRejects) {
   auto model = open("auto");
   EXPECT_FALLS_BACK(model, expected);
   EXPECT_EQ(living(), kNothing);
+}
+
+/// The driver takes an address and no length, so that only text comes to it.
+TEST_F(DeviceTest, ModulesThatAreNoText) {
+  package.ptx.insert(0, "\x7f" "ELF");
+  package.ptx.push_back('\0');
+  package.ptx += "more";
+  package.write(path);
+  EXPECT_THAT(refusal("cuda"), StartsWith("cuda:0: the driver rejects the code for 'nvptx:sm_80': "));
+  EXPECT_EQ(callsFor("modules"), 0u);
 }
 
 TEST_F(DeviceTest, KernelsThatTheModuleLacks) {

@@ -174,6 +174,7 @@ TEST_F(DeviceTest, LeavesNothingBehindWhereMemoryIsRefused) {
     auto model = open("cuda");
     ASSERT_FALSE(model);
     EXPECT_EQ(model.error().status, QUERN_OUT_OF_MEMORY);
+    EXPECT_THAT(model.error().message, HasSubstr(" are refused in one piece, though 1.0 GiB are free; use another"));
     EXPECT_EQ(living(), kNothing) << i;
   }
 }
@@ -185,7 +186,21 @@ TEST_F(DeviceTest, ACacheThatIsRefusedLeavesTheModelUsable) {
   auto refused = model->session(64);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().status, QUERN_OUT_OF_MEMORY);
+  EXPECT_THAT(refused.error().message, HasSubstr(" 256 B on cuda:0, which are refused in one piece, though "));
+  EXPECT_THAT(refused.error().message, HasSubstr("not even the shortest would fit"));
   expectGenerates(*model, 3, 1);
+}
+
+/// What is advised was tried.
+TEST_F(DeviceTest, ACacheThatIsRefusedThoughMemoryIsFree) {
+  set("FAIL_ALLOCATION", "4");
+  auto model = open("cuda");
+  ASSERT_TRUE(model) << model.error().message;
+  std::string refused = model->session(200).error().message;
+  EXPECT_THAT(refused, HasSubstr("a context of 200 tokens needs "));
+  EXPECT_THAT(refused, HasSubstr("; one of 192 would fit (-c 192)"));
+  EXPECT_TRUE(model->session(192));
+  EXPECT_EQ(living(), "3 allocations, 1 pinned, 1 streams, 1 modules, 0 events, 0 graphs, 1 contexts");
 }
 
 TEST_F(DeviceTest, TakesStructsOfEarlierVersions) {
@@ -200,6 +215,7 @@ TEST_F(DeviceTest, TakesStructsOfEarlierVersions) {
   ASSERT_EQ(quern_model_get_info(model->get(), &info), QUERN_OK);
   EXPECT_STREQ(info.device, "cpu");
   EXPECT_EQ(info.device_code, nullptr);
+  EXPECT_TRUE(open("cuda", [](auto &options) { options.struct_size = offsetof(quern_model_options, context_length); }));
   info.struct_size = 8;
   EXPECT_EQ(quern_model_get_info(model->get(), &info), QUERN_INVALID_ARGUMENT);
 }
