@@ -87,11 +87,12 @@ std::string describe(int result) {
     const char *name;
   };
   static constexpr Name names[] = {
-      {-1, "CL_DEVICE_NOT_FOUND"},   {-2, "CL_DEVICE_NOT_AVAILABLE"}, {-4, "CL_MEM_OBJECT_ALLOCATION_FAILURE"},
-      {-5, "CL_OUT_OF_RESOURCES"},   {-6, "CL_OUT_OF_HOST_MEMORY"},   {-11, "CL_BUILD_PROGRAM_FAILURE"},
-      {-30, "CL_INVALID_VALUE"},     {-42, "CL_INVALID_BINARY"},      {-46, "CL_INVALID_KERNEL_NAME"},
-      {-51, "CL_INVALID_ARG_SIZE"},  {-52, "CL_INVALID_KERNEL_ARGS"}, {-54, "CL_INVALID_WORK_GROUP_SIZE"},
-      {-59, "CL_INVALID_OPERATION"}, {-61, "CL_INVALID_BUFFER_SIZE"}, {-1001, "CL_PLATFORM_NOT_FOUND_KHR"}};
+      {-1, "CL_DEVICE_NOT_FOUND"},         {-2, "CL_DEVICE_NOT_AVAILABLE"}, {-4, "CL_MEM_OBJECT_ALLOCATION_FAILURE"},
+      {-5, "CL_OUT_OF_RESOURCES"},         {-6, "CL_OUT_OF_HOST_MEMORY"},   {-11, "CL_BUILD_PROGRAM_FAILURE"},
+      {-30, "CL_INVALID_VALUE"},           {-42, "CL_INVALID_BINARY"},      {-46, "CL_INVALID_KERNEL_NAME"},
+      {-49, "CL_INVALID_ARG_INDEX"},       {-51, "CL_INVALID_ARG_SIZE"},    {-52, "CL_INVALID_KERNEL_ARGS"},
+      {-54, "CL_INVALID_WORK_GROUP_SIZE"}, {-59, "CL_INVALID_OPERATION"},   {-61, "CL_INVALID_BUFFER_SIZE"},
+      {-1001, "CL_PLATFORM_NOT_FOUND_KHR"}};
   for (const Name &known : names)
     if (known.result == result)
       return std::string(known.name) + " (" + std::to_string(result) + ")";

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <mutex>
 
 namespace quern::runtime {
@@ -154,9 +155,33 @@ std::vector<uint8_t> OpenClDevice::binaryOf(opencl::Program program) const {
   return binary;
 }
 
+/// Whether the instructions of a SPIR-V module end where it does, as those of one that was cut off do not. Drivers look
+/// less closely: Intel's for processors crashes.
+static bool isWhole(std::string_view module) {
+  constexpr size_t kHeaderWords = 5;
+  constexpr uint32_t kMagic = 0x07230203, kFunctionEnd = 56;
+  size_t words = module.size() / sizeof(uint32_t), at = kHeaderWords;
+  auto word = [&](size_t index) {
+    uint32_t value;
+    std::memcpy(&value, module.data() + index * sizeof value, sizeof value);
+    return value;
+  };
+  uint32_t last = 0;
+  if (module.size() % sizeof(uint32_t) != 0 || words < kHeaderWords || word(0) != kMagic)
+    return false;
+  for (size_t length = 1; at < words && length > 0; at += length) {
+    last = word(at) & 0xFFFF;
+    length = word(at) >> 16;
+  }
+  return at == words && last == kFunctionEnd;
+}
+
 Outcome<std::unique_ptr<DeviceModule>> OpenClDevice::load(const DeviceCode &code) {
   int result = kSuccess;
   std::string log;
+  if (!isWhole(code.module))
+    return fault(QUERN_BAD_PACKAGE, about.id + ": the code for '" + code.target +
+                                        "' is no whole module of SPIR-V; compile the model again");
   std::optional<BuildCache> cache = BuildCache::ofUser();
   // Processors of one name may differ in what they can do, above all in virtual machines.
   const std::string driver = opencl::describeDriver(api, found),

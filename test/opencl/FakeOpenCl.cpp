@@ -1,5 +1,6 @@
-// A library of OpenCL that knows devices and can do nothing with them: what is asked of devices before one is opened.
-// QUERN_FAKE_OPENCL lists its devices, of "gpu", "cpu", "old" (SPIR-V 1.2) and "plain" (no extensions), with commas.
+// A library of OpenCL that knows devices and compiles nothing: what a host meets before a kernel runs.
+// QUERN_FAKE_OPENCL lists its devices, of "gpu", "cpu", "old" (SPIR-V 1.2) and "plain" (no extensions), with commas;
+// QUERN_FAKE_OPENCL_LARGEST is the most bytes of an allocation.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -11,25 +12,28 @@
 
 namespace {
 
-constexpr int kSuccess = 0, kDeviceNotFound = -1, kOutOfResources = -5, kInvalidValue = -30, kNoPlatform = -1001;
+constexpr int kSuccess = 0, kDeviceNotFound = -1, kOutOfResources = -5, kBuildFailure = -11, kInvalidValue = -30,
+              kInvalidBufferSize = -61, kNoPlatform = -1001;
 
 struct FakeDevice {
   std::string kind;
 };
 
 std::vector<FakeDevice> &devices() {
-  static std::vector<FakeDevice> list = [] {
-    std::vector<FakeDevice> out;
-    const char *given = std::getenv("QUERN_FAKE_OPENCL");
-    std::string names = given ? given : "";
-    for (size_t begin = 0; begin < names.size();) {
-      size_t end = std::min(names.find(',', begin), names.size());
-      out.push_back({names.substr(begin, end - begin)});
-      begin = end + 1;
-    }
-    return out;
-  }();
+  static std::vector<FakeDevice> list;
   return list;
+}
+
+/// What the environment says now.
+void findDevices() {
+  const char *given = std::getenv("QUERN_FAKE_OPENCL");
+  std::string names = given ? given : "";
+  devices().clear();
+  for (size_t begin = 0; begin < names.size();) {
+    size_t end = std::min(names.find(',', begin), names.size());
+    devices().push_back({names.substr(begin, end - begin)});
+    begin = end + 1;
+  }
 }
 
 int answer(const void *data, size_t bytes, size_t room, void *to, size_t *needed) {
@@ -45,6 +49,7 @@ int answer(const void *data, size_t bytes, size_t room, void *to, size_t *needed
 } // namespace
 
 QUERN_FAKE_OPENCL int clGetPlatformIDs(unsigned room, void **platforms, unsigned *count) {
+  findDevices();
   *count = devices().empty() ? 0 : 1;
   if (room > 0)
     platforms[0] = &devices();
@@ -85,23 +90,73 @@ QUERN_FAKE_OPENCL int clGetDeviceInfo(void *device, unsigned what, size_t room, 
   }
 }
 
-// The rest is looked up and not called: no test opens a device.
-#define QUERN_FAKE_OPENCL_NONE(name)                                                                                   \
-  QUERN_FAKE_OPENCL int name() { return kOutOfResources; }
-QUERN_FAKE_OPENCL_NONE(clCreateContext)
-QUERN_FAKE_OPENCL_NONE(clReleaseContext)
-QUERN_FAKE_OPENCL_NONE(clCreateCommandQueueWithProperties)
-QUERN_FAKE_OPENCL_NONE(clReleaseCommandQueue)
-QUERN_FAKE_OPENCL_NONE(clCreateProgramWithIL)
-QUERN_FAKE_OPENCL_NONE(clCreateProgramWithBinary)
-QUERN_FAKE_OPENCL_NONE(clGetProgramInfo)
-QUERN_FAKE_OPENCL_NONE(clBuildProgram)
-QUERN_FAKE_OPENCL_NONE(clGetProgramBuildInfo)
-QUERN_FAKE_OPENCL_NONE(clReleaseProgram)
-QUERN_FAKE_OPENCL_NONE(clCreateKernel)
-QUERN_FAKE_OPENCL_NONE(clReleaseKernel)
-QUERN_FAKE_OPENCL_NONE(clSetKernelArg)
-QUERN_FAKE_OPENCL_NONE(clSetKernelExecInfo)
-QUERN_FAKE_OPENCL_NONE(clEnqueueNDRangeKernel)
-QUERN_FAKE_OPENCL_NONE(clFinish)
-QUERN_FAKE_OPENCL_NONE(clGetExtensionFunctionAddressForPlatform)
+QUERN_FAKE_OPENCL void *clCreateContext(const void *, unsigned, void *const *devices, void *, void *, int *result) {
+  *result = kSuccess;
+  return devices[0];
+}
+
+QUERN_FAKE_OPENCL void *clCreateCommandQueueWithProperties(void *context, void *, const uint64_t *, int *result) {
+  *result = kSuccess;
+  return context;
+}
+
+QUERN_FAKE_OPENCL void *clCreateProgramWithIL(void *context, const void *, size_t, int *result) {
+  *result = kSuccess;
+  return context;
+}
+
+QUERN_FAKE_OPENCL int clBuildProgram(void *, unsigned, void *const *, const char *, void *, void *) {
+  return kBuildFailure;
+}
+
+QUERN_FAKE_OPENCL int clGetProgramBuildInfo(void *, void *, unsigned, size_t room, void *to, size_t *needed) {
+  const char log[] = "there is no compiler in here\n";
+  return answer(log, sizeof log, room, to, needed);
+}
+
+static void *allocate(size_t bytes, int *result) {
+  const char *largest = std::getenv("QUERN_FAKE_OPENCL_LARGEST");
+  bool refused = largest && bytes > std::strtoull(largest, nullptr, 10);
+  *result = refused ? kInvalidBufferSize : kSuccess;
+  return refused ? nullptr : std::malloc(bytes);
+}
+
+static void *allocateOnDevice(void *, void *, const uint64_t *, size_t bytes, unsigned, int *result) {
+  return allocate(bytes, result);
+}
+
+static void *allocateOnHost(void *, const uint64_t *, size_t bytes, unsigned, int *result) {
+  return allocate(bytes, result);
+}
+
+static int release(void *, void *memory) {
+  std::free(memory);
+  return kSuccess;
+}
+
+static int fail() { return kOutOfResources; }
+
+QUERN_FAKE_OPENCL void *clGetExtensionFunctionAddressForPlatform(void *, const char *name) {
+  if (std::strcmp(name, "clDeviceMemAllocINTEL") == 0)
+    return reinterpret_cast<void *>(allocateOnDevice);
+  if (std::strcmp(name, "clHostMemAllocINTEL") == 0)
+    return reinterpret_cast<void *>(allocateOnHost);
+  if (std::strcmp(name, "clMemBlockingFreeINTEL") == 0)
+    return reinterpret_cast<void *>(release);
+  return reinterpret_cast<void *>(fail);
+}
+
+// Without a program that is built, nothing else is called but what gives things back.
+#define QUERN_FAKE_OPENCL_NONE(name, result)                                                                           \
+  QUERN_FAKE_OPENCL int name() { return result; }
+QUERN_FAKE_OPENCL_NONE(clReleaseContext, kSuccess)
+QUERN_FAKE_OPENCL_NONE(clReleaseCommandQueue, kSuccess)
+QUERN_FAKE_OPENCL_NONE(clReleaseProgram, kSuccess)
+QUERN_FAKE_OPENCL_NONE(clFinish, kSuccess)
+QUERN_FAKE_OPENCL_NONE(clCreateProgramWithBinary, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clGetProgramInfo, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clCreateKernel, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clReleaseKernel, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clSetKernelArg, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clSetKernelExecInfo, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clEnqueueNDRangeKernel, kOutOfResources)

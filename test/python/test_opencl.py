@@ -1,15 +1,19 @@
 """SPIR-V on an OpenCL device against the reference: tiny models, and the real 0.5B where it was fetched."""
 import json
+import os
 import subprocess
 
 import pytest
 from compare_logits import agreement, divergence, read
+from conftest import BUILD
 from embedded_mixes import MIXES, quantize_embedded, write_problems
+from runtime_library import Library
 from test_real_model import FETCH, GOLDENS
 from tiny_model import write_model
 
 # Sums over k run in f32 in another order than the reference's.
 BOUND = 1e-4
+RUNTIME = BUILD / "lib" / "libquern_runtime.so"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,9 +64,32 @@ def test_embedded_model(quern, tmp_path, mix):
     assert sum(each) / len(each) < BOUND, each
 
 
+def small_package(quern, folder, ffn=64):
+    flags = f"--type Q8_0 --layers 1 --hidden 64 --heads 2 --kv-heads 1 --ffn {ffn} --vocab 285".split()
+    return quern.compile(write_model(folder / "m.gguf", *flags), folder / "m.quern", "--target", "spirv")
+
+
+def resident_bytes():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.skipif(not RUNTIME.exists(), reason="the runtime library is not built")
+def test_sessions_leave_nothing_behind(quern, tmp_path):
+    library = Library(RUNTIME)
+    with library.open(small_package(quern, tmp_path, ffn=96), device=b"opencl") as model:
+        for i in range(1000):
+            session = model.session(1024)
+            if i % 10 == 0:
+                session.prefill([i % 250])
+            library.c.quern_session_close(model.sessions.pop().handle)
+            if i == 20:
+                before, files = resident_bytes(), len(os.listdir("/proc/self/fd"))
+        assert resident_bytes() - before < 32 << 20, "the caches are 128 KiB each"
+        assert len(os.listdir("/proc/self/fd")) == files
+
+
 def test_programs_are_compiled_once(quern, tmp_path, cache):
-    flags = "--type Q8_0 --layers 1 --hidden 64 --heads 2 --kv-heads 1 --ffn 64 --vocab 285".split()
-    package = quern.compile(write_model(tmp_path / "m.gguf", *flags), tmp_path / "m.quern", "--target", "spirv")
+    package = small_package(quern, tmp_path)
     before = set(cache.iterdir())
 
     def run():

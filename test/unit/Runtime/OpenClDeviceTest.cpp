@@ -1,0 +1,75 @@
+// What can go wrong with a device of OpenCL before a kernel runs, over the fake library in test/opencl.
+#include "DeviceFixture.h"
+
+using namespace quern;
+using namespace quern::test;
+using testing::HasSubstr;
+
+namespace {
+
+// Before anything asks for libOpenCL.so.1, which is this one from then on.
+void *const library = ::dlopen(QUERN_FAKE_OPENCL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+/// The package's code is a module of SPIR-V with one instruction, OpFunctionEnd.
+struct OpenClDeviceTest : DeviceTest {
+  void SetUp() override {
+    ASSERT_NE(library, nullptr);
+    DeviceTest::SetUp();
+    package.manifest.devices[0].target = "spirv";
+    package.manifest.devices[0].api = "opencl";
+    setModule({0x07230203, 0x00010300, 0, 1, 0, 0x00010038});
+    ::setenv("QUERN_FAKE_OPENCL", "gpu", 1);
+    ::setenv("QUERN_CACHE", "none", 1);
+  }
+  void TearDown() override {
+    for (const char *name : {"QUERN_FAKE_OPENCL", "QUERN_FAKE_OPENCL_LARGEST", "QUERN_CACHE"})
+      ::unsetenv(name);
+    DeviceTest::TearDown();
+  }
+  void setModule(const std::vector<uint32_t> &words, size_t without = 0) {
+    package.ptx.assign(reinterpret_cast<const char *>(words.data()), 4 * words.size() - without);
+    package.write(path);
+  }
+};
+
+TEST_F(OpenClDeviceTest, ShowsTheLogOfADriverThatRejectsTheCode) {
+  std::string expected = "opencl:0: the driver rejects the code for 'spirv': CL_BUILD_PROGRAM_FAILURE (-11); it says: "
+                         "there is no compiler in here";
+  EXPECT_EQ(refusal("opencl"), expected);
+  auto model = open("auto");
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_STREQ(model->info().device, "cpu");
+  EXPECT_EQ(model->info().device_note, expected);
+  auto session = model->session(64);
+  EXPECT_TRUE(session->decode(1));
+}
+
+/// Drivers crash over what was cut off.
+TEST_F(OpenClDeviceTest, ModulesThatAreNotWholeDoNotComeToTheDriver) {
+  const std::string expected = "opencl:0: the code for 'spirv' is no whole module of SPIR-V; compile the model again";
+  setModule({});
+  EXPECT_EQ(refusal("opencl"), expected);
+  setModule({0x03022307, 0x00010300, 0, 1, 0, 0x00010038}); // of the other byte order
+  EXPECT_EQ(refusal("opencl"), expected);
+  setModule({0x07230203, 0x00010300, 0, 1, 0});
+  EXPECT_EQ(refusal("opencl"), expected);
+  setModule({0x07230203, 0x00010300, 0, 1, 0, 0x00010038, 0x00010038}, 1);
+  EXPECT_EQ(refusal("opencl"), expected);
+  setModule({0x07230203, 0x00010300, 0, 1, 0, 0x00020038}); // an instruction beyond the end
+  EXPECT_EQ(refusal("opencl"), expected);
+  setModule({0x07230203, 0x00010300, 0, 1, 0, 0x00000038}); // and one that never ends
+  EXPECT_EQ(refusal("opencl"), expected);
+  setModule({0x07230203, 0x00010300, 0, 1, 0, 0x00010038, 0x00010000}); // in the midst of a function
+  EXPECT_EQ(refusal("opencl"), expected);
+}
+
+TEST_F(OpenClDeviceTest, MemoryThatIsFreeButNotInOnePiece) {
+  ::setenv("QUERN_FAKE_OPENCL_LARGEST", "2000", 1);
+  auto model = open("opencl");
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().status, QUERN_OUT_OF_MEMORY);
+  EXPECT_THAT(model.error().message,
+              HasSubstr(" are refused in one piece, though 4.0 GiB are free; use another device"));
+}
+
+} // namespace
