@@ -74,6 +74,7 @@ const std::string &goodManifest() {
     manifest.inputs = {{"token_ids", "i32", {{-1, "tokens"}}}};
     manifest.outputs = {{"logits", "f32", {{-1, "outputs"}, {300, ""}}}};
     manifest.arena = {1, 1, {1, 1}};
+    manifest.cache.bytesPerPosition = 32;
     manifest.code = {{"x86-64", "code.x86-64", {"sse2"}, {{"step", 0}}}};
     manifest.devices = {{"nvptx:sm_80", "cuda", "device/x", "program/x", {{"80", "cubin/x"}}}};
     manifest.generation = {{"temperature", 0.5}};
