@@ -24,18 +24,19 @@ def texts(tmp_path_factory):
     return path
 
 
-def compile_for_gpu(quern, model):
-    return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", "nvptx:sm_80", "--ptxas", "none")
+def compile_for_gpu(quern, model, capability=80):
+    return quern.compile(model, model.with_suffix(".gpu.quern"), "--target", f"nvptx:sm_{capability}",
+                         "--ptxas", "none")
 
 
-def compare(quern, model, texts, seeds=(1,)):
-    package = compile_for_gpu(quern, model)
+def compare(quern, model, texts, seeds=(1,), capability=80):
+    package = compile_for_gpu(quern, model, capability)
     follow = model.with_suffix(".jsonl")
     follow.write_text(quern.run("logits", model, "--prompts", texts, "--reference", "-n", "2"))
     reference = quern.logits(model, texts, "--reference", "--follow", follow, "--top", "100")
     for seed in seeds:
         ours = quern.logits(package, texts, "--follow", follow, "--top", "100", "--device", "cuda",
-                            env=environment(True, SEED=seed))
+                            env=environment(True, SEED=seed, CAPABILITY=capability))
         each = [divergence([base], [our]) for base, our in zip(reference, ours, strict=True)]
         assert sum(each) / len(each) < CLOSE, (seed, each)
 
@@ -43,6 +44,12 @@ def compare(quern, model, texts, seeds=(1,)):
 @pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"])
 def test_format(quern, tmp_path, texts, format):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", format, *SMALL), texts)
+
+
+@pytest.mark.parametrize("capability", [75, 90])
+def test_capability(quern, tmp_path, texts, capability):
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q4_K", *SMALL, "--tensor-type=attn_v.weight=Q6_K"),
+            texts, capability=capability)
 
 
 def test_formats_mixed_inside_fused_matmuls_in_several_orders_of_threads(quern, tmp_path, texts):
