@@ -85,6 +85,14 @@ CUresult Device::release() {
   return kSuccess;
 }
 
+/// Bytes of shared memory that a block can have: CUDA C++ Programming Guide, technical specifications per compute
+/// capability.
+int Device::mostShared() const {
+  const std::map<int, int> kilobytes = {{75, 64}, {80, 163}, {86, 99}, {87, 163}, {89, 99}, {90, 227}, {120, 99}};
+  auto next = kilobytes.upper_bound(settings.capability);
+  return next == kilobytes.begin() ? kSharedPerBlock : std::prev(next)->second << 10;
+}
+
 CUresult Device::attribute(int attribute, int &value) const {
   const std::map<int, int> values = {{kMaxThreadsPerBlock, 1024},
                                      {kMaxSharedPerBlock, kSharedPerBlock},
@@ -92,7 +100,7 @@ CUresult Device::attribute(int attribute, int &value) const {
                                      {kMultiprocessors, 108},
                                      {kCapabilityMajor, settings.capability / 10},
                                      {kCapabilityMinor, settings.capability % 10},
-                                     {kMaxSharedOptIn, kSharedOptIn}};
+                                     {kMaxSharedOptIn, mostShared()}};
   auto found = values.find(attribute);
   if (found == values.end())
     return kInvalidValue;
@@ -154,7 +162,7 @@ bool Device::owns(CUfunction function) const {
 CUresult Device::allowShared(CUfunction function, int bytes) {
   if (!owns(function))
     return kInvalidHandle;
-  if (bytes < 0 || bytes > kSharedOptIn - int(function->kernel->declaredSharedBytes))
+  if (bytes < 0 || bytes > mostShared() - int(function->kernel->declaredSharedBytes))
     return kInvalidValue;
   function->dynamicShared = uint32_t(bytes);
   return kSuccess;

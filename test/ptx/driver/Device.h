@@ -49,7 +49,7 @@ struct FakeEvent {
 
 namespace quern::ptx {
 
-inline constexpr int kSharedPerBlock = 48 << 10, kSharedOptIn = 163 << 10; ///< of an A100, in bytes
+inline constexpr int kSharedPerBlock = 48 << 10; ///< bytes, without asking for more
 
 /// What the environment says about the device, read by cuInit; the names are QUERN_FAKE_CUDA_ and what stands here.
 struct DeviceSettings {
@@ -72,6 +72,7 @@ public:
 
   CUresult retain();
   CUresult release();
+  int mostShared() const;
   CUresult attribute(int attribute, int &value) const;
 
   CUresult load(const char *image, CUmodule &module, std::string &log);

@@ -188,6 +188,11 @@ TEST_F(DeviceTest, KernelsThatTheModuleLacks) {
   package.program.plans[1].launches[2].sharedBytes = 1 << 20;
   package.write(path);
   EXPECT_THAT(refusal("cuda"), HasSubstr("kernel 'sum' cannot have 1048576 bytes of shared memory"));
+  package.program.plans[1].launches[2].sharedBytes = 100 << 10; // more than an sm_86 gives a block
+  package.write(path);
+  EXPECT_TRUE(open("cuda"));
+  set("CAPABILITY", "86");
+  EXPECT_THAT(refusal("cuda"), HasSubstr("kernel 'sum' cannot have 102400 bytes of shared memory"));
 }
 
 TEST_F(DeviceTest, ProgramsThatDoNotHoldTogether) {
