@@ -31,6 +31,8 @@ static ordered_json printArgument(const LaunchArgument &argument) {
     return {{"kind", "choice"}};
   case Kind::Draw:
     return {{"kind", "draw"}};
+  case Kind::Counters:
+    return {{"kind", "counters"}};
   case Kind::Size:
     return {{"kind", "size"}, {"index", argument.index}};
   case Kind::Constant:
@@ -58,6 +60,8 @@ std::string printDeviceProgram(const DeviceProgram &program) {
   ordered_json root;
   root["version"] = DeviceProgram::kVersion;
   root["arena"] = printExpression(program.arena);
+  if (program.counters)
+    root["counters"] = program.counters;
   root["plans"] = ordered_json::array();
   for (const LaunchPlan &plan : program.plans) {
     ordered_json launches = ordered_json::array();

@@ -18,7 +18,9 @@ constexpr int64_t kMostThreads = 1024;        // of a block, on every device tha
 constexpr int64_t kMostSharedBytes = 1 << 20; // several times what any device has; the driver knows better
 constexpr int64_t kMostBlocks[3] = {INT32_MAX, 65535, 65535}; // CUDA C++ Programming Guide, compute capabilities
 constexpr size_t kMostArguments = 128; // 1 KiB, the least that OpenCL promises (CL_DEVICE_MAX_PARAMETER_SIZE)
-constexpr const char *kKinds[] = {"weights", "arena", "input", "output", "choice", "draw", "size", "constant"};
+constexpr int64_t kMostCounters = 1 << 24;
+constexpr const char *kKinds[] = {"weights", "arena",    "input", "output",  "choice",
+                                  "draw",    "counters", "size",  "constant"};
 
 /// An expression's value with overflow seen; `sizes` all the same.
 std::optional<int64_t> valueAt(const SizeExpression &expression, int64_t sizes) {
@@ -139,6 +141,10 @@ LaunchArgument Reader::readArgument(const json &item) {
   case LaunchArgument::Kind::Choice:
   case LaunchArgument::Kind::Draw:
     break;
+  case LaunchArgument::Kind::Counters:
+    if (out.counters == 0)
+      complain("an argument is the address of counters, but the program has none");
+    break;
   case LaunchArgument::Kind::Size:
     argument.index = indexOf(item, "size", manifest.sizes.size());
     break;
@@ -224,6 +230,8 @@ Result<DeviceProgram> Reader::read(const json &root) {
     return fail(fields.source + ": made for program version " + std::to_string(version) + ", this runtime has " +
                 std::to_string(DeviceProgram::kVersion) + "; compile the model again");
   out.arena = expression(root, "arena");
+  if (root.contains("counters"))
+    out.counters = fields.number(root, "counters", 0, kMostCounters);
   if (const json *plans = fields.array(root, "plans"))
     readPlans(*plans);
   if (fields.error.empty())
@@ -249,9 +257,7 @@ static bool everyPlanTakes(const DeviceProgram &program, LaunchArgument::Kind ki
 
 bool DeviceProgram::choosesTokens() const { return everyPlanTakes(*this, LaunchArgument::Kind::Choice); }
 
-bool DeviceProgram::drawsTokens() const {
-  return choosesTokens() && everyPlanTakes(*this, LaunchArgument::Kind::Draw);
-}
+bool DeviceProgram::drawsTokens() const { return choosesTokens() && everyPlanTakes(*this, LaunchArgument::Kind::Draw); }
 
 Result<DeviceProgram> parseDeviceProgram(std::string_view text, const Manifest &manifest, uint64_t weightsBytes,
                                          const std::string &source) {

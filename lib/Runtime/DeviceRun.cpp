@@ -34,6 +34,8 @@ KernelArgument DeviceRun::argument(const LaunchArgument &from, std::span<const i
     return {tensors.address() + choicesAt, true};
   case LaunchArgument::Kind::Draw:
     return {tensors.address() + drawsAt, true};
+  case LaunchArgument::Kind::Counters:
+    return {counters.address(), true};
   case LaunchArgument::Kind::Size:
     return {uint64_t(sizes[size_t(from.index)]), false};
   case LaunchArgument::Kind::Constant:

@@ -95,13 +95,13 @@ private:
   const Manifest manifest;
   DeviceParts parts;
   std::unique_ptr<DeviceModule> module;
-  DeviceMemory weights, arena, tensors;
+  DeviceMemory weights, arena, counters, tensors;
   StagingMemory staging; ///< as `tensors`
   std::vector<Place> inputs, outputs;
-  uint64_t choicesAt = 0, drawsAt = 0;                                         ///< behind all tensors, all inputs
-  uint64_t inputBytes = 0, tensorBytes = 0;                                    ///< of inputs and draws, and of all
-  std::vector<std::vector<DeviceKernel>> kernels;                              ///< of each plan's launches
-  std::vector<std::vector<bool>> hasRun;                                       ///< each plan's launches
+  uint64_t choicesAt = 0, drawsAt = 0;            ///< behind all tensors, all inputs
+  uint64_t inputBytes = 0, tensorBytes = 0;       ///< of inputs and draws, and of all
+  std::vector<std::vector<DeviceKernel>> kernels; ///< of each plan's launches
+  std::vector<std::vector<bool>> hasRun;          ///< each plan's launches
   std::map<StepKey, std::unique_ptr<DeviceRecording>> recordings;
   bool canRecord = true, profiling = false;
   std::vector<uint64_t> times;

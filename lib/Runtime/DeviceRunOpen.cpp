@@ -57,7 +57,8 @@ Outcome<void> DeviceRun::placeTensors() {
 
 Outcome<void> DeviceRun::takeMemory() {
   uint64_t arenaBytes = uint64_t(parts.program.arena.at(parts.capacities));
-  uint64_t needed = parts.weights.size() + arenaBytes + tensorBytes;
+  uint64_t counterBytes = sizeof(int32_t) * uint64_t(parts.program.counters);
+  uint64_t needed = parts.weights.size() + arenaBytes + counterBytes + tensorBytes;
   auto free = owner->freeBytes();
   if (!free)
     return tl::unexpected(std::move(free).error());
@@ -71,7 +72,8 @@ Outcome<void> DeviceRun::takeMemory() {
   struct {
     DeviceMemory *memory;
     uint64_t bytes;
-  } const wanted[] = {{&weights, parts.weights.size()}, {&arena, arenaBytes}, {&tensors, tensorBytes}};
+  } const wanted[] = {
+      {&weights, parts.weights.size()}, {&arena, arenaBytes}, {&counters, counterBytes}, {&tensors, tensorBytes}};
   for (auto [memory, bytes] : wanted) {
     auto taken = DeviceMemory::allocate(*owner, bytes);
     if (!taken)
@@ -85,7 +87,7 @@ Outcome<void> DeviceRun::takeMemory() {
   if (!host)
     return tl::unexpected(std::move(host).error());
   staging = *std::move(host);
-  return {};
+  return counterBytes ? clear(counters) : Outcome<void>();
 }
 
 Outcome<void> DeviceRun::findKernels() {

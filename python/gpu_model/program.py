@@ -139,8 +139,8 @@ class Program:
             return sizes[index], kind
         if kind == "input" and index < OUTPUTS - INPUTS:
             return (INPUTS + index) << REGION_SHIFT, kind
-        if kind in ("choice", "draw"):
-            return (OUTPUTS + (63 if kind == "choice" else 62)) << REGION_SHIFT, kind
+        if kind in ("choice", "draw", "counters"):
+            return (OUTPUTS + {"choice": 63, "draw": 62, "counters": 61}[kind]) << REGION_SHIFT, kind
         if kind == "output" and index < OUTPUTS:
             return (OUTPUTS + index) << REGION_SHIFT, kind
         return self.fail(f"{what}: cannot read the argument {str(argument)[:60]}")

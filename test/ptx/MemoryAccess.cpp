@@ -256,8 +256,10 @@ bool storeBytes(Thread &thread, Space space, uint64_t address, const void *from,
   if (space == Space::param)
     return passed(thread, "writes to a parameter");
   const std::byte *to = findBytes(thread, space, address, bytes);
-  if (to && space == Space::global && thread.block->visibility)
-    thread.block->visibility->write(address, bytes, accessOf(thread, line));
+  Visibility *visibility = thread.block->visibility;
+  if (to && space == Space::global && visibility &&
+      !passed(thread, visibility->write(address, bytes, accessOf(thread, line))))
+    return false;
   if (to)
     std::memcpy(const_cast<std::byte *>(to), from, bytes);
   return to != nullptr;

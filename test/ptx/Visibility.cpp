@@ -13,10 +13,16 @@ void Visibility::beginBlock(uint32_t number) {
   atomics.clear();
 }
 
-void Visibility::write(uint64_t address, uint32_t bytes, const Access &by) {
+std::string Visibility::write(uint64_t address, uint32_t bytes, const Access &by) {
+  std::string wrong = check("overwrites", address, bytes, by);
   ++now;
   for (uint64_t word = address / 4; word <= (address + bytes - 1) / 4; ++word)
     writes[word] = event(by);
+  return wrong;
+}
+
+std::string Visibility::read(uint64_t address, uint32_t bytes, const Access &by) const {
+  return check("reads", address, bytes, by);
 }
 
 bool Visibility::listens(const Access &by) const {
@@ -25,11 +31,11 @@ bool Visibility::listens(const Access &by) const {
   });
 }
 
-std::string Visibility::read(uint64_t address, uint32_t bytes, const Access &by) const {
+std::string Visibility::check(const char *verb, uint64_t address, uint32_t bytes, const Access &by) const {
   if (!listens(by))
     return {};
-  Event reader = event(by);
-  ++reader.time;
+  Event access = event(by);
+  ++access.time;
   for (uint64_t word = address / 4; word <= (address + bytes - 1) / 4; ++word) {
     auto found = writes.find(word);
     if (found == writes.end() || found->second.block == block)
@@ -37,10 +43,10 @@ std::string Visibility::read(uint64_t address, uint32_t bytes, const Access &by)
     const Event &writer = found->second;
     auto knows = [&](const Event &release) { return release.block == writer.block && writer.before(release); };
     if (std::ranges::none_of(told, [&](const Told &one) {
-          return one.fence.before(reader) && std::ranges::any_of(one.releases, knows);
+          return one.fence.before(access) && std::ranges::any_of(one.releases, knows);
         }))
-      return "reads what thread " + std::to_string(writer.by.thread) + " of block " + std::to_string(writer.block) +
-             " wrote in line " + std::to_string(writer.by.line) +
+      return std::string(verb) + " what thread " + std::to_string(writer.by.thread) + " of block " +
+             std::to_string(writer.block) + " wrote in line " + std::to_string(writer.by.line) +
              ", of which no fences and atomic accesses in between tell";
   }
   return {};

@@ -2,7 +2,8 @@
 //
 // A block that reads what another one wrote has to be told so by an atomic access to one place: the writer's, behind a
 // fence that is behind the writes, then the reader's, with a fence before the reads. Between the lane that does so and
-// the others of its warp or block stand barriers. Who leaves one of them out reads what happened to be there.
+// the others of its warp or block stand barriers. Who leaves one of them out reads what happened to be there. So it is
+// where a block writes what another one wrote.
 #ifndef QUERN_TEST_PTX_VISIBILITY_H
 #define QUERN_TEST_PTX_VISIBILITY_H
 
@@ -14,13 +15,13 @@
 
 namespace quern::ptx {
 
-/// Of one launch. Only of warps that have made an atomic access, or are behind a barrier behind one, are reads checked:
-/// others may read what they do not use.
+/// Of one launch. Only of warps that have made an atomic access, or are behind a barrier behind one, are accesses
+/// checked: others may read what they do not use.
 class Visibility {
 public:
   void beginBlock(uint32_t number);
-  void write(uint64_t address, uint32_t bytes, const Access &by);
-  /// Nothing if the read is fine; else what is wrong with it.
+  /// Nothing if the access is fine; else what is wrong with it.
+  std::string write(uint64_t address, uint32_t bytes, const Access &by);
   std::string read(uint64_t address, uint32_t bytes, const Access &by) const;
   /// A fence for the whole device.
   void fence(const Access &by);
@@ -47,6 +48,7 @@ private:
   };
   Event event(const Access &by) const { return {block, by, now}; }
   bool listens(const Access &by) const;
+  std::string check(const char *verb, uint64_t address, uint32_t bytes, const Access &by) const;
 
   uint32_t block = 0;
   uint64_t now = 0;

@@ -28,6 +28,7 @@ struct GpuTarget {
   std::string features;          ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
   bool warpReductions;           ///< `redux.sync` of 32-bit integers
   unsigned matvecWarps;          ///< of a block of a matmul with few columns; each takes a row of the weight
+  bool blockCounters = true;     ///< fences and atomics by which warps of several blocks tell that they have ended
   bool bytePermute = false;      ///< an instruction that picks four of eight bytes
   int64_t residentBlocks = 160;  ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
   bool asyncCopies = false;      ///< `cp.async`

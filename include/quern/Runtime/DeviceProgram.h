@@ -47,14 +47,15 @@ struct RowDraw {
 /// A kernel argument of 8 bytes.
 struct LaunchArgument {
   enum class Kind {
-    Weights, ///< address: the device's weights, plus `offset`
-    Arena,   ///< address: the arena, plus `place` with the largest sizes that the arena was made for
-    Input,   ///< address of the named input `index` in device memory
-    Output,  ///< address of the named output `index` in device memory
-    Choice,  ///< address of an i32 for each value of the last dynamic size ("outputs"): the row's token
-    Draw,    ///< address of a RowDraw for each of them; launches that take it are made where a row is drawn
-    Size,    ///< i64: the dynamic size `index` of this call
-    Constant ///< i64: `offset`
+    Weights,  ///< address: the device's weights, plus `offset`
+    Arena,    ///< address: the arena, plus `place` with the largest sizes that the arena was made for
+    Input,    ///< address of the named input `index` in device memory
+    Output,   ///< address of the named output `index` in device memory
+    Choice,   ///< address of an i32 for each value of the last dynamic size ("outputs"): the row's token
+    Draw,     ///< address of a RowDraw for each of them; launches that take it are made where a row is drawn
+    Counters, ///< address of the program's i32 counters, zero before and after each launch
+    Size,     ///< i64: the dynamic size `index` of this call
+    Constant  ///< i64: `offset`
   };
   Kind kind;
   int64_t offset = 0;
@@ -104,7 +105,10 @@ struct LaunchPlan {
 
 struct DeviceProgram {
   static constexpr int64_t kVersion = 1;
-  SizeExpression arena;          ///< bytes, with the largest sizes of a call
+  SizeExpression arena; ///< bytes, with the largest sizes of a call
+  /// i32 by which blocks of a launch tell each other that they have ended. All launches share them: they are zero when
+  /// a model is opened, and each launch leaves them so. A launch that fails need not, as its device is not used again.
+  int64_t counters = 0;
   std::vector<LaunchPlan> plans; ///< ascending, without gaps, from 1 token on
   int64_t mostTokens() const { return plans.empty() ? 0 : plans.back().most; }
   /// Whether all plans choose the likeliest token of each row of logits, and whether all can draw one.

@@ -4,6 +4,7 @@
 #include "EmitKernel.h"
 #include "KeyTiles.h"
 #include "RmsNorm.h"
+#include "SplitMerge.h"
 
 #include <cmath>
 
@@ -21,7 +22,10 @@ std::string DecodeAttention::name() const {
   std::string turn = !fused ? "" : interleaved ? "_fused_interleaved" : "_fused";
   turn += fused && !writes ? "_cached" : "";
   return "attention_" + std::to_string(heads) + "_" + std::to_string(kvHeads) + "x" + std::to_string(headDim) +
-         "_scale" + floatName(scale) + turn + (fused && headEps ? "_eps" + floatName(*headEps) : "");
+         "_scale" + floatName(scale) + turn + (fused && headEps ? "_eps" + floatName(*headEps) : "") +
+         (!merges     ? ""
+          : quantized ? "_merged_act8"
+                      : "_merged");
 }
 
 Value codegen::keysOfSplit(Emitter &e, Value keys, int64_t splits) {
@@ -38,6 +42,7 @@ public:
         row(blockIndex(e, gpu::Dimension::z)), warp(e.div(threadIndex(e), 32)), query(arguments[0]) {
     Value place = blockIndex(e, gpu::Dimension::y), pass = e.rem(place, e.i64(attention.passes()));
     kvHead = e.div(place, attention.passes());
+    warpOfRow = e.add(e.mul(place, attention.warps()), warp);
     firstInGroup = e.mul(e.add(e.mul(pass, attention.warps()), warp), attention.headsOfWarp());
     arguments = arguments.drop_front();
     if (attention.fused) {
@@ -52,13 +57,18 @@ public:
     }
     position = loadIndex(e, arguments[0], row);
     caches = {arguments[1], arguments[2], attention.kvHeads, attention.headDim};
-    values = arguments[3], states = arguments[4], layer = arguments[5];
+    values = arguments[3], states = arguments[4], layer = arguments.back();
+    if (attention.merges)
+      merged = arguments.slice(5, arguments.size() - 6);
   }
 
   void emit() {
     Value keys = e.add(position, 1), length = keysOfSplit(e, keys, attention.splits());
     Value first = e.mul(split, length);
-    e.ifThen(e.less(first, keys), [&] {
+    Value hasWork = e.less(first, keys);
+    if (attention.passes() > 1) // of a block's warps, some may have no heads
+      hasWork = arith::AndIOp::create(e, hasWork, e.less(firstInGroup, e.i64(attention.group())));
+    e.ifThen(hasWork, [&] {
       Value end = e.min(keys, e.add(first, length));
       HeadCache cache = headCache(e, caches, row, layer, kvHead);
       KeyTiles tiles(e, lanes, cache, attention.headsOfWarp(), attention.headDim, end);
@@ -68,6 +78,8 @@ public:
       if (attention.fused)
         fresh = newEntry(cache, arith::CmpIOp::create(e, arith::CmpIPredicate::eq, end, keys));
       store(tiles.fold(queries, first, fresh));
+      if (attention.merges)
+        merge(keys, length);
     });
   }
 
@@ -141,11 +153,18 @@ private:
     }
   }
 
+  void merge(Value keys, Value length) {
+    SplitMerge::Warp self{row, keys, length, split, warpOfRow, firstInGroup, {}, lanes.lane};
+    for (int64_t i = 0; i < attention.headsOfWarp(); ++i)
+      self.heads.push_back(headOfWarp(i));
+    SplitMerge(e, attention, {values, states, merged.front(), merged.drop_front()}, self).emit();
+  }
+
   Emitter &e;
   const DecodeAttention &attention;
   HeadLanes lanes;
-  Value split, row, warp, query, key, value, table, position, values, states, layer, kvHead, firstInGroup;
-  ValueRange gains;
+  Value split, row, warp, query, key, value, table, position, values, states, layer, kvHead, firstInGroup, warpOfRow;
+  ValueRange gains, merged; ///< merged: counters, then results
   DeviceCaches caches;
 };
 
@@ -153,7 +172,8 @@ private:
 
 gpu::GPUFuncOp codegen::emitDecodeAttention(gpu::GPUModuleOp module, const DecodeAttention &attention,
                                             const GpuTarget &) {
-  int64_t pointers = 6 + (attention.fused ? 3 + (attention.headEps ? 2 : 0) : 0);
+  int64_t pointers = 6 + (attention.fused ? 3 + (attention.headEps ? 2 : 0) : 0) +
+                     (attention.merges ? 1 + (attention.quantized ? 3 : 1) : 0);
   return emitKernel(module, {attention.name(), pointers, 0, attention.warps(), 1},
                     [&](Emitter &e, ValueRange arguments) { SplitEmitter(e, attention, arguments).emit(); });
 }

@@ -51,6 +51,27 @@ Value codegen::sharedMemory(Emitter &e, const std::string &what, int64_t bytes) 
 
 void codegen::blockBarrier(Emitter &e) { gpu::BarrierOp::create(e); }
 
+/// One lane counts for all: barriers of the warp order what the others do before and after it, and fences are
+/// cumulative (PTX ISA, Memory Consistency Model, causality order).
+Value codegen::isLastWarp(Emitter &e, Value counter, Value lane, Value count) {
+  auto warpBarrier = [&] { NVVM::SyncWarpOp::create(e, e.number(e.getI32Type(), -1)); };
+  auto fence = [&] { LLVM::FenceOp::create(e, LLVM::AtomicOrdering::acq_rel, "device"); };
+  Value most = arith::TruncIOp::create(e, e.getI32Type(), e.add(count, -1));
+  auto countIn = [&]() -> Emitter::Values {
+    fence();
+    Value before = LLVM::AtomicRMWOp::create(e, LLVM::AtomicBinOp::uinc_wrap, counter, most,
+                                             LLVM::AtomicOrdering::monotonic, "device");
+    fence();
+    return {before};
+  };
+  warpBarrier();
+  Value isFirst = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0)),
+        zero = e.number(most.getType(), 0);
+  Value before = e.ifElse(isFirst, countIn, [&] { return Emitter::Values{zero}; }).front();
+  warpBarrier();
+  return arith::CmpIOp::create(e, arith::CmpIPredicate::eq, fromLane(e, before, zero), most);
+}
+
 Value codegen::reduceLanes(Emitter &e, Value value, gpu::AllReduceOperation operation, uint32_t lanes) {
   return gpu::SubgroupReduceOp::create(e, value, operation, /*uniform=*/lanes == 32,
                                        lanes < 32 ? std::optional(lanes) : std::nullopt);

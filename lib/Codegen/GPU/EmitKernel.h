@@ -33,6 +33,11 @@ mlir::Value sharedMemory(Emitter &e, const std::string &what, int64_t bytes);
 /// Waits for all threads of the block; orders memory.
 void blockBarrier(Emitter &e);
 
+/// Counts the warp in at `counter`, an i32 in device memory that is zero, and tells whether it is the last of `count`
+/// to come, of this block or others: it then sees all that these had written, and the counter is zero again. For
+/// targets with `blockCounters`; all lanes take part.
+mlir::Value isLastWarp(Emitter &e, mlir::Value counter, mlir::Value lane, mlir::Value count);
+
 /// Folds what the aligned group of `lanes` lanes has; all of them get the result.
 mlir::Value reduceLanes(Emitter &e, mlir::Value value, mlir::gpu::AllReduceOperation operation, uint32_t lanes = 32);
 

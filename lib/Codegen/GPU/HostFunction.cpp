@@ -49,6 +49,7 @@ void HostFunction::finish() {
   auto bytes = llvm::to_vector(entry->getAttrOfType<DenseI64ArrayAttr>(kArenaSizes).asArrayRef());
   bytes.insert(bytes.begin(), scratchBytes);
   function->setAttr(kHostArena, e.getDenseI64ArrayAttr(bytes));
+  function->setAttr(kHostCounters, e.getI64IntegerAttr(mostCounters));
 }
 
 Value HostFunction::place(int64_t size, int64_t row) {
@@ -66,6 +67,11 @@ Value HostFunction::weight(dq::SourceOp source) {
 Value HostFunction::scratch(int64_t bytes, int64_t at) {
   scratchBytes = std::max(scratchBytes, gpuRegionBytes(at + bytes));
   return e.at(place(int64_t(sizes.size()), 0), at);
+}
+
+Value HostFunction::counters(int64_t count) {
+  mostCounters = std::max(mostCounters, count);
+  return addressOnce(counterAddress, "counters");
 }
 
 /// Bytes of a row of the arena's part before the place of a result.

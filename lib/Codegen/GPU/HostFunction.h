@@ -19,6 +19,8 @@ inline constexpr char kHostIndex[] = "host.index";
 /// then those for each dynamic size.
 inline constexpr char kHostTokens[] = "host.tokens";
 inline constexpr char kHostArena[] = "host.arena";
+/// On the function: how many counters its launches need.
+inline constexpr char kHostCounters[] = "host.counters";
 /// On a launch: the op that it was made for, and its name in the model's file.
 inline constexpr char kHostOp[] = "host.op";
 inline constexpr char kHostName[] = "host.name";
@@ -53,6 +55,8 @@ public:
   /// Address of byte `at` behind all places of the arena, where `bytes` bytes are for what one op's kernels hand to
   /// each other.
   mlir::Value scratch(int64_t bytes, int64_t at = 0);
+  /// Address of `count` counters of i32 that are zero, which a launch leaves as they were.
+  mlir::Value counters(int64_t count);
   /// Address of the i32 that says which token each output's logits choose.
   mlir::Value choices() { return addressOnce(choiceAddress, "choice"); }
   /// Address of each output's RowDraw.
@@ -84,8 +88,8 @@ private:
   mlir::func::FuncOp entry, function;
   Emitter e;
   TokenRange range;
-  int64_t scratchBytes = 0;
-  mlir::Value weights, arena, cacheAddresses, cacheCapacities, choiceAddress, drawAddress;
+  int64_t scratchBytes = 0, mostCounters = 0;
+  mlir::Value weights, arena, cacheAddresses, cacheCapacities, choiceAddress, drawAddress, counterAddress;
   llvm::SmallVector<mlir::Value> sizes, most, outputs;
   llvm::DenseMap<mlir::Value, mlir::Value> inputs;
 };

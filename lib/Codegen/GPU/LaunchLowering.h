@@ -3,6 +3,7 @@
 #define QUERN_LIB_CODEGEN_GPU_LAUNCHLOWERING_H
 
 #include "Argmax.h"
+#include "DecodeAttention.h"
 #include "Elementwise.h"
 #include "HostFunction.h"
 #include "Matvec.h"
@@ -80,6 +81,9 @@ private:
   void launchPromptAttention(lm::AttentionOp op, mlir::Value query);
   /// With the rotation, where there is one row, or `rotatesAgain`.
   void launchDecodeAttention(lm::AttentionOp op, Rotation &rotation);
+  /// Where that does not merge the splits itself; `splits` are values, states and positions.
+  void launchMerge(lm::AttentionOp op, const DecodeAttention &attention, mlir::ValueRange splits,
+                   mlir::ValueRange results);
 
   /// The kernel that multiplies `columns` rows by the weights of a matmul: with the norm or the quantization before it
   /// and the quantization behind it, where they are in its group and it can take them over.

@@ -129,18 +129,32 @@ void LaunchLowering::launchDecodeAttention(lm::AttentionOp op, Rotation &rotatio
   }
   Value values = host.scratch(most * (attention.valueBytes() + attention.stateBytes()));
   Value states = host.scratch(0, most * attention.valueBytes());
-  arguments.append({values, states, host.number(op.getLayer())});
-  host.launch(op, kernel(attention.name(), [&] { return emitDecodeAttention(kernels, attention, target); }), arguments,
-              {.x = {host.number(attention.splits())}, .y = {host.number(kvHeads * attention.passes())}, .z = {rows}});
+  arguments.append({values, states});
 
   dq::QuantizeOp quantize = epilogueOf(op);
   if (quantize && rowKindOf(quantize.getOut()) != RowKind::Act8)
     quantize = {}; // has a kernel of its own
-  MergeAttention merge{heads, attention.headDim, attention.splits(), bool(quantize)};
-  SmallVector<Value> merged = {values, states, positions};
-  llvm::append_range(merged, rowsAt(quantize ? quantize.getOut() : op.getOut()));
-  host.launch(op, kernel(merge.name(), [&] { return emitMergeAttention(kernels, merge, target); }), merged,
-              {.x = {host.number(merge.groups())}, .y = {rows}});
+  SmallVector<Value> results = rowsAt(quantize ? quantize.getOut() : op.getOut());
+  attention.quantized = bool(quantize);
+  attention.merges = target.blockCounters && (!quantize || attention.headDim % 32 == 0);
+  if (attention.merges) {
+    arguments.push_back(host.counters(most * attention.countersOfRow()));
+    llvm::append_range(arguments, results);
+  }
+  arguments.push_back(host.number(op.getLayer()));
+  host.launch(op, kernel(attention.name(), [&] { return emitDecodeAttention(kernels, attention, target); }), arguments,
+              {.x = {host.number(attention.splits())}, .y = {host.number(kvHeads * attention.passes())}, .z = {rows}});
+  if (!attention.merges)
+    launchMerge(op, attention, {values, states, positions}, results);
   if (quantize)
     done.insert(quantize);
+}
+
+void LaunchLowering::launchMerge(lm::AttentionOp op, const DecodeAttention &attention, ValueRange splits,
+                                 ValueRange results) {
+  MergeAttention merge{attention.heads, attention.headDim, attention.splits(), attention.quantized};
+  SmallVector<Value> arguments(splits);
+  llvm::append_range(arguments, results);
+  host.launch(op, kernel(merge.name(), [&] { return emitMergeAttention(kernels, merge, target); }), arguments,
+              {.x = {host.number(merge.groups())}, .y = {host.rowsOf(op.getQuery())}});
 }

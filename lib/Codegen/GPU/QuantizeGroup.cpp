@@ -51,20 +51,28 @@ void codegen::storeQuantizedGroup(Emitter &e, Value x, Value lane, Value group, 
   });
 }
 
-void codegen::storeQuantizedQuads(Emitter &e, ValueRange x, Value lane, Value chunk, const QuantizedRows &to) {
+QuantizedQuad codegen::quantizeQuad(Emitter &e, ValueRange x) {
   Value scale = scaleOf(e, x, 8), inverse = inverseOf(e, scale), word, sum;
   for (auto [i, one] : llvm::enumerate(x)) {
     Value code = quantize(e, one, inverse), byte = e.shiftLeft(e.bitAnd(code, 255), 8 * int64_t(i));
     word = word ? e.bitOr(word, byte) : byte;
     sum = sum ? e.add(sum, code) : code;
   }
-  sum = reduceLanes(e, sum, gpu::AllReduceOperation::ADD, 4);
-  Value quad = e.add(e.mul(chunk, 32), lane);
-  e.store(word, e.at(to.codes, e.mul(quad, 4)), 4);
+  return {word, reduceLanes(e, sum, gpu::AllReduceOperation::ADD, 4), scale};
+}
+
+void codegen::storeQuad(Emitter &e, const QuantizedQuad &made, Value lane, Value quad, const QuantizedRows &to) {
+  e.store(made.codes, e.at(to.codes, e.mul(quad, 4)), 4);
   e.ifThen(isZero(e, e.rem(lane, e.i64(4))), [&] {
-    e.store(arith::TruncIOp::create(e, e.getI16Type(), sum), e.at(to.sums, e.mul(e.div(quad, 4), 2)), 2);
+    e.store(arith::TruncIOp::create(e, e.getI16Type(), made.sum), e.at(to.sums, e.mul(e.div(quad, 4), 2)), 2);
   });
-  e.ifThen(isZero(e, e.rem(lane, e.i64(8))), [&] { e.store(scale, e.at(to.scales, e.mul(e.div(quad, 8), 4)), 4); });
+  e.ifThen(isZero(e, e.rem(lane, e.i64(8))),
+           [&] { e.store(made.scale, e.at(to.scales, e.mul(e.div(quad, 8), 4)), 4); });
+}
+
+void codegen::storeQuantizedQuads(Emitter &e, ValueRange x, Value lane, Value chunk, const QuantizedRows &to) {
+  QuantizedQuad made = quantizeQuad(e, x);
+  storeQuad(e, made, lane, e.add(e.mul(chunk, 32), lane), to);
 }
 
 /// In whole numbers, since not every target has an instruction for it.

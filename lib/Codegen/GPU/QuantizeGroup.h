@@ -20,6 +20,15 @@ void storeQuantizedGroup(Emitter &e, mlir::Value x, mlir::Value lane, mlir::Valu
 /// The same of four groups, of which each lane has four neighbouring numbers: the `chunk`-th 128 over all rows.
 void storeQuantizedQuads(Emitter &e, mlir::ValueRange x, mlir::Value lane, mlir::Value chunk, const QuantizedRows &to);
 
+/// In two steps: what a lane has of four groups, and its storing, as the `quad`-th four over all rows, which is a
+/// multiple of 8 for the first lane. All lanes take part in the first step only.
+struct QuantizedQuad {
+  mlir::Value codes;      ///< four in an i32
+  mlir::Value sum, scale; ///< i32 of the four lanes' sixteen, f32 of the eight lanes' group
+};
+QuantizedQuad quantizeQuad(Emitter &e, mlir::ValueRange x);
+void storeQuad(Emitter &e, const QuantizedQuad &made, mlir::Value lane, mlir::Value quad, const QuantizedRows &to);
+
 /// The bf16 nearest to x (f32), ties to even, as i16; NaN stays NaN.
 mlir::Value roundToBfloat(Emitter &e, mlir::Value x);
 

@@ -7,7 +7,7 @@ using namespace quern::codegen;
 // PTX 8.0 is what drivers from 525 on (CUDA 12) take. Multiprocessors are those of a T4, an A100 and an H100.
 const std::vector<GpuTarget> &codegen::gpuTargets() {
   static const std::vector<GpuTarget> targets = {
-      {.chip = "spirv", .features = "", .warpReductions = false, .matvecWarps = 4},
+      {.chip = "spirv", .features = "", .warpReductions = false, .matvecWarps = 4, .blockCounters = false},
       {.chip = "sm_75",
        .features = "+ptx80",
        .warpReductions = false,

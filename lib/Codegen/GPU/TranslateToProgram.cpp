@@ -145,6 +145,8 @@ private:
       return LaunchArgument{Kind::Choice, 0, 0, {}};
     if (is(base) == "draw")
       return LaunchArgument{Kind::Draw, 0, 0, {}};
+    if (is(base) == "counters")
+      return LaunchArgument{Kind::Counters, 0, 0, {}};
     return LaunchArgument{is(base) == "input" ? Kind::Input : Kind::Output, 0, indexOf(base), {}};
   }
 
@@ -224,6 +226,8 @@ FailureOr<DeviceProgram> codegen::translateToProgram(ModuleOp module) {
       return failure();
     program.plans.push_back(std::move(*plan));
     program.arena.constant = std::max(program.arena.constant, bytes[0]);
+    if (auto counters = function->getAttrOfType<IntegerAttr>(kHostCounters))
+      program.counters = std::max(program.counters, counters.getInt());
     auto perSize = bytes.asArrayRef().drop_front(); // all plans share one memory plan
     program.arena.perSize.assign(perSize.begin(), perSize.end());
   }

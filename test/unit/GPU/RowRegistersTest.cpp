@@ -32,15 +32,21 @@ void emitAll(mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
     int64_t heads, kvHeads, headDim;
     std::optional<double> eps;
   };
-  for (Model m : {Model{14, 2, 64, {}}, {12, 2, 128, {}}, {28, 4, 128, {}}, {16, 8, 128, 1e-6}, {40, 8, 128, 1e-6}}) {
+  for (Model m : {Model{14, 2, 64, {}},
+                  {12, 2, 128, {}},
+                  {28, 4, 128, {}},
+                  {16, 8, 128, 1e-6},
+                  {40, 8, 128, 1e-6},
+                  {8, 8, 80, {}}}) {
     emitRotaryCache(module, {m.heads, m.kvHeads, m.headDim, false, m.eps}, target);
     emitPromptAttention(module, {m.heads, m.kvHeads, m.headDim, 0.125f}, target);
     DecodeAttention attention{m.heads, m.kvHeads, m.headDim, 0.125f};
+    attention.merges = attention.quantized = m.headDim % 32 == 0;
     emitDecodeAttention(module, attention, target);
     attention.fused = true;
     attention.headEps = m.eps;
     emitDecodeAttention(module, attention, target);
-    if (!module.lookupSymbol(MergeAttention{m.heads, m.headDim, attention.splits(), true}.name()))
+    if (!attention.merges)
       emitMergeAttention(module, {m.heads, m.headDim, attention.splits(), true}, target);
   }
 }

@@ -84,6 +84,20 @@ TEST(DeviceProgram, DrawsTokensWhereAllPlansDo) {
   EXPECT_FALSE(read->plans[1].launches[0].takes(Kind::Draw));
 }
 
+TEST(DeviceProgram, HasTheCountersThatLaunchesTake) {
+  DeviceProgram program = sample();
+  program.counters = 12;
+  program.plans[0].launches[0].arguments.push_back({Kind::Counters, 0, 0, {}});
+  std::string json = printDeviceProgram(program);
+  auto read = parseDeviceProgram(json, manifest(), kWeightsBytes, "p");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->counters, 12);
+  EXPECT_EQ(read->plans[0].launches[0].arguments.back().kind, Kind::Counters);
+  program.counters = 0;
+  EXPECT_SAYS(refusal(printDeviceProgram(program)), "is the address of counters, but the program has none");
+  EXPECT_SAYS(refusal(json.replace(json.find("\"counters\":12"), 13, "\"counters\":-1")), "'counters' should be");
+}
+
 TEST(DeviceProgram, ParsesWhatItPrints) {
   std::string json = printDeviceProgram(sample());
   auto program = parseDeviceProgram(json, manifest(), kWeightsBytes, "p");

@@ -74,6 +74,17 @@ TEST(PtxAtomics, OtherCountersTellNothing) {
   EXPECT_THAT(status.error().message, HasSubstr("wrote in line"));
 }
 
+TEST(PtxAtomics, OverwritingIsFoundToo) {
+  Meeting meeting; // each block takes itself for the last, and all write the sums; the first one reads zeros
+  meeting.counter += " mov.b32 %r4, 6;";
+  for (uint32_t seed = 0; seed < 3; ++seed) {
+    std::vector<uint32_t> values;
+    Status status = meet(meeting, seed, values);
+    ASSERT_FALSE(status);
+    EXPECT_THAT(status.error().message, HasSubstr("overwrites what thread "));
+  }
+}
+
 TEST(PtxAtomics, OrdersOfTheAccessItself) {
   Meeting meeting;
   meeting.release = meeting.acquire = "";

@@ -112,6 +112,16 @@ TEST_F(DeviceTest, ReplaysARecordedStepWhereTheDriverCan) {
   EXPECT_EQ(replays(), 0u);
 }
 
+TEST_F(DeviceTest, CountersAreZeroWhenAModelIsOpened) {
+  package.takeCounters();
+  package.write(path);
+  for (int i = 0; i < 2; ++i) { // the second time where the first had its memory
+    auto model = open("cuda");
+    ASSERT_TRUE(model) << model.error().message;
+    expectGenerates(*model, 3, 1);
+  }
+}
+
 TEST_F(DeviceTest, LeavesNothingBehind) {
   {
     auto model = open("cuda");

@@ -68,9 +68,11 @@ static std::string ptx() {
                      "mul.f32 %f2, %f2, 0f42800000; cvt.rzi.s32.f32 %r11, %f2; add.u32 %r10, %r10, %r11;\n"
                      "setp.ge.u32 %p2, %r10, 1000; selp.b32 %r10, 4294967294, %r10, %p2;\n" + // kNotDrawn
                      at("%rd0", "%rd9", 4) + "st.global.b32 [%rd20], %r10;\n";
+  // counters; ends in a fault where the last one is not zero.
+  std::string count = "atom.global.inc.u32 %r11, [%rd0+8], 0; setp.eq.u32 %p1, %r11, 0; @%p1 bra END; trap;\n";
   return ".version 8.0\n.target sm_80\n.address_size 64\n" + kernel("store_one", 3, storeBody()) +
          kernel("store", 3, storeBody()) + kernel("sum", 4, sum) + kernel("logits", 5, logits) +
-         kernel("choose", 3, choose) + kernel("draw", 2, draw);
+         kernel("choose", 3, choose) + kernel("draw", 2, draw) + kernel("count", 1, count);
 }
 
 static Launch launch(const char *kernel, const char *name, std::vector<LaunchArgument> arguments, GridDimension x,
@@ -126,6 +128,14 @@ void FakeDevicePackage::drawTokens() {
     Launch draw = launch("draw", "", {{Kind::Choice, 0, 0, {}}, {Kind::Draw, 0, 0, {}}}, {{0, {0, 1}}, 1});
     draw.threads = 1;
     plan.launches.push_back(std::move(draw));
+  }
+}
+
+void FakeDevicePackage::takeCounters() {
+  program.counters = 3;
+  for (LaunchPlan &plan : program.plans) {
+    plan.launches.push_back(launch("count", "", {{Kind::Counters, 0, 0, {}}}, {{1, {}}, 1}));
+    plan.launches.back().threads = 1;
   }
 }
 

@@ -11,7 +11,7 @@ dq.source @table : tensor<300x64x!q8_0> in 0 at 0 bytes 20400
 dq.source @w : tensor<64x64x!q8_0> in 0 at 20400 bytes 4352
 dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 
-// One token: seven launches for a layer of attention and feed-forward, embedding and logits beside them. Norms are made
+// One token: five launches for a layer of attention and feed-forward, embedding and logits beside them. Norms are made
 // by the kernels that read them.
 // CHECK-LABEL: func.func @step_1(
 // CHECK-SAME: %[[WEIGHTS:.*]]: !llvm.ptr {host.index = 0 : i64, host.is = "weights"}
@@ -22,8 +22,7 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK: gpu.launch_func @kernels::@embedding_q8_0_300x64 blocks in (%{{.*}}) threads in (%{{.*}}) args(%[[IDS]]
 // CHECK-SAME: host.op = "lm.embedding"
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_64_q8_0_64_q8_0_64_x64_t1_norm
-// CHECK: gpu.launch_func {{.*}}attention{{.*}}host.op = "lm.attention"
-// CHECK: gpu.launch_func {{.*}}merge{{.*}}host.op = "lm.attention"
+// CHECK: gpu.launch_func {{.*}}attention{{.*}}_fused_merged_act8{{.*}}host.op = "lm.attention"
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_64x64_t1_residual
 // CHECK: gpu.launch_func @kernels::@swiglu_q8_0_q8_0_64x64_t1_norm
 // CHECK: gpu.launch_func @kernels::@matvec_q8_0_64x64_t1_residual
@@ -49,8 +48,7 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK-SAME: host.tokens = array<i64: 9, 16>
 // CHECK: gpu.launch_func @kernels::@prompt_q8_0_64_q8_0_64_q8_0_64_x64
 // CHECK: arith.index_cast %[[TOKENS]] : i64 to index
-// CHECK: gpu.launch_func @kernels::@attention_{{.*}}host.op = "lm.attention"
-// CHECK: gpu.launch_func @kernels::@merge_attention_{{.*}}act8{{.*}}host.op = "lm.attention"
+// CHECK: gpu.launch_func @kernels::@attention_{{.*}}_merged_act8{{.*}}host.op = "lm.attention"
 
 // More tokens: grids with as many blocks as there are tokens, and one kernel for all segments.
 // CHECK-LABEL: func.func @step_17_to_512(
@@ -65,8 +63,10 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK: arith.cmpi sge, %{{.*}}, %c9_i64
 // CHECK-NEXT: scf.if
 
-// JSON: "plans":[{"least":1,"most":1,"launches":[{"kernel":"embedding_q8_0_300x64","op":"lm.embedding"
+// Counters of the 16 rows that a step takes alone at most: nine for each split's two warps.
+// JSON: "counters":288,"plans":[{"least":1,"most":1,"launches":[{"kernel":"embedding_q8_0_300x64","op":"lm.embedding"
 // JSON-SAME: "kind":"input","index":0
+// JSON-SAME: {"kind":"counters"}
 // JSON-SAME: "when":{"index":1,"least":1,"most":1}
 // JSON-SAME: {"least":17,"most":512,
 // JSON-SAME: "when":{"index":1,"least":9,"most":9223372036854775807}
