@@ -25,7 +25,7 @@ EXAMPLES = """examples:
   tools/bench/gpu-model model.quern --device h100 --depth 4096       the same after 4096
   tools/bench/gpu-model model.quern --tokens 512 --depth 0           a prompt
   tools/bench/gpu-model model.quern --device a100-80 --counts        also what each kernel issues, loop by loop
-  tools/bench/gpu-model model.quern --what-if merge_attention=0      what a fusion would be worth
+  tools/bench/gpu-model model.quern --what-if attention=0.5          what a faster kernel would be worth
   tools/bench/gpu-model --ptx kernels.ptx --program program.json     without a package
   tools/bench/gpu-model model.quern --format json --boundary-us 2    for scripts; another time between kernels"""
 

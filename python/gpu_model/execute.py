@@ -81,8 +81,10 @@ def relevant(kernel):
 
 
 class Execution:
-    def __init__(self, kernel, geometry, blocks):
-        self.kernel, self.geometry = kernel, geometry
+    """`last`: whoever counts itself in is the last to come; otherwise nobody is."""
+
+    def __init__(self, kernel, geometry, blocks, last=False):
+        self.kernel, self.geometry, self.last = kernel, geometry, last
         lanes = geometry.warps * 32
         thread = np.tile(np.arange(lanes, dtype=np.int64), len(blocks))
         place = np.repeat(np.array(blocks, dtype=np.int64).reshape(-1, 3), lanes, axis=0)
@@ -224,8 +226,17 @@ class Execution:
             elif (active & known).any():
                 self.touch(number, place, i, addresses, active & known, size)
             loaded = addresses, known
+        if i.opcode == "atom":
+            return self.count_in(i, active)
         if i.opcode in ("ld", "ldu") and not self.wanted.isdisjoint(i.results):
             self.load_inputs(i, *loaded, active, size)
+
+    def count_in(self, i, active):
+        """`atom.inc` gives the counter, which is its bound for the last one to come."""
+        bound, known = self.operand(i.operands[2]) if "inc" in i.parts and len(i.operands) > 2 else (None, False)
+        if bound is not None and not self.last:
+            bound = bound + 1
+        self.assign(i.results[0], bound, known, active)
 
     def shared(self, number, place, addresses, mask, size):
         looks = self.looks.setdefault((number, place), [])

@@ -23,7 +23,7 @@ class WarpClock:
     def __init__(self, device, kernel, regions, busy):
         self.device, self.kernel, self.regions, self.busy = device, kernel, regions, busy
         self.now, self.issued, self.latest = 0.0, 0.0, 0.0
-        self.ready, self.copies, self.groups = {}, [], []
+        self.ready, self.copies, self.groups, self.has_stored = {}, [], [], False
         self.static = [[(i, cost(i), i.reads()) for i in block.instructions] for block in kernel.blocks]
 
     def stretch_ends(self):
@@ -82,6 +82,11 @@ class WarpClock:
                 self.ready[result] = done
             if c.kind == "barrier":
                 self.stretch_ends()
+            if c.kind == "store":
+                self.has_stored = True
+            if i.opcode in ("fence", "membar") and "cta" not in i.parts and self.has_stored:
+                self.now += self.device.l2_latency  # until what was stored is there
+                self.latest, self.has_stored = self.now, False
         if ends:
             self.stretch_ends()
 

@@ -24,22 +24,23 @@ class Prediction:
     resident: int  # warps on a multiprocessor, as many as there is work for at most
     limit: str  # of residency
     warp_seconds: float  # one warp alone, while nothing else asks the memory
+    tail: float = 0.0  # of the seconds: what the last warp does when all others have ended
 
     def scaled(self, share):
         """The same if all but the memory's bytes took `share` of its time."""
         times = {name: t if name == "memory" else t * share for name, t in self.times.items()}
         bound = max(times, key=times.get)
-        return replace(self, times=times, bound=bound, seconds=times[bound] + self.start,
-                       warp_seconds=self.warp_seconds * share)
+        return replace(self, times=times, bound=bound, seconds=times[bound] + self.start + self.tail * share,
+                       warp_seconds=self.warp_seconds * share, tail=self.tail * share)
 
     def in_flight(self):
         """Seconds but for the start, if enough loads were in flight."""
-        return max(t for name, t in self.times.items() if name != "latency")
+        return max(t for name, t in self.times.items() if name != "latency") + self.tail
 
     def prefetched(self, barrier):
         """The same if the bytes from memory were asked for before the barrier that all else waits for."""
         rest = max((t for name, t in self.times.items() if name not in ("latency", "memory")), default=0.0)
-        return max(self.times["memory"], rest + barrier)
+        return max(self.times["memory"], rest + barrier) + self.tail
 
     def limit_seconds(self, device):
         return self.memory_bytes / device.bandwidth
@@ -90,6 +91,18 @@ def latency_seconds(idle, busy, memory):
     return (idle + math.sqrt(idle * idle + 4 * memory * (busy - idle))) / 2
 
 
+def tail_seconds(work, device):
+    """What the last warps to come take longer than others, one after those: by the busiest pipe of their
+    multiprocessor, or their own latencies. What they read was just written, and comes from L2."""
+    if not work.tail:
+        return 0.0
+    without, last = (dict(pipe_times(w, device)) for w in work.tail)
+    for times, w in zip((without, last), work.tail):
+        cycles = warp_cycles(device, w.kernel, w.slowest_trace(), w.run.regions, busy=False)
+        times["latency"] = cycles / (device.clock_ghz * 1e9)
+    return max(last[name] - without.get(name, 0.0) for name in last)
+
+
 def predict(work, device, threads, registers, shared_bytes):
     """The launch's Prediction. `registers` of a thread, None if unknown."""
     blocks, limit = residency(device, threads, registers, shared_bytes)
@@ -111,7 +124,8 @@ def predict(work, device, threads, registers, shared_bytes):
     held = min(blocks, math.ceil(active / device.sms - 1e-6)) * ((threads + 31) // 32)
     if held < blocks * ((threads + 31) // 32):
         limit = "grid"
-    return Prediction(times[bound] + start, start, bound, times, size, held, limit, idle)
+    tail = tail_seconds(work, device)
+    return Prediction(times[bound] + start + tail, start, bound, times, size, held, limit, idle, tail)
 
 
 class Works:

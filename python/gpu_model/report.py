@@ -93,6 +93,7 @@ class StepReport:
                  "bound": r.prediction.bound, "times": r.prediction.times, "memory_bytes": r.prediction.memory_bytes,
                  "assembled": r.assembled and asdict(r.assembled), "resident_warps": r.prediction.resident,
                  "residency_limit": r.prediction.limit, "warp_seconds": r.prediction.warp_seconds,
+                 "tail_seconds": r.prediction.tail,
                  "instructions": r.work.classes, "exact": r.work.exact, "notes": r.work.run.notes()}
                 for r in self.worst_first()]
         return {"device": self.device.key, "target": self.target, "tokens": self.step.tokens, "depth": self.step.depth,

@@ -23,6 +23,7 @@ class Work:
     classes: dict  # kind -> instructions of warps, in the whole launch
     l2_bytes: np.ndarray  # read or written by a block, each sector once
     footprint: dict  # (region, is load) -> bytes that the launch touches
+    tail: tuple = ()  # Work of some blocks without and with what only the last one to come does
 
     @property
     def exact(self):
@@ -109,7 +110,8 @@ def footprints(keys, grid, neighbours):
 
 
 def work_of(kernel, geometry):
-    """Runs a sample of a launch's blocks, or all of them if that is not much."""
+    """Runs a sample of a launch's blocks, or all of them if that is not much. What only the last ones to come do, as
+    `atom.inc` tells them, is no part of it, but of `tail`."""
     grid = geometry.grid
     count = grid[0] * grid[1] * grid[2]
     chosen, neighbours = sample(grid)
@@ -118,6 +120,16 @@ def work_of(kernel, geometry):
     if (run.executions * lengths).sum() / len(chosen) * count <= EXACT:
         chosen, neighbours = all_blocks(grid), None
         run = Execution(kernel, geometry, chosen).run()
+    work = sum_up(kernel, grid, chosen, neighbours, run)
+    if any(i.opcode == "atom" and "inc" in i.parts for i in kernel.instructions()):
+        some = sample(grid)[0]
+        work.tail = tuple(sum_up(kernel, (len(some), 1, 1), some, None, Execution(kernel, geometry, some, last).run())
+                          for last in (False, True))
+    return work
+
+
+def sum_up(kernel, grid, chosen, neighbours, run):
+    count = grid[0] * grid[1] * grid[2]
     scale = count / len(chosen)
     slots, pipes, tensor, kinds = instruction_sums(kernel, run.executions)
     l2_bytes, footprint = np.zeros(len(chosen)), {}

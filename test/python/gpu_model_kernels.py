@@ -53,6 +53,23 @@ $L__BB0_1:
 	setp.lt.s32 	%p1, %r5, %r4;
 	@%p1 bra 	$L__BB0_1;"""
 
+# The last of four blocks to come loads twice, the second time from where the first load says.
+COUNTED = """	mul.wide.u32 	%rd3, %r3, 4;
+	add.s64 	%rd4, %rd1, %rd3;
+	st.global.b32 	[%rd4], %r3;
+	fence.acq_rel.gpu;
+	atom.global.inc.u32 	%r4, [%rd2], 3;
+	fence.acq_rel.gpu;
+	setp.ne.s32 	%p1, %r4, 3;
+	@%p1 bra 	$L__BB0_1;
+	ld.global.b32 	%r5, [%rd4];
+	cvt.u64.u32 	%rd5, %r5;
+	add.s64 	%rd6, %rd4, %rd5;
+	ld.global.b32 	%r6, [%rd6];
+	add.s32 	%r7, %r6, %r6;
+	st.global.b32 	[%rd4], %r7;
+$L__BB0_1:"""
+
 
 def module(body, name="kernel", shared=""):
     return ENTRY.format(name=name, body=body, shared=shared)

@@ -6,7 +6,7 @@ from gpu_model import assembler, costs, latency, memory, predict, ptx, source, w
 from gpu_model.devices import DEVICES, residency
 from gpu_model.program import Program, Step
 from gpu_model.values import exchange, extract, shift_right, upper_half
-from gpu_model_kernels import BY_POSITION, LOOP, arena, launch, module, program, read, weights
+from gpu_model_kernels import BY_POSITION, COUNTED, LOOP, arena, launch, module, program, read, weights
 
 A100 = DEVICES["a100-80"]
 
@@ -178,6 +178,29 @@ def test_latency_grows_with_the_memorys_share():
     assert predict.latency_seconds(1e-6, 2e-6, 0) == pytest.approx(1e-6)
     assert predict.latency_seconds(1e-6, 2e-6, 2e-6) == pytest.approx(2e-6)
     assert 1e-6 < predict.latency_seconds(1e-6, 2e-6, 1e-6) < 2e-6
+
+
+def test_what_only_the_last_block_does_comes_after_the_rest():
+    counted = launch(arguments=[arena(), {"kind": "counters"}])
+    (done, _), = read(module(COUNTED), counted)
+    assert (done.classes["load"], done.classes["store"]) == (8, 8)  # the counting of 8 warps, and what they store
+    without, last = done.tail
+    assert last.classes["load"] - without.classes["load"] == 2 * last.blocks * 2
+    (plain, _), = read(module(COUNTED.split("\tsetp")[0]), counted)
+    p, q = (predict.predict(w, A100, 64, 32, 0) for w in (done, plain))
+    assert q.tail == 0
+    waits = A100.l2_latency + A100.memory_latency  # what lies at an address that is not known may come from memory
+    assert waits / 1.41e9 < p.tail < (waits + 20) / 1.41e9
+    assert p.seconds == pytest.approx(p.times[p.bound] + p.start + p.tail)
+    assert p.in_flight() > p.tail and p.scaled(0.5).tail == p.tail / 2
+
+
+def test_a_fence_waits_for_what_was_stored():
+    store, fence = "\tst.global.b32 \t[%rd1], %r3;\n", "\tfence.acq_rel.{};\n"
+    free = trace_cycles(store)
+    assert trace_cycles(store + fence.format("gpu")) - free >= A100.l2_latency
+    assert trace_cycles(store + 2 * fence.format("gpu")) - free < 1.5 * A100.l2_latency
+    assert trace_cycles(store + fence.format("cta")) - free < 30
 
 
 def test_reads_what_ptxas_says():

@@ -15,6 +15,16 @@ static Value select(Emitter &e, Value condition, Value yes, Value no) {
 
 static Value equal(Emitter &e, Value a, Value b) { return arith::CmpIOp::create(e, arith::CmpIPredicate::eq, a, b); }
 
+/// The greatest number of all lanes, by way of integers that are in the same order, which targets reduce at once.
+static Value greatestOfLanes(Emitter &e, Value number) {
+  Value bits = arith::BitcastOp::create(e, e.getI32Type(), number);
+  auto turnNegative = [&](Value value) -> Value {
+    return arith::XOrIOp::create(e, value, e.bitAnd(e.signedShiftRight(value, 31), 0x7fffffff));
+  };
+  Value greatest = reduceLanes(e, turnNegative(bits), gpu::AllReduceOperation::MAXSI);
+  return arith::BitcastOp::create(e, e.getF32Type(), turnNegative(greatest));
+}
+
 SplitMerge::SplitMerge(Emitter &e, const DecodeAttention &attention, const Places &places, const Warp &warp)
     : e(e), attention(attention), places(places), warp(warp) {
   int64_t numbers = attention.headsOfWarp() * attention.headDim;
@@ -70,62 +80,76 @@ Value SplitMerge::isLast(Value which, Value count) {
 }
 
 void SplitMerge::emit() {
-  constexpr int64_t kBunch = DecodeAttention::kBunch, kAtOnce = DecodeAttention::kMostAtOnce;
-  Value count = e.div(e.add(warp.keys, e.add(warp.length, -1)), warp.length);
-  Value bunch = select(e, e.less(e.i64(kAtOnce), count), e.i64(kBunch), e.i64(kAtOnce));
-  Value which = e.div(warp.split, bunch), first = e.mul(which, bunch);
-  Value members = e.min(bunch, e.sub(count, first));
+  static_assert(DecodeAttention::kMostAtOnce == 32 && DecodeAttention::kBunch == 16);
+  Value count = warp.count, isOnly = e.less(count, e.i64(33)), shift = select(e, isOnly, e.i64(5), e.i64(4));
+  auto shifted = [&](Value number) -> Value { return arith::ShLIOp::create(e, number, shift); };
+  Value which = arith::ShRUIOp::create(e, warp.split, shift), first = shifted(which);
+  Value bunch = shifted(e.i64(1)), members = e.min(bunch, e.sub(count, first));
   e.ifThen(isLast(e.add(which, 1), members), [&] {
-    State mine = gather(first, e.i64(1), members);
+    State mine = gather(first, e.i64(0), members);
     auto flat = [](Value isDone, const State &state) {
       Emitter::Values all{isDone};
-      llvm::append_range(all, state.sums);
+      llvm::append_range(all, state.inverses);
       llvm::append_range(all, state.values);
       return all;
     };
     auto ofBunches = [&] {
       handOn(mine, first);
-      Value bunches = e.div(e.add(count, e.add(bunch, -1)), bunch), done = isLast(e.i64(0), bunches);
-      auto merge = [&] { return flat(done, gather(e.i64(0), bunch, bunches)); };
+      Value bunches = arith::ShRUIOp::create(e, e.add(count, e.add(bunch, -1)), shift);
+      Value done = isLast(e.i64(0), bunches);
+      auto merge = [&] { return flat(done, gather(e.i64(0), shift, bunches)); };
       return e.ifElse(done, merge, [&] { return flat(done, mine); });
     };
-    Value isOnly = e.less(count, e.i64(kAtOnce + 1));
     auto found = e.ifElse(
         isOnly, [&] { return flat(isOnly, mine); }, ofBunches);
     ArrayRef<Value> parts = ArrayRef<Value>(found).drop_front();
-    State all{
-        {}, Emitter::Values(parts.take_front(mine.sums.size())), Emitter::Values(parts.drop_front(mine.sums.size()))};
-    e.ifThen(found.front(), [&] { finish(all); });
+    size_t heads = mine.inverses.size();
+    e.ifThen(found.front(), [&] { finish(parts.take_front(heads), parts.drop_front(heads)); });
   });
 }
 
-SplitMerge::State SplitMerge::gather(Value first, Value stride, Value count) {
-  auto nth = [&](Value n) { return e.add(first, e.mul(e.min(n, e.add(count, -1)), stride)); };
+SplitMerge::State SplitMerge::gather(Value first, Value shift, Value count) {
+  // Of a row's splits there are few, so that 32 bits do.
+  auto narrow = [&](Value number) -> Value { return arith::TruncIOp::create(e, e.getI32Type(), number); };
+  Value last = narrow(e.add(count, -1)), shift32 = narrow(shift), first32 = narrow(first);
+  auto nth = [&](Value n, int64_t bytes) -> Value {
+    Value split = e.add(first32, arith::ShLIOp::create(e, e.min(n, last), shift32));
+    return arith::ExtUIOp::create(e, e.getI64Type(), e.mul(split, e.number(e.getI32Type(), bytes)));
+  };
+  int64_t together = std::min(kLoads / int64_t(quads.size()), DecodeAttention::kBunch);
+  auto load = [&](Value at) {
+    Emitter::Values loaded;
+    for (int64_t i = 0; i < together; ++i) {
+      Value place = nth(e.add(at, e.number(e.getI32Type(), i)), attention.headDim * 4);
+      for (const Quad &quad : quads)
+        loaded.push_back(e.load(e.f32s(4), e.at(quad.base, place), 16));
+    }
+    return loaded;
+  };
+  Value start = e.number(e.getI32Type(), 0), step = e.number(e.getI32Type(), together);
+  Emitter::Values ahead = load(start); // before anything that waits
   Value none = e.real(e.getF32Type(), -std::numeric_limits<double>::infinity()), zero = e.real(e.getF32Type(), 0);
   Value isOne = e.less(warp.lane, count);
   State found;
   Emitter::Values weights;
   // A lane for each split: the maximum and the sum of weights over all of them.
   for (int64_t head = 0; head < attention.headsOfWarp(); ++head) {
-    Value state = e.load(e.f32s(2), slot(head, nth(warp.lane)), 8);
+    Value state = e.load(e.f32s(2), e.at(slot(head, e.i64(0)), nth(narrow(warp.lane), 8)), 8);
     auto part = [&](int64_t i, Value other) {
       return select(e, isOne, vector::ExtractOp::create(e, state, ArrayRef<int64_t>{i}), other);
     };
-    Value maximum = part(0, none), greatest = reduceLanes(e, maximum, gpu::AllReduceOperation::MAXNUMF);
+    Value maximum = part(0, none), greatest = greatestOfLanes(e, maximum);
     Value weight = math::Exp2Op::create(e, e.subf(maximum, greatest));
     found.maxima.push_back(greatest);
     found.sums.push_back(reduceLanes(e, e.mulf(weight, part(1, zero)), gpu::AllReduceOperation::ADD));
+    found.inverses.push_back(arith::DivFOp::create(e, e.real(e.getF32Type(), 1), found.sums.back()));
     weights.push_back(arith::BitcastOp::create(e, e.getI32Type(), weight));
   }
-  int64_t together = std::max<int64_t>(kLoads / int64_t(quads.size()), 1);
-  auto add = [&](Value at, ValueRange carried) {
-    Emitter::Values sums(carried.begin(), carried.end()), loaded;
-    for (int64_t i = 0; i < together; ++i)
-      for (const Quad &quad : quads)
-        loaded.push_back(e.load(e.f32s(4), e.at(quad.base, e.mul(nth(e.add(at, i)), attention.headDim * 4)), 16));
+  auto add = [&](Value at, ValueRange carried, ArrayRef<Value> loaded) {
+    Emitter::Values sums(carried.begin(), carried.end());
     for (int64_t i = 0; i < together; ++i) {
       Emitter::Values ofHeads;
-      Value from = arith::TruncIOp::create(e, e.getI32Type(), e.add(at, i));
+      Value from = e.add(at, e.number(e.getI32Type(), i));
       for (Value weight : weights)
         ofHeads.push_back(arith::BitcastOp::create(e, e.getF32Type(), fromLane(e, weight, from)));
       for (auto [q, quad] : llvm::enumerate(quads))
@@ -137,7 +161,10 @@ SplitMerge::State SplitMerge::gather(Value first, Value stride, Value count) {
     }
     return sums;
   };
-  found.values = e.loop(e.i64(0), count, e.i64(together), Emitter::Values(4 * quads.size(), zero), add);
+  found.values = add(start, Emitter::Values(4 * quads.size(), zero), ahead);
+  if (together < DecodeAttention::kMostAtOnce)
+    found.values = e.loop(step, narrow(count), step, found.values,
+                          [&](Value at, ValueRange carried) { return add(at, carried, load(at)); });
   return found;
 }
 
@@ -161,23 +188,26 @@ void SplitMerge::handOn(const State &state, Value split) {
   });
 }
 
-void SplitMerge::finish(const State &state) {
+void SplitMerge::finish(ValueRange inverses, ValueRange values) {
   int64_t width = attention.heads * attention.headDim, padded = gpuRowWidth(width);
   Value row = e.mul(warp.row, (attention.quantized ? padded : width) / 4);
   Value first = e.add(e.add(row, e.mul(warp.heads.front(), attention.headDim / 4)), warp.lane);
+  std::vector<Emitter::Values> numbers;
+  SmallVector<QuantizedQuad> made; // all of them before the first is stored, so that they do not wait for each other
   for (auto [q, quad] : llvm::enumerate(quads)) {
-    Emitter::Values numbers;
+    numbers.emplace_back();
     for (size_t j = 0; j < 4; ++j)
-      numbers.push_back(arith::DivFOp::create(e, state.values[4 * q + j], ofHead(quad, state.sums)));
+      numbers.back().push_back(e.mulf(values[4 * q + j], ofHead(quad, inverses)));
+    if (attention.quantized)
+      made.push_back(quantizeQuad(e, numbers.back()));
+  }
+  for (auto [q, quad] : llvm::enumerate(quads)) {
     Value four = e.add(first, 32 * int64_t(q)); // heads of a warp are neighbours
-    if (attention.quantized) {
-      QuantizedQuad made = quantizeQuad(e, numbers);
-      whereInside(quad, [&] { storeQuad(e, made, warp.lane, four, results()); });
-    } else {
-      whereInside(quad, [&] {
-        e.store(vector::FromElementsOp::create(e, e.f32s(4), numbers), e.at(places.results[0], e.mul(four, 16)), 16);
-      });
-    }
+    whereInside(quad, [&, q = q] {
+      if (attention.quantized)
+        return storeQuad(e, made[q], warp.lane, four, results());
+      e.store(vector::FromElementsOp::create(e, e.f32s(4), numbers[q]), e.at(places.results[0], e.mul(four, 16)), 16);
+    });
   }
   if (attention.quantized && padded > width)
     fillUp();

@@ -20,10 +20,9 @@ public:
   };
   /// Whose work it is. All are the same for all lanes of a warp but the last.
   struct Warp {
-    mlir::Value row, keys, length; ///< the row's keys, and those of a split
-    mlir::Value split;
-    mlir::Value number;       ///< among all warps of the row's blocks for one split
-    mlir::Value firstInGroup; ///< of its heads, within those of a kv head; below the group's size
+    mlir::Value row, split, count; ///< count: of splits that the row has
+    mlir::Value number;            ///< among all warps of the row's blocks for one split
+    mlir::Value firstInGroup;      ///< of its heads, within those of a kv head; below the group's size
     mlir::SmallVector<mlir::Value> heads;
     mlir::Value lane;
   };
@@ -34,7 +33,7 @@ public:
   void emit();
 
 private:
-  static constexpr int64_t kLoads = 16; ///< of 16 bytes that a lane has on their way at once
+  static constexpr int64_t kLoads = 32; ///< of 16 bytes that a lane has on their way at once
 
   /// Four neighbouring numbers of the warp's heads.
   struct Quad {
@@ -45,8 +44,8 @@ private:
   };
   /// What is known of the warp's heads.
   struct State {
-    Emitter::Values maxima, sums; ///< of each head
-    Emitter::Values values;       ///< of each quad, four numbers
+    Emitter::Values maxima, sums, inverses; ///< of each head; 1 / sum
+    Emitter::Values values;                 ///< of each quad, four numbers
   };
 
   Quad quadOf(int64_t i);
@@ -54,12 +53,12 @@ private:
   mlir::Value slot(int64_t head, mlir::Value split);
   /// Whether the warp is the last of `count` ones that count themselves at counter `which` of theirs.
   mlir::Value isLast(mlir::Value which, mlir::Value count);
-  /// Of `count` splits, up to 32, from `first` on in steps of `stride`.
-  State gather(mlir::Value first, mlir::Value stride, mlir::Value count);
+  /// Of `count` splits, up to 32, from `first` on, whose numbers differ by two to the power of `shift`.
+  State gather(mlir::Value first, mlir::Value shift, mlir::Value count);
   QuantizedRows results() const { return {places.results[0], places.results[1], places.results[2]}; }
   void whereInside(const Quad &quad, llvm::function_ref<void()> then);
   void handOn(const State &state, mlir::Value split);
-  void finish(const State &state);
+  void finish(mlir::ValueRange inverses, mlir::ValueRange values);
   void fillUp();
 
   Emitter &e;
