@@ -135,23 +135,26 @@ private:
 
   /// Hands on what the warp has found of its heads.
   void store(ArrayRef<KeyTiles::State> found) {
-    Value hasElements = e.less(lanes.lane, e.i64(attention.headDim / 8));
-    Value isFirst = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lanes.lane, e.i64(0));
-    for (auto [i, state] : llvm::enumerate(found)) {
+    SmallVector<Value> slots;
+    for (size_t i = 0; i < found.size(); ++i) {
       Value head = e.add(e.mul(row, attention.heads), headOfWarp(int64_t(i)));
-      Value slot = e.add(e.mul(head, attention.splits()), split);
-      Value to = e.at(values, e.mul(e.add(e.mul(slot, attention.headDim), lanes.element), 4));
-      e.ifThen(hasElements, [&] {
+      slots.push_back(e.add(e.mul(head, attention.splits()), split));
+    }
+    e.ifThen(e.less(lanes.lane, e.i64(attention.headDim / 8)), [&] {
+      for (auto [slot, state] : llvm::zip(slots, found)) {
+        Value to = e.at(values, e.mul(e.add(e.mul(slot, attention.headDim), lanes.element), 4));
         for (int64_t half = 0; half < 2; ++half) {
           auto four = ArrayRef<Value>(state.values).slice(4 * half, 4);
           e.store(vector::FromElementsOp::create(e, e.f32s(4), four), e.at(to, 16 * half), 16);
         }
-      });
-      e.ifThen(isFirst, [&] {
+      }
+    });
+    e.ifThen(arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lanes.lane, e.i64(0)), [&] {
+      for (auto [slot, state] : llvm::zip(slots, found)) {
         Value pair = vector::FromElementsOp::create(e, e.f32s(2), ValueRange{state.maximum, state.sum});
         e.store(pair, e.at(states, e.mul(slot, 8)), 8);
-      });
-    }
+      }
+    });
   }
 
   /// How many splits have keys; divided in 32 bits, which takes a third of the instructions.

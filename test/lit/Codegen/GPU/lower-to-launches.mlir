@@ -72,6 +72,12 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // JSON-SAME: "when":{"index":1,"least":9,"most":9223372036854775807}
 
 // PTX: .entry embedding_q8_0_300x64
+// PTX: .entry attention_{{.*}}_fused_merged_act8
+// PTX: bar.warp.sync
+// PTX: fence.acq_rel.gpu
+// PTX-NEXT: atom.global.inc.u32
+// PTX-NEXT: fence.acq_rel.gpu
+// PTX: bar.warp.sync
 
 func.func @step(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"},
                 %positions: tensor<?xi32> {lm.name = "positions", lm.size = "tokens"},
