@@ -7,8 +7,8 @@
 
 namespace quern::pipelines {
 
-/// Code for devices, and the compute capabilities it was asked for by: those of "nvptx:sm_80" and "nvptx:sm_86", which
-/// are one target, are "80" and "86".
+/// Code for devices, and the compute capabilities it was asked for by: those of "nvptx:sm_86" and "nvptx:sm_89", which
+/// are one target, are "86" and "89".
 struct DeviceTarget {
   const codegen::GpuTarget *code;
   std::vector<std::string> capabilities; ///< ascending; none for SPIR-V

@@ -1,9 +1,9 @@
 """What an instruction takes of a multiprocessor: slots of the scheduler, and of the pipe that it runs on.
 
 PTX is not what runs: these are estimates of the machine instructions that ptxas makes of it. Arithmetic on 64 bits is
-two of 32; parameters, address conversions and signs cost nothing; divisions and roots are sequences.
+two of 32 (but fusion.py); parameters, address conversions and signs cost nothing; divisions and roots are sequences.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .ptx import MMA_SHAPE, TYPE_BYTES
 
@@ -84,6 +84,11 @@ def of_special(i):
 
 def cost(i):
     """Of one instruction, for a warp."""
+    whole = cost_alone(i)
+    return whole if i.share == 1 else replace(whole, slots=whole.slots * i.share, work=whole.work * i.share)
+
+
+def cost_alone(i):
     opcode, kind = i.opcode, i.type
     if opcode in ("ld", "ldu", "st", "cp", "ldmatrix", "red", "atom"):
         return of_memory(i)

@@ -2,7 +2,7 @@
 import re
 from dataclasses import dataclass, field
 
-from . import ModelError
+from . import ModelError, fusion
 
 MOST_BYTES = 256 << 20
 TYPE_BYTES = {"pred": 1, "b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2, "bf16": 2, "b32": 4,
@@ -40,6 +40,7 @@ class Instruction:
     operands: list  # all operands as written
     guard: str = None  # the register of a predicate
     negated: bool = False
+    share: float = 1  # of its cost that is left (fusion.py)
 
     @property
     def parts(self):
@@ -183,6 +184,7 @@ class Parser:
             raise ModelError(f"{self.source}: kernel {name} has no end: the text is cut off")
         self.place_shared(kernel, shared, body)
         kernel.blocks = self.basic_blocks(body)
+        fusion.mark(kernel)
         self.kernels[name] = kernel
         kernel.lines = range(first, number + 1)
         return number + 1

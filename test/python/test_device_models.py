@@ -71,6 +71,15 @@ def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
     compare(quern, quantize_embedded(quern, tmp_path, "Q8_0"), texts)
 
 
+def test_matmuls_so_large_that_prompts_multiply_f16(quern, tmp_path, texts):
+    shape = "--layers 1 --hidden 512 --heads 4 --kv-heads 2 --ffn 2048 --vocab 285".split()
+    mix = "--type", "Q4_K", "--tensor-type=ffn_down=Q6_K", "--tensor-type=ffn_up=Q8_0"
+    model = write_model(tmp_path / "m.gguf", *mix, *shape)
+    compare(quern, model, texts)
+    package = model.with_suffix(".gpu.quern").read_bytes()
+    assert b"prompt_f16_swiglu_q4_K_q8_0" in package and b"prompt_f16_q6_K" in package
+
+
 SHAPES = {
     "tied, rows that fill no block": "--hidden 192 --heads 3 --kv-heads 1 --ffn 352 --vocab 301 --tied",
     "qwen3, norms of heads": "--arch qwen3 --hidden 128 --heads 4 --kv-heads 2 --head-size 48 --ffn 160",
@@ -94,7 +103,7 @@ def test_package_of_gpu_code_alone(quern, tmp_path, texts):
     both = quern.compile(model, tmp_path / "both.quern", "--target", "x86-64-v2,nvptx:sm_86", "--target", "nvptx:sm_75")
     manifest = json.loads(quern.run("inspect", both, "--json"))["manifest"]
     assert [code["target"] for code in manifest["code"]] == ["x86-64-v2"]
-    assert [device["target"] for device in manifest["devices"]] == ["nvptx:sm_80", "nvptx:sm_75"]
+    assert [device["target"] for device in manifest["devices"]] == ["nvptx:sm_86", "nvptx:sm_75"]
     alone = compile_for_gpu(quern, model)
     quern.run("inspect", alone, "--verify")
     error = quern.fails("logits", alone, "--prompts", texts, "--device", "cpu", env=environment(False))
@@ -104,7 +113,7 @@ def test_package_of_gpu_code_alone(quern, tmp_path, texts):
 def test_refuses_targets_that_there_are_not(quern, tiny, tmp_path):
     error = quern.fails("compile", tiny, "-o", tmp_path / "x.quern", "--target", "nvptx:sm_20")
     assert error.startswith("error: there is no target 'nvptx:sm_20'; the targets are cpu, x86-64-")
-    assert error.endswith(", nvptx:sm_90, nvptx:sm_80, nvptx:sm_75, spirv")
+    assert error.endswith(", nvptx:sm_90, nvptx:sm_86, nvptx:sm_80, nvptx:sm_75, spirv")
     assert not (tmp_path / "x.quern").exists()
 
 

@@ -286,3 +286,36 @@ def test_evaluates_fields_of_bits():
     a = np.array([0b110100, 0xFFFFFFFF], dtype=np.int64)
     assert extract("u32", a, np.int64(2), np.int64(3)).tolist() == [0b101, 0b111]
     assert extract("s32", a, np.int64(2), np.int64(3)).tolist() == [0xFFFFFFFD, 0xFFFFFFFF]
+
+
+def shares(body, shared=""):
+    kernel = ptx.parse(module(body, shared=shared), "test")["kernel"]
+    return {i.results[0]: i.share for i in kernel.instructions() if i.results}
+
+
+def test_addresses_of_shared_memory_have_32_bits():
+    found = shares("""	mul.wide.u32 	%rd3, %r3, 16;
+	and.b64 	%rd4, %rd3, 112;
+	shl.b64 	%rd5, %rd4, 2;
+	add.s64 	%rd6, %rd5, %rd4;
+	ld.shared.b32 	%r4, [%rd6];
+	shr.u64 	%rd7, %rd5, 3;
+	shl.b64 	%rd8, %rd7, 2;
+	st.shared.b64 	[%rd8], %rd6;
+	add.s64 	%rd9, %rd1, %rd4;
+	st.global.b32 	[%rd9], %r4;""", shared="	.shared .align 16 .b8 tile[1024];")
+    assert found["%rd8"] == 0.5  # nothing but an address
+    # A shift to the right, a stored value and an address in device memory need all bits.
+    assert all(found[r] == 1 for r in ("%rd3", "%rd4", "%rd5", "%rd6", "%rd7", "%rd9"))
+
+
+def test_two_bitwise_operations_are_one():
+    found = shares("""	and.b32 	%r4, %r3, 983055;
+	or.b32 	%r5, %r4, 1677747200;
+	and.b32 	%r6, %r3, 255;
+	or.b32 	%r7, %r6, %r5;
+	xor.b32 	%r8, %r6, %r2;
+	st.global.v2.b32 	[%rd2], {%r7, %r8};""")
+    assert found["%r4"] == 0  # of three numbers with the next
+    assert found["%r5"] == 1  # has three already
+    assert found["%r6"] == 1  # is read twice

@@ -50,7 +50,7 @@ def test_the_assembler_is_found_and_named(quern, model, tmp_path):
     assembler = program(tmp_path / "cuda" / "bin" / "ptxas", ECHO)
     package = tmp_path / "m.quern"
     targets = "--target", "nvptx:sm_86,nvptx:sm_89,nvptx:sm_75"
-    expected = {"nvptx:sm_80": {"86": "cubin/sm_86", "89": "cubin/sm_89"}, "nvptx:sm_75": {"75": "cubin/sm_75"}}
+    expected = {"nvptx:sm_86": {"86": "cubin/sm_86", "89": "cubin/sm_89"}, "nvptx:sm_75": {"75": "cubin/sm_75"}}
     quern.run("compile", model, "-o", package, *targets, env=without_ptxas(CUDA_HOME=str(tmp_path / "cuda")))
     assert cubins(quern, package) == expected
     found = package.read_bytes()

@@ -32,9 +32,16 @@ struct GpuTarget {
   bool bytePermute = false;      ///< an instruction that picks four of eight bytes
   int64_t residentBlocks = 160;  ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
   bool asyncCopies = false;      ///< `cp.async`
-  /// Tokens that a warp of a prompt's matmul multiplies, with 64 rows, where nothing speaks against it: as many as a
-  /// lane has registers for. For sm_90 ptxas 13.0 spills some with 64, and without asynchronous copies these need some.
+  /// Bytes of shared memory that every device which takes the target's code gives a block: for sm_80 those of 8.6, 8.9
+  /// and 12.0 too, which have less than an A100.
+  int64_t blockSharedBytes = 48 << 10;
+  /// Tokens whose codes a warp of a prompt's matmul multiplies, with 64 rows, where nothing speaks against it: as many
+  /// as a lane has registers for. For sm_90 ptxas 13.0 spills some with 64, and without asynchronous copies these need
+  /// some. Of numbers in f16 it is 64.
   int64_t promptWarpTokens = 32;
+  /// Large matmuls of prompts multiply numbers in f16, not codes: where f32 operations, which apply scales to products
+  /// of codes, take longer than products of f16 (docs/gpu.md).
+  bool promptHalves = false;
   unsigned halfProductDepth = 0; ///< k of the tensor cores' products of f16, of 16 by 8 by k; 0: there are none
 };
 

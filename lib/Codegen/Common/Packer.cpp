@@ -95,6 +95,9 @@ Status packGpuRun(const Job &job, const PackStreams &streams) {
     to.push_back(regions.back().data());
   }
   packGpuRows(layout, job.spec, job.count, job.k(), stored, to);
+  if (layout.mostWeight(regions) > kGpuMostWeight)
+    return fail("weight " + job.name + " has a scale for numbers beyond " + std::to_string(int(kGpuMostWeight)) +
+                ", which code for GPUs does not multiply; leave GPU targets out, or check the tensor");
   for (size_t i = 0; i < regions.size(); ++i)
     QUERN_TRY(streams.write(job.offset + starts[i] + job.first * sizes[i], regions[i]));
   return {};

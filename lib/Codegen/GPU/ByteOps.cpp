@@ -29,22 +29,20 @@ Value codegen::emitBytePermute(Emitter &e, Value low, Value high, Value selector
   return NVVM::PermuteOp::create(e, e.getI32Type(), low, high, selector, NVVM::PermuteMode::DEFAULT);
 }
 
-/// A byte b + 128 below the byte 0x64 is the f16 1024 + 128 + b. With nine bits times eight, or fewer, 1152 factor is
-/// exact, and so is what a fused operation takes away.
-std::pair<Value, Value> codegen::emitHalvesOfBytes(Emitter &e, Value word, Value factor) {
-  Value offset = e.bitXor(word, int32_t(0x80808080)), above = e.number(e.getI32Type(), 0x64646464);
+/// A byte below the byte 0x64 is the f16 1024 plus the byte.
+Emitter::Values codegen::emitHalvesAbove(Emitter &e, Value word, int64_t zero) {
+  Value above = e.number(e.getI32Type(), 0x64646464);
   VectorType halves = e.vec(2, e.getF16Type());
-  Value factors = factor ? e.splat(factor, halves) : Value(), offsets = e.real(halves, factor ? -1152 : 1152);
-  if (factor)
-    offsets = e.mulf(factors, offsets);
-  auto pair = [&](int64_t places) -> Value {
-    Value both = emitBytePermute(e, offset, above, e.number(e.getI32Type(), places));
-    Value pair = LLVM::BitcastOp::create(e, halves, both);
-    if (!factor)
-      return e.subf(pair, offsets);
-    return LLVM::FMAOp::create(e, pair, factors, offsets); // math.fma would come apart
-  };
-  return {pair(0x4140), pair(0x4342)};
+  Emitter::Values numbers;
+  for (int64_t places : {0x4240, 0x4341}) {
+    Value both = emitBytePermute(e, word, above, e.number(e.getI32Type(), places));
+    numbers.push_back(e.subf(LLVM::BitcastOp::create(e, halves, both), e.real(halves, double(1024 + zero))));
+  }
+  return numbers;
+}
+
+Emitter::Values codegen::emitHalvesOfBytes(Emitter &e, Value word) {
+  return emitHalvesAbove(e, e.bitXor(word, int32_t(0x80808080)), 128);
 }
 
 /// A permutation picks among eight bytes by three bits of each of four nibbles, so the entries are looked up in both

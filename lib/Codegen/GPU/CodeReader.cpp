@@ -29,6 +29,13 @@ Value CodeReader::bytesAt(Value weight, Value row, int64_t more, Value sixteenth
   return e.at(e.at(start, e.mul(sixteenth, kGpuLoadBytes)), more * rowBytes[0]);
 }
 
+Emitter::Values CodeReader::piecesAt(Value weight, Value row, int64_t more, Value group) const {
+  if (!areBytes())
+    return planesAt(weight, row, more, group);
+  Value first = bytesAt(weight, row, more, e.mul(group, 2));
+  return {first, e.at(first, kGpuLoadBytes)};
+}
+
 Emitter::Values CodeReader::planesAt(Value weight, Value row, int64_t more, Value group) const {
   int64_t groups = layout.unit() / 32;
   Value unit = e.div(group, groups), within = e.rem(group, e.i64(groups));
@@ -75,22 +82,53 @@ Value CodeReader::lookUp(ValueRange planes, int64_t quad, Value group) const {
   return found.front();
 }
 
-Emitter::Values CodeReader::unpack(ValueRange planes, Value group) const {
-  Emitter::Values codes(8);
+/// Of all planes, from the bytes' bit `to` on.
+Value CodeReader::fields(ValueRange planes, int64_t quad, unsigned to, Value group) const {
+  Value code;
+  for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
+    Value bits = field(planes, plane, quad, to, group);
+    code = code ? e.bitOr(code, bits) : bits;
+    to += layout.planes[plane];
+  }
+  return code;
+}
+
+Emitter::Values CodeReader::unpack(ValueRange pieces, Value group) const {
+  Emitter::Values codes;
   for (int64_t quad = 0; quad < 8; ++quad) {
-    Value &code = codes[quad];
-    if (!layout.table.empty()) {
-      code = lookUp(planes, quad, group);
-      continue;
-    }
-    unsigned to = shift(); // the bit of the byte where this plane's begin
-    for (size_t plane = 0; plane < layout.planes.size(); ++plane) {
-      Value bits = field(planes, plane, quad, to, group);
-      code = code ? e.bitOr(code, bits) : bits;
-      to += layout.planes[plane];
-    }
-    if (layout.zero)
-      code = e.bitXor(code, int32_t(0x80808080));
+    Value code = layout.table.empty() ? fields(pieces, quad, shift(), group) : lookUp(pieces, quad, group);
+    codes.push_back(layout.zero ? e.bitXor(code, int32_t(0x80808080)) : code);
   }
   return codes;
+}
+
+Emitter::Values CodeReader::halves(ValueRange pieces, Value group) const {
+  bool areNibbles = layout.table.empty() && layout.planes == std::vector<unsigned>{4};
+  Emitter::Values halves;
+  for (int64_t quad = 0; quad < 8; ++quad) {
+    if (areBytes() || areNibbles) {
+      Value word = vector::ExtractOp::create(e, pieces[areBytes() ? size_t(quad / 4) : 0], ArrayRef<int64_t>{quad % 4});
+      halves.append(areBytes() ? emitHalvesOfBytes(e, word) : halvesOfNibbles(word, quad >= 4));
+    } else if (!layout.table.empty()) {
+      halves.append(emitHalvesOfBytes(e, lookUp(pieces, quad, group)));
+    } else {
+      halves.append(emitHalvesAbove(e, fields(pieces, quad, 0, group), layout.zero));
+    }
+  }
+  return halves;
+}
+
+/// A nibble in the last bits of the f16 1024 is 1024 plus the code; one above it 1024 plus 16 times the code.
+Emitter::Values CodeReader::halvesOfNibbles(Value word, bool high) const {
+  VectorType two = e.vec(2, e.getF16Type());
+  Emitter::Values halves;
+  for (int64_t byte = 0; byte < 2; ++byte) {
+    Value bits = e.bitAnd(byte ? e.shiftRight(word, 8) : word, high ? 0x00f000f0 : 0x000f000f);
+    Value number = LLVM::BitcastOp::create(e, two, e.bitOr(bits, e.number(e.getI32Type(), 0x64006400)));
+    if (high)
+      halves.push_back(LLVM::FMAOp::create(e, number, e.real(two, 1.0 / 16), e.real(two, -64.0 - layout.zero)));
+    else
+      halves.push_back(e.subf(number, e.real(two, 1024.0 + layout.zero)));
+  }
+  return halves;
 }

@@ -132,7 +132,7 @@ Result<PromptMatmul> codegen::promptOf(dq::MatmulOp op, const GpuTarget &target)
   prompt.bias = !op.getBiases().empty();
   prompt.residual = bool(op.getResidual());
   QUERN_TRY(prompt.check());
-  prompt.fitBlock(target);
+  prompt.fit(target);
   return prompt;
 }
 

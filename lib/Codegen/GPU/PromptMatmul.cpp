@@ -82,22 +82,34 @@ int64_t PromptMatmul::rowBlocks() const {
   return blocks;
 }
 
-/// As for 512 tokens. The smaller a block, the more it reads for each product.
-void PromptMatmul::fitBlock(const GpuTarget &target) {
+bool PromptMatmul::mayBeHalves() const {
+  return llvm::none_of(segments, [](const Matvec::Segment &segment) { return hasWideScales(segment.layout); });
+}
+
+/// As for 512 tokens. The smaller a block, the more it reads for each product. A model of small matmuls waits for
+/// launches more than for products, and keeps the integers of its codes.
+void PromptMatmul::fit(const GpuTarget &target) {
+  constexpr int64_t kLeastWeights = 1 << 20;
+  int64_t rowsOfAll = 0;
+  for (const Matvec::Segment &segment : segments)
+    rowsOfAll += segment.rows;
+  halves = target.promptHalves && mayBeHalves() && rowsOfAll * width >= kLeastWeights;
   constexpr int64_t kTokens = 512, kBlocksOfMultiprocessor = 4; // in residentBlocks
   struct Choice {
     Block block;
     double overhead;
   };
   double least = 0;
-  std::vector<Choice> choices = {{{128, 128}, 1}, {{128, 64}, 1.08}, {{64, 64}, 1.2}};
-  if (target.promptWarpTokens == 64)
-    choices.insert(choices.begin(), Choice{{256, 128}, 0.95});
+  std::vector<Choice> choices = {{{128, 128}, 1}, {{128, 64}, halves ? 1.04 : 1.08}, {{64, 64}, halves ? 1.58 : 1.2}};
+  if (halves || target.promptWarpTokens == 64)
+    choices.insert(choices.begin(), Choice{{256, 128}, halves ? 0.98 : 0.95});
   for (const Choice &choice : choices) {
     if (swiglu && choice.block.rows * choice.block.tokens < 128 * 128)
       break; // both sums of a result would belong to different warps
     PromptMatmul with = *this;
     with.block = choice.block;
+    if (memoryBytes(with, target) > target.blockSharedBytes)
+      continue;
     int64_t blocks = with.rowBlocks() * (kTokens / choice.block.tokens);
     int64_t multiprocessors = target.residentBlocks / kBlocksOfMultiprocessor;
     int64_t rounds = (blocks + multiprocessors - 1) / multiprocessors;
@@ -110,7 +122,7 @@ void PromptMatmul::fitBlock(const GpuTarget &target) {
 }
 
 std::string PromptMatmul::name() const {
-  std::string name = swiglu ? "prompt_swiglu" : "prompt";
+  std::string name = std::string("prompt") + (halves ? "_f16" : "") + (swiglu ? "_swiglu" : "");
   for (const Matvec::Segment &segment : segments)
     name += "_" + segment.format + (swiglu || segments.size() == 1 ? "" : "_" + std::to_string(segment.rows));
   name += "_" + (swiglu || segments.size() == 1 ? std::to_string(rows()) : "") + "x" + std::to_string(width);

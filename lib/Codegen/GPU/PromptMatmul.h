@@ -16,10 +16,16 @@ struct PromptMatmul {
     int64_t rows = 128, tokens = 128;
   } block;
 
+  /// Weights and activations are multiplied as numbers in f16, otherwise as codes.
+  bool halves = false;
+
   static constexpr int64_t kWarps = 8; ///< of a block
 
-  /// Takes smaller blocks where large ones would leave many multiprocessors with nothing to do.
-  void fitBlock(const GpuTarget &target);
+  /// Chooses f16 where the target multiplies it faster and the matmul is so large that this counts; and smaller blocks
+  /// where large ones would leave many multiprocessors with nothing to do.
+  void fit(const GpuTarget &target);
+  /// Whether there is a kernel of numbers in f16: not of scales that are beyond it.
+  bool mayBeHalves() const;
 
   int64_t results() const { return swiglu ? 1 : int64_t(segments.size()); }
   /// What gives result `number` alone.

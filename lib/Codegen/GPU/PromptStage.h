@@ -23,58 +23,52 @@ struct PromptSource {
   int64_t firstSegment, segments;
 };
 
+/// Where what a stage needs lies in device memory, and which of it a thread brings.
 class PromptStage {
 public:
   PromptStage(Emitter &e, const GpuTarget &target, const PromptMatmul &shape, const PromptTile &tile,
               const PromptMemory &memory, const PromptOperands &operands);
 
-  /// Starts the copies of packed codes, for `unpack` after `wait`.
-  void beginPacked(mlir::Value stage);
-  /// Brings them to buffer `buffer` (0 or 1); `loaded` is what `begin` gave.
-  void unpack(mlir::Value stage, mlir::Value buffer, mlir::ValueRange loaded);
-  /// Starts the other copies, and the loads of what `finish` takes.
-  Emitter::Values begin(mlir::Value stage, mlir::Value buffer);
-  /// Waits for all copies of this thread.
+  /// Waits for all copies of this thread; a barrier makes what they brought known to others.
   void wait();
-  /// Completes the buffer, and waits; a barrier makes the buffer known to other threads.
-  void finish(mlir::Value stage, mlir::Value buffer, mlir::ValueRange loaded);
 
-private:
-  /// With a row of the tile that the thread fills, the source that it belongs to, and how many rows came before.
-  /// Of the tile, weights' or tokens': `first` + `more`, where a thread's first rows are fewer than those that follow
-  /// it.
+protected:
+  /// A row of the tile, weights' or tokens': `first` + `more`, where a thread's first rows are fewer than those that
+  /// follow it.
   struct Row {
     mlir::Value first;
     int64_t more;
   };
   using Body = llvm::function_ref<void(const PromptSource &, const Row &, int64_t)>;
+  /// With each row of weights that the thread fills, the source that it belongs to, and how many rows came before.
   void ofThread(Body body);
+  void ofRow(int64_t fill, Body body);
   Row filledRow(int64_t fill) const;
   mlir::Value inTile(const Row &row) const;
-  mlir::Value groupInBuffers(mlir::Value buffer) const;
   bool isWhole() const;
   /// Of the weight: the row is the sum of both.
   mlir::Value weightRow(const Row &row) const;
   int64_t moreRows(const Row &row) const;
-  mlir::Value isOfFirstSegment(const Row &row) const;
   mlir::Value weight(const PromptSource &source, const Row &row) const;
   mlir::Value token(mlir::Value tileToken) const;
   mlir::Value group(const PromptSource &source, mlir::Value stage) const;
-  mlir::Value rawPlace(int64_t fill, int64_t plane) const;
   CodeReader codeReader(const PromptSource &source) const;
   ScaleReader scaleReader(const PromptSource &source) const;
+  bool isUnpacked(const PromptSource &source) const;
 
   void copy(mlir::Value from, mlir::Value to);
-  void copyTokens(mlir::Value stage, mlir::Value buffer);
-  void copyBytes(const PromptSource &source, mlir::Value stage, mlir::Value buffer);
+  /// Where the codes of a row lie that the thread unpacks, in device memory.
+  Emitter::Values rawAt(const PromptSource &source, const Row &row, mlir::Value stage) const;
+  /// Starts the copies of codes that are unpacked, to place `raw` (0 or 1) of those that the tile has for them.
+  void beginRaw(mlir::Value stage, mlir::Value raw);
+  /// The codes of the `fill`-th row that this thread copied, as CodeReader takes them.
+  Emitter::Values loadRaw(const PromptSource &source, mlir::Value raw, int64_t fill);
+  /// Of all rows of weights that the thread fills.
   Emitter::Values loadScales(mlir::Value stage);
-  Emitter::Values loadWeightScales(const Row &row, mlir::Value stage);
-  mlir::ValueRange wordsOf(mlir::ValueRange loaded, int64_t fill) const;
-  Emitter::Values halvesOf(const PromptSource &source, mlir::ValueRange codes, mlir::ValueRange words) const;
-  void storeWeightScales(const PromptSource &source, const Row &row, mlir::Value stage, mlir::Value buffer,
-                         mlir::ValueRange words);
-  void storeTokenScales(mlir::Value tileToken, mlir::Value buffer, mlir::Value scale);
-  void storeTokenSums(mlir::Value tileToken, mlir::Value buffer, mlir::Value scale, mlir::Value sums);
+  /// Of these the words of the `fill`-th row.
+  mlir::ValueRange wordsOf(mlir::ValueRange scales, int64_t fill) const;
+  /// What the thread's group of a row has in the tile, four words to a piece.
+  void storeCodes(const Row &row, mlir::Value buffer, mlir::ValueRange words);
 
   Emitter &e;
   const GpuTarget &target;
@@ -84,6 +78,11 @@ private:
   const PromptOperands &operands;
   std::vector<PromptSource> sources;
   mlir::Value groupOfStage; ///< that the thread fills
+
+private:
+  mlir::Value isOfFirstSegment(const Row &row) const;
+  mlir::Value rawPlace(mlir::Value raw, int64_t fill, int64_t piece) const;
+  Emitter::Values loadWeightScales(const Row &row, mlir::Value stage);
 };
 
 } // namespace quern::codegen

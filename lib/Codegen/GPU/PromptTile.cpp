@@ -49,15 +49,17 @@ struct PromptMemory::Part {
 
 std::vector<PromptMemory::Part> PromptMemory::parts(const PromptTile &tile) {
   std::vector<Part> parts = {{&PromptMemory::weightCodes, 2 * tile.weightCodeBytes()},
-                             {&PromptMemory::tokenCodes, 2 * tile.tokenCodeBytes()},
-                             {&PromptMemory::weightScales, 2 * tile.groups * tile.weightScaleBytes()},
-                             {&PromptMemory::tokenScales, 2 * tile.groups * tile.tokenScaleBytes()}};
-  if (tile.minimums) {
+                             {&PromptMemory::tokenCodes, 2 * tile.tokenCodeBytes()}};
+  if (!tile.halves) {
+    parts.push_back({&PromptMemory::weightScales, 2 * tile.groups * tile.weightScaleBytes()});
+    parts.push_back({&PromptMemory::tokenScales, 2 * tile.groups * tile.tokenScaleBytes()});
+  }
+  if (tile.minimums && !tile.halves) {
     parts.push_back({&PromptMemory::weightMinimums, 2 * tile.groups * tile.minimumBytes()});
     parts.push_back({&PromptMemory::tokenSums, 2 * tile.groups * tile.sumBytes()});
   }
-  if (tile.rawPlanes)
-    parts.push_back({&PromptMemory::raw, tile.rawPlanes * tile.rowFills() * PromptTile::kThreads * 16});
+  if (tile.rawPieces && tile.rawPlaces())
+    parts.push_back({&PromptMemory::raw, tile.rawPlaces() * tile.rawBytes()});
   return parts;
 }
 

@@ -94,16 +94,6 @@ SmallVector<ScalePair> ScaleReader::decode(ValueRange words, Value group) const 
   return {decodeSixBits(words, group)};
 }
 
-std::pair<Value, SmallVector<Value>> ScaleReader::decodeFactors(ValueRange words) const {
-  auto factor = [&](int64_t index) {
-    if (layout.scales == GpuScales::SignedBytes)
-      return byte(words[0], index, true);
-    assert(layout.scales == GpuScales::Nibbles && "other scales are of 32 k");
-    return e.bitAnd(byte(words[0], index, false), 15);
-  };
-  return {half(words[1]), {factor(0), factor(1)}};
-}
-
 ScalePair ScaleReader::decodeSixBits(ValueRange words, Value group) const {
   Value shift = arith::TruncIOp::create(e, e.getI32Type(), e.mul(e.rem(group, e.i64(8)), 4));
   auto nibble = [&](Value word) { return e.bitAnd(arith::ShRUIOp::create(e, word, shift).getResult(), 15); };

@@ -20,8 +20,6 @@ public:
   Emitter::Values load(mlir::Value weight, mlir::Value row, int64_t more, mlir::Value group) const;
   /// The one or two scales out of them.
   llvm::SmallVector<ScalePair> decode(mlir::ValueRange words, mlir::Value group) const;
-  /// Where scales are of 16 k, the one that super-blocks have, and the integer (i32) that it is times for each 16 k.
-  std::pair<mlir::Value, llvm::SmallVector<mlir::Value>> decodeFactors(mlir::ValueRange words) const;
 
 private:
   /// A word of `bytes` bytes, zeros above them.

@@ -4,7 +4,8 @@
 using namespace quern;
 using namespace quern::codegen;
 
-// PTX 8.0 is what drivers from 525 on (CUDA 12) take. Multiprocessors are those of a T4, an A100 and an H100.
+// PTX 8.0 is what drivers from 525 on (CUDA 12) take. Multiprocessors are those of a T4, an A100, an RTX 4090
+// and an H100.
 const std::vector<GpuTarget> &codegen::gpuTargets() {
   static const std::vector<GpuTarget> targets = {
       {.chip = "spirv", .features = "", .warpReductions = false, .matvecWarps = 4, .blockCounters = false},
@@ -14,6 +15,7 @@ const std::vector<GpuTarget> &codegen::gpuTargets() {
        .matvecWarps = 4,
        .bytePermute = true,
        .residentBlocks = 4 * 40,
+       .blockSharedBytes = 64 << 10,
        .halfProductDepth = 8},
       {.chip = "sm_80",
        .features = "+ptx80",
@@ -22,6 +24,18 @@ const std::vector<GpuTarget> &codegen::gpuTargets() {
        .bytePermute = true,
        .residentBlocks = 4 * 108,
        .asyncCopies = true,
+       .blockSharedBytes = 99 << 10,
+       .promptWarpTokens = 64,
+       .promptHalves = true,
+       .halfProductDepth = 16},
+      {.chip = "sm_86",
+       .features = "+ptx80",
+       .warpReductions = true,
+       .matvecWarps = 4,
+       .bytePermute = true,
+       .residentBlocks = 4 * 128,
+       .asyncCopies = true,
+       .blockSharedBytes = 99 << 10,
        .promptWarpTokens = 64,
        .halfProductDepth = 16},
       {.chip = "sm_90",
@@ -31,6 +45,8 @@ const std::vector<GpuTarget> &codegen::gpuTargets() {
        .bytePermute = true,
        .residentBlocks = 4 * 132,
        .asyncCopies = true,
+       .blockSharedBytes = 99 << 10,
+       .promptHalves = true,
        .halfProductDepth = 16},
   };
   return targets;

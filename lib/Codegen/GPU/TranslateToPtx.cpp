@@ -12,7 +12,7 @@ using namespace quern;
 
 void codegen::registerPtxTranslation() {
   static llvm::cl::opt<std::string> chip("gpu-target", llvm::cl::init("sm_80"),
-                                         llvm::cl::desc("what --gpu-to-ptx makes code for: sm_75, sm_80 or sm_90"));
+                                         llvm::cl::desc("what --gpu-to-ptx makes code for: sm_75, sm_80, sm_86 or sm_90"));
   auto translate = [](Operation *op, llvm::raw_ostream &output) -> LogicalResult {
     auto target = findGpuTarget(chip);
     if (!target)

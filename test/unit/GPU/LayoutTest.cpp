@@ -53,6 +53,26 @@ TEST(GpuLayouts, TakeTheBytesOfTheStoredRows) {
   EXPECT_EQ(GpuLayout::getFloat(2, true).bytes(64, 4096), 64 * 4096 * 2);
 }
 
+/// Weights are within what their scales allow, and not much below.
+TEST(GpuLayouts, ScalesBoundWeights) {
+  for (std::string name : kFormats) {
+    std::mt19937 random(5);
+    TestWeight weight(name, 16, 512, random);
+    const GpuLayout &layout = weight.segment.layout;
+    std::vector<std::vector<uint8_t>> regions;
+    std::vector<int64_t> starts = layout.regions(16, 512);
+    for (size_t i = 0; i < layout.rowBytes(512).size(); ++i)
+      regions.emplace_back(&weight.packed[starts[i]], &weight.packed[starts[i]] + 16 * layout.rowBytes(512)[i]);
+    float bound = layout.mostWeight(regions), most = 0;
+    for (float number : weight.numbers)
+      most = std::max(most, std::abs(number));
+    if (layout.scales == codegen::GpuScales::Single || layout.scales == codegen::GpuScales::Power)
+      EXPECT_EQ(bound, 0) << name;
+    else
+      EXPECT_TRUE(most <= bound && bound < 4 * most) << name << ": " << most << " " << bound;
+  }
+}
+
 TEST(GpuLayouts, PlacesGoBeyond32Bits) {
   // The logits of a large model in f32: 151,936 rows of 8,192.
   EXPECT_EQ(GpuLayout::getFloat(4, false).bytes(151936, 8192), int64_t(151936) * 8192 * 4);

@@ -44,7 +44,7 @@ void emitAll(mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
 TEST(GpuRegisters, SufficeForKernelsThatTakeOverOthers) {
   if (!hasAssembler())
     GTEST_SKIP() << "no ptxas";
-  for (std::string chip : {"sm_75", "sm_80", "sm_90"})
+  for (std::string chip : {"sm_75", "sm_80", "sm_86", "sm_90"})
     expectNoSpills(emitCode(chip, [](auto module, auto &target) { emitAll(module, target); }), chip);
 }
 

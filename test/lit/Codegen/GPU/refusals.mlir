@@ -1,6 +1,6 @@
 // RUN: not quern-translate --gpu-to-ptx --gpu-target=sm_99 %s 2>&1 | FileCheck %s --check-prefix=TARGET
 // RUN: not quern-translate --gpu-to-ptx %s 2>&1 | FileCheck %s --check-prefix=NONE
-// TARGET: error: there is no GPU target 'sm_99'; the targets are spirv, sm_75, sm_80, sm_90
+// TARGET: error: there is no GPU target 'sm_99'; the targets are spirv, sm_75, sm_80, sm_86, sm_90
 // NONE: error: expected a module with one gpu.module, got 0
 // RUN: not quern-translate --gpu-to-ptx --gpu-target=spirv %S/kernels.mlir 2>&1 | FileCheck %s --check-prefix=API
 // RUN: not quern-translate --gpu-to-spirv %s 2>&1 | FileCheck %s --check-prefix=NONE

@@ -1,0 +1,62 @@
+// How large weights may be by their scales, which are read instead of all codes.
+#include "quern/Codegen/GpuLayout.h"
+#include "quern/Support/Half.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+using namespace quern;
+using namespace quern::codegen;
+
+/// The greatest magnitude of the f16 at every `step`-th byte from `first` on. What is not a number does not count.
+static float greatestHalf(std::span<const uint8_t> bytes, size_t first, size_t step) {
+  float most = 0;
+  for (size_t at = first; at + 2 <= bytes.size(); at += step) {
+    uint16_t bits;
+    std::memcpy(&bits, bytes.data() + at, 2);
+    most = std::max(most, std::abs(halfToFloat(bits)));
+  }
+  return most;
+}
+
+static float greatestByte(std::span<const uint8_t> bytes) {
+  int most = 0;
+  for (uint8_t byte : bytes)
+    most = std::max(most, std::abs(int(int8_t(byte))));
+  return float(most);
+}
+
+static float greatestCode(const GpuLayout &layout) {
+  if (layout.signedCodes)
+    return 128;
+  if (!layout.table.empty())
+    return float(std::abs(int(*std::ranges::max_element(layout.table, {}, [](int8_t t) { return std::abs(t); }))));
+  unsigned bits = std::accumulate(layout.planes.begin(), layout.planes.end(), 0u);
+  return float(std::max(layout.zero, (1u << bits) - 1 - layout.zero));
+}
+
+float GpuLayout::mostWeight(std::span<const std::vector<uint8_t>> regions) const {
+  if (isFloat())
+    return 0;
+  float code = greatestCode(*this) * std::abs(factor);
+  const std::vector<uint8_t> &first = regions[planes.size()], &last = regions.back();
+  switch (scales) {
+  case GpuScales::Power:
+  case GpuScales::Single:
+    return 0;
+  case GpuScales::Half:
+    return code * greatestHalf(first, 0, 2);
+  case GpuScales::HalfAndMinimum:
+    return code * greatestHalf(first, 0, 2) + greatestHalf(last, 0, 2);
+  case GpuScales::SixBits:
+    return 63 * (code * greatestHalf(first, 0, 16) + greatestHalf(first, 2, 16));
+  case GpuScales::Nibbles:
+    return 15 * (code * greatestHalf(last, 0, 4) + greatestHalf(last, 2, 4));
+  case GpuScales::SignedBytes:
+  case GpuScales::BytesAndHalf:
+    break;
+  }
+  return greatestByte(first) * code * greatestHalf(last, 0, 2);
+}
