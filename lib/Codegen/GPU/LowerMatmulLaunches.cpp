@@ -159,6 +159,8 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
   auto prompt = promptOf(op, target);
   if (!prompt)
     return op.emitOpError("has no GPU kernel: ") << prompt.error().message;
+  dq::QuantizeOp quantize = prompt->canQuantize() ? epilogueOf(op) : dq::QuantizeOp();
+  prompt->quantized = quantize && rowKindOf(quantize.getOut()) == RowKind::Act8;
   SmallVector<Value> arguments;
   auto addresses = [&](ValueRange values) {
     for (Value value : values)
@@ -169,7 +171,12 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
   addresses(op.getBiases());
   if (op.getResidual())
     addresses(op.getResidual());
-  addresses(op.getOuts());
+  if (prompt->quantized) {
+    llvm::append_range(arguments, rowsAt(quantize.getOut()));
+    done.insert(quantize);
+  } else {
+    addresses(op.getOuts());
+  }
   arguments.push_back(host.rowsOf(op.getX()));
   host.launch(op, kernel(prompt->name(), [&] { return emitPromptMatmul(kernels, *prompt, target); }), arguments,
               {.x = {host.rowsOf(op.getX()), prompt->block.tokens}, .y = {host.number(prompt->rowBlocks())}},

@@ -3,6 +3,7 @@
 
 #include "ByteProducts.h"
 #include "PromptStages.h"
+#include "QuantizeGroup.h"
 #include "lib/Codegen/CPU/Kernels.h"
 
 using namespace mlir;
@@ -84,12 +85,17 @@ public:
     Emitter::Values sums = alone ? addends() : Emitter::Values(tile.sums(), e.real(e.getF32Type(), 0));
     PromptBlock block{target, shape, tile, memory, operands, lanes};
     sums = tile.halves ? emitHalfStages(e, block, sums) : emitByteStages(e, block, sums);
+    if (shape.quantized)
+      sums = byTokens(sums);
     store(alone ? sums : addUp(sums));
   }
 
 private:
   /// Of a part of the tile what a warp finishes: rows in sixteens, and of more warps than these shares of the tokens.
-  int64_t sharesOfRows() const { return std::min(tile.split(), tile.sixteenRows() / tile.segments); }
+  /// To quantize it needs all rows.
+  int64_t sharesOfRows() const {
+    return shape.quantized ? 1 : std::min(tile.split(), tile.sixteenRows() / tile.segments);
+  }
   int64_t sharesOfTokens() const { return tile.split() / sharesOfRows(); }
   int64_t rowsOfWarp() const { return PromptTile::kWarpRows / tile.segments / sharesOfRows(); }
   int64_t tokensOfLane() const { return tile.warpTokens / 4 / sharesOfTokens(); }
@@ -105,8 +111,10 @@ private:
   }
   /// The sum of a segment of the `eightRows`-th row that the lane finishes and its t-th token.
   int64_t sumNumber(int64_t eightRows, int64_t t, int64_t segment = 0) const {
-    int64_t sixteenRows = eightRows / 2 * tile.segments + segment;
-    return (sixteenRows * tile.eightTokens() + t / 2) * 4 + eightRows % 2 * 2 + t % 2;
+    int64_t sixteenRows = eightRows / 2 * tile.segments + segment, inFour = eightRows % 2 * 2 + t % 2;
+    if (shape.quantized)
+      return (t / 2 * tile.sixteenRows() + sixteenRows) * 4 + inFour;
+    return (sixteenRows * tile.eightTokens() + t / 2) * 4 + inFour;
   }
   Value place(Value token, Value row) { return e.mul(e.add(e.mul(token, shape.rows()), row), 4); }
 
@@ -165,22 +173,47 @@ private:
     return sums;
   }
 
+  /// In an order in which tokens run slower than rows, so that halves of it are those of some tokens.
+  Emitter::Values byTokens(const Emitter::Values &sums) const {
+    Emitter::Values ordered;
+    for (int64_t eight = 0; eight < tile.eightTokens(); ++eight)
+      for (int64_t rows = 0; rows < tile.sixteenRows(); ++rows)
+        llvm::append_range(ordered, ArrayRef(sums).slice(size_t((rows * tile.eightTokens() + eight) * 4), 4));
+    return ordered;
+  }
+
   void store(const Emitter::Values &sums) {
+    if (shape.quantized)
+      return storeQuantized(sums);
     for (int64_t eightRows = 0; eightRows < rowsOfWarp() / 8; ++eightRows) {
       Value row = e.add(firstRow(), 8 * eightRows);
       e.ifThen(e.less(row, e.i64(shape.rows())), [&] { storeRow(row, eightRows, sums); });
     }
   }
 
+  Value result(int64_t eightRows, int64_t t, const Emitter::Values &sums) {
+    Value y = sums[size_t(sumNumber(eightRows, t))];
+    return shape.swiglu ? e.mulf(emitSilu(e, y), sums[size_t(sumNumber(eightRows, t, 1))]) : y;
+  }
+
+  /// A warp has 32 rows of results, which are a group of each token.
+  void storeQuantized(const Emitter::Values &sums) {
+    Value group = e.div(firstRow(), 32);
+    for (int64_t t = 0; t < tokensOfLane(); ++t) {
+      Value token = tokenAt(t);
+      Emitter::Values ys;
+      for (int64_t eightRows = 0; eightRows < 4; ++eightRows)
+        ys.push_back(result(eightRows, t, sums));
+      storeQuantizedColumns(e, ys, lanes.lane, e.add(e.mul(token, shape.rows() / 32), group),
+                            e.less(token, operands.tokens), {arguments.y[0], arguments.y[1], arguments.y[2]});
+    }
+  }
+
   void storeRow(Value row, int64_t eightRows, const Emitter::Values &sums) {
     for (int64_t t = 0; t < tokensOfLane(); ++t) {
       Value token = tokenAt(t);
-      e.ifThen(e.less(token, operands.tokens), [&] {
-        Value y = sums[size_t(sumNumber(eightRows, t))];
-        if (shape.swiglu)
-          y = e.mulf(emitSilu(e, y), sums[size_t(sumNumber(eightRows, t, 1))]);
-        e.store(y, e.at(arguments.y, place(token, row)), 4);
-      });
+      e.ifThen(e.less(token, operands.tokens),
+               [&] { e.store(result(eightRows, t, sums), e.at(arguments.y[0], place(token, row)), 4); });
     }
   }
 

@@ -8,7 +8,9 @@ namespace quern::codegen {
 
 struct PromptArguments {
   mlir::ValueRange weights, activations; ///< of the part's segments; codes, scales and sums
-  mlir::Value bias, residual, y, tokens; ///< null where there are none
+  mlir::Value bias, residual; ///< null where there are none
+  mlir::ValueRange y;         ///< first of all the part's own: one, or codes, scales and sums
+  mlir::Value tokens;
 };
 
 /// The tile of a part (PromptMatmul::part).

@@ -42,7 +42,7 @@ void emitParts(Emitter &e, const PromptMatmul &shape, const GpuTarget &target, V
   };
   size_t segments = shape.segments.size(), results = size_t(shape.results());
   ValueRange weights = take(segments), activations = take(3), biases = take(shape.bias ? segments : 0);
-  ValueRange residual = take(shape.residual), ys = take(results);
+  ValueRange residual = take(shape.residual), ys = take(shape.quantized ? 3 : results);
   Value memory =
       shape.sharedBytes(target) ? dynamicSharedMemory(e) : sharedMemory(e, "tiles", memoryBytes(shape, target));
   Value block = blockIndex(e, gpu::Dimension::y);
@@ -51,8 +51,8 @@ void emitParts(Emitter &e, const PromptMatmul &shape, const GpuTarget &target, V
     PromptMatmul part = shape.part(int64_t(number));
     auto emit = [&] {
       PromptArguments own{
-          weights.slice(number, part.segments.size()), activations, shape.bias ? biases[number] : Value(),
-          shape.residual ? residual[0] : Value(),      ys[number],  arguments.back()};
+          weights.slice(number, part.segments.size()), activations,           shape.bias ? biases[number] : Value(),
+          shape.residual ? residual[0] : Value(),      ys.drop_front(number), arguments.back()};
       emitPromptBlock(e, target, part, own, e.sub(block, e.i64(before)), memory);
     };
     int64_t end = before + part.rowBlocks();
@@ -128,7 +128,7 @@ std::string PromptMatmul::name() const {
   name += "_" + (swiglu || segments.size() == 1 ? std::to_string(rows()) : "") + "x" + std::to_string(width);
   if (block.rows != 128 || block.tokens != 128)
     name += "_by" + std::to_string(block.rows) + "x" + std::to_string(block.tokens);
-  return name + (bias ? "_bias" : "") + (residual ? "_residual" : "");
+  return name + (bias ? "_bias" : "") + (residual ? "_residual" : "") + (quantized ? "_act8" : "");
 }
 
 Status PromptMatmul::check() const {
@@ -146,7 +146,8 @@ int64_t PromptMatmul::sharedBytes(const GpuTarget &target) const {
 
 gpu::GPUFuncOp codegen::emitPromptMatmul(gpu::GPUModuleOp module, const PromptMatmul &shape, const GpuTarget &target) {
   size_t segments = shape.segments.size();
-  size_t pointers = segments + 3 + (shape.bias ? segments : 0) + shape.residual + size_t(shape.results());
+  size_t pointers =
+      segments + 3 + (shape.bias ? segments : 0) + shape.residual + (shape.quantized ? 3 : size_t(shape.results()));
   auto body = [&](Emitter &e, ValueRange arguments) { emitParts(e, shape, target, arguments); };
   return emitKernel(module, {shape.name(), int64_t(pointers), /*blocks=*/0, PromptMatmul::kWarps, /*numbers=*/1}, body);
 }

@@ -11,6 +11,7 @@ struct PromptMatmul {
   std::vector<Matvec::Segment> segments; ///< each with a result, or gate and values of a swiglu
   int64_t width = 0;                     ///< K
   bool swiglu = false, bias = false, residual = false;
+  bool quantized = false; ///< the one result, of a swiglu, as codes, scales and sums; see canQuantize
   /// What a block makes: rows of y, with swiglu half as many, by tokens.
   struct Block {
     int64_t rows = 128, tokens = 128;
@@ -26,6 +27,9 @@ struct PromptMatmul {
   void fit(const GpuTarget &target);
   /// Whether there is a kernel of numbers in f16: not of scales that are beyond it.
   bool mayBeHalves() const;
+
+  /// Whether blocks may quantize their results: each has whole groups of them, and rows of codes need no filling up.
+  bool canQuantize() const { return swiglu && rows() % kGpuRowMultiple == 0; }
 
   int64_t results() const { return swiglu ? 1 : int64_t(segments.size()); }
   /// What gives result `number` alone.
@@ -47,7 +51,7 @@ struct PromptMatmul {
 
 /// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory: the
 /// weights; codes, scales and sums of the activations; the bias of each segment and the residual [T, N], where there
-/// are; the results [T, N_i]; all but the codes of weights as `emitMatvec` has them. Then T as i64. Blocks have 32 *
+/// are; the results [T, N_i], or codes, scales and sums of the one; all but the codes of weights as `emitMatvec` has them. Then T as i64. Blocks have 32 *
 /// kWarps threads; the grid has T / block.tokens, rounded up, in x and rowBlocks() in y.
 mlir::gpu::GPUFuncOp emitPromptMatmul(mlir::gpu::GPUModuleOp module, const PromptMatmul &shape,
                                       const GpuTarget &target);

@@ -8,20 +8,24 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
-/// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU. Of `lanes`
-/// neighbouring lanes.
-static Value greatestMagnitude(Emitter &e, ValueRange x, uint32_t lanes) {
+/// |x| compares as its bits do, so the greatest is an integer maximum, in which a NaN wins, as on the CPU.
+static Value greatestBits(Emitter &e, ValueRange x) {
   Value greatest;
   for (Value one : x) {
     Value bits = e.bitAnd(arith::BitcastOp::create(e, e.getI32Type(), one), 0x7fffffff);
     greatest = greatest ? arith::MaxSIOp::create(e, greatest, bits) : bits;
   }
-  greatest = reduceLanes(e, greatest, gpu::AllReduceOperation::MAXSI, lanes);
-  return arith::BitcastOp::create(e, e.getF32Type(), greatest);
+  return greatest;
 }
 
+static Value scaleOf(Emitter &e, Value bits) {
+  Value greatest = arith::BitcastOp::create(e, e.getF32Type(), bits);
+  return arith::DivFOp::create(e, greatest, e.real(e.getF32Type(), 127));
+}
+
+/// Of `lanes` neighbouring lanes.
 static Value scaleOf(Emitter &e, ValueRange x, uint32_t lanes) {
-  return arith::DivFOp::create(e, greatestMagnitude(e, x, lanes), e.real(e.getF32Type(), 127));
+  return scaleOf(e, reduceLanes(e, greatestBits(e, x), gpu::AllReduceOperation::MAXSI, lanes));
 }
 
 static Value inverseOf(Emitter &e, Value scale) { return arith::DivFOp::create(e, e.real(e.getF32Type(), 1), scale); }
@@ -73,6 +77,36 @@ void codegen::storeQuad(Emitter &e, const QuantizedQuad &made, Value lane, Value
 void codegen::storeQuantizedQuads(Emitter &e, ValueRange x, Value lane, Value chunk, const QuantizedRows &to) {
   QuantizedQuad made = quantizeQuad(e, x);
   storeQuad(e, made, lane, e.add(e.mul(chunk, 32), lane), to);
+}
+
+/// Folds what the lanes with the same c have.
+static Value reduceColumn(Emitter &e, Value value, llvm::function_ref<Value(Value, Value)> combine) {
+  for (int32_t mask : {4, 8, 16})
+    value = combine(value, fromNeighbour(e, value, mask));
+  return value;
+}
+
+/// Sums of both 16s travel in one word: that of the lower, plus 2^16 times that of the upper.
+void codegen::storeQuantizedColumns(Emitter &e, ValueRange x, Value lane, Value group, Value isStored,
+                                    const QuantizedRows &to) {
+  auto greater = [&](Value a, Value b) -> Value { return arith::MaxSIOp::create(e, a, b); };
+  Value scale = scaleOf(e, reduceColumn(e, greatestBits(e, x), greater)), inverse = inverseOf(e, scale);
+  Emitter::Values codes;
+  for (Value one : x)
+    codes.push_back(quantize(e, one, inverse));
+  Value sums = e.add(e.add(codes[0], codes[1]), e.shiftLeft(e.add(codes[2], codes[3]), 16));
+  sums = reduceColumn(e, sums, [&](Value a, Value b) { return e.add(a, b); });
+  Value low = e.signedShiftRight(e.shiftLeft(sums, 16), 16), high = e.sub(sums, low), row = e.div(lane, 4);
+  e.ifThen(isStored, [&] {
+    for (auto [i, code] : llvm::enumerate(codes)) {
+      Value place = e.add(e.mul(group, 32), e.add(row, 8 * int64_t(i)));
+      e.store(arith::TruncIOp::create(e, e.getI8Type(), code), e.at(to.codes, place), 1);
+    }
+    e.ifThen(isZero(e, row), [&] {
+      e.store(scale, e.at(to.scales, e.mul(group, 4)), 4);
+      e.store(e.bitOr(e.bitAnd(low, 0xffff), high), e.at(to.sums, e.mul(group, 4)), 4);
+    });
+  });
 }
 
 /// In whole numbers, since not every target has an instruction for it.

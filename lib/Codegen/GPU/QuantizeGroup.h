@@ -29,6 +29,11 @@ struct QuantizedQuad {
 QuantizedQuad quantizeQuad(Emitter &e, mlir::ValueRange x);
 void storeQuad(Emitter &e, const QuantizedQuad &made, mlir::Value lane, mlir::Value quad, const QuantizedRows &to);
 
+/// The same of four groups, as a product of matrices leaves them: lane 4 r + c has numbers r, r + 8, r + 16 and r + 24 of
+/// one, its `group` over all rows, and stores them if `isStored`.
+void storeQuantizedColumns(Emitter &e, mlir::ValueRange x, mlir::Value lane, mlir::Value group, mlir::Value isStored,
+                           const QuantizedRows &to);
+
 /// The bf16 nearest to x (f32), ties to even, as i16; NaN stays NaN.
 mlir::Value roundToBfloat(Emitter &e, mlir::Value x);
 

@@ -109,6 +109,18 @@ public:
 
   std::vector<std::vector<float>> tryRun(const std::string &ptx, uint32_t seed, Status &status) const {
     GpuProgram program(ptx);
+    std::vector<uint64_t> ys;
+    for (size_t i = 0; i < size_t(shape.results()); ++i)
+      ys.push_back(program.upload(std::vector<float>(c.tokens * c.rowsOf(i), NAN)));
+    status = launch(program, ys, seed);
+    std::vector<std::vector<float>> results;
+    for (size_t i = 0; i < ys.size(); ++i)
+      results.push_back(program.download<float>(ys[i], c.tokens * c.rowsOf(i)));
+    return results;
+  }
+
+  /// `results`: of each, or codes, scales and sums of the one.
+  Status launch(GpuProgram &program, const std::vector<uint64_t> &results, uint32_t seed) const {
     std::vector<uint64_t> arguments;
     for (const TestWeight &weight : weights)
       arguments.push_back(program.upload(weight.packed));
@@ -117,18 +129,11 @@ public:
       arguments.push_back(program.upload(biases[segment]));
     if (c.epilogue)
       arguments.push_back(program.upload(residual));
-    std::vector<uint64_t> ys;
-    for (size_t i = 0; i < size_t(shape.results()); ++i)
-      ys.push_back(program.upload(std::vector<float>(c.tokens * c.rowsOf(i), NAN)));
-    arguments.insert(arguments.end(), ys.begin(), ys.end());
+    arguments.insert(arguments.end(), results.begin(), results.end());
     arguments.push_back(uint64_t(c.tokens));
     uint32_t tokenBlocks = uint32_t((c.tokens + shape.block.tokens - 1) / shape.block.tokens);
-    status = program.launch(shape.name(), {tokenBlocks, uint32_t(shape.rowBlocks()), 1}, 32 * PromptMatmul::kWarps,
-                            arguments, seed, uint32_t(shape.sharedBytes(target())));
-    std::vector<std::vector<float>> results;
-    for (size_t i = 0; i < ys.size(); ++i)
-      results.push_back(program.download<float>(ys[i], c.tokens * c.rowsOf(i)));
-    return results;
+    return program.launch(shape.name(), {tokenBlocks, uint32_t(shape.rowBlocks()), 1}, 32 * PromptMatmul::kWarps,
+                          arguments, seed, uint32_t(shape.sharedBytes(target())));
   }
 
   Sum sum(size_t segment, int64_t t, int64_t n) const {
@@ -219,27 +224,22 @@ TEST_P(GpuPrompt, AgreesWithDoublePrecision) {
   EXPECT_EQ(y, problem.run(ptx, 2)) << "does not depend on the order of threads";
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, GpuPrompt,
-                         testing::Values(Case{{"q8_0"}, 37, 224, 9}, Case{{"q8_0"}, 130, 96, 140, true},
-                                         Case{{"q8_0"}, 20, 96, 11, false, "sm_75"}, Case{{"q4_0"}, 20, 96, 12},
-                                         Case{{"q4_1"}, 20, 160, 12, true, "sm_90"}, Case{{"q5_0"}, 33, 224, 17},
-                                         Case{{"q5_1"}, 33, 96, 17, false, "sm_75"}, Case{{"q3_K"}, 20, 256, 10},
-                                         Case{{"q4_K"}, 140, 256, 10, true}, Case{{"q5_K"}, 20, 512, 33},
-                                         Case{{"q6_K"}, 20, 512, 10}, Case{{"q6_K"}, 20, 256, 10, true, "sm_75"},
-                                         Case{{"q4_K", "q4_K"}, 70, 256, 10}, Case{{"q5_0", "q8_0"}, 30, 96, 20},
-                                         Case{{"q6_K", "q4_K"}, 30, 256, 10}, Case{{"q4_0"}, 20, 96, 12, true, "dots"},
-                                         Case{{"q2_K", "q4_K"}, 20, 256, 10, false, "dots"},
-                                         Case{{"q2_K"}, 20, 512, 10}, Case{{"q2_K"}, 20, 256, 10, false, "sm_75"},
-                                         Case{{"iq4_nl"}, 20, 96, 10}, Case{{"iq4_xs"}, 20, 512, 10},
-                                         Case{{"mxfp4"}, 20, 224, 10}, Case{{"mxfp6_e2m3"}, 20, 96, 10},
-                                         Case{{"i4_f32"}, 20, 96, 10}, Case{{"i5_f32"}, 20, 96, 10},
-                                         Case{{"i8_f32"}, 20, 96, 10}, Case{{"q5_K", "q2_K"}, 20, 256, 10},
-                                         Case{{"q8_0"}, 37, 224, 9, false, "sm_86"},
-                                         Case{{"q4_K"}, 140, 256, 10, true, "sm_86"},
-                                         Case{{"q2_K"}, 20, 512, 10, false, "sm_86"},
-                                         Case{{"q6_K"}, 20, 256, 10, true, "sm_86"},
-                                         Case{{"q5_K", "q8_0"}, 30, 256, 20, false, "sm_86"}),
-                         [](const auto &info) { return nameOf(info.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Formats, GpuPrompt,
+    testing::Values(
+        Case{{"q8_0"}, 37, 224, 9}, Case{{"q8_0"}, 130, 96, 140, true}, Case{{"q8_0"}, 20, 96, 11, false, "sm_75"},
+        Case{{"q4_0"}, 20, 96, 12}, Case{{"q4_1"}, 20, 160, 12, true, "sm_90"}, Case{{"q5_0"}, 33, 224, 17},
+        Case{{"q5_1"}, 33, 96, 17, false, "sm_75"}, Case{{"q3_K"}, 20, 256, 10}, Case{{"q4_K"}, 140, 256, 10, true},
+        Case{{"q5_K"}, 20, 512, 33}, Case{{"q6_K"}, 20, 512, 10}, Case{{"q6_K"}, 20, 256, 10, true, "sm_75"},
+        Case{{"q4_K", "q4_K"}, 70, 256, 10}, Case{{"q5_0", "q8_0"}, 30, 96, 20}, Case{{"q6_K", "q4_K"}, 30, 256, 10},
+        Case{{"q4_0"}, 20, 96, 12, true, "dots"}, Case{{"q2_K", "q4_K"}, 20, 256, 10, false, "dots"},
+        Case{{"q2_K"}, 20, 512, 10}, Case{{"q2_K"}, 20, 256, 10, false, "sm_75"}, Case{{"iq4_nl"}, 20, 96, 10},
+        Case{{"iq4_xs"}, 20, 512, 10}, Case{{"mxfp4"}, 20, 224, 10}, Case{{"mxfp6_e2m3"}, 20, 96, 10},
+        Case{{"i4_f32"}, 20, 96, 10}, Case{{"i5_f32"}, 20, 96, 10}, Case{{"i8_f32"}, 20, 96, 10},
+        Case{{"q5_K", "q2_K"}, 20, 256, 10}, Case{{"q8_0"}, 37, 224, 9, false, "sm_86"},
+        Case{{"q4_K"}, 140, 256, 10, true, "sm_86"}, Case{{"q2_K"}, 20, 512, 10, false, "sm_86"},
+        Case{{"q6_K"}, 20, 256, 10, true, "sm_86"}, Case{{"q5_K", "q8_0"}, 30, 256, 20, false, "sm_86"}),
+    [](const auto &info) { return nameOf(info.param); });
 
 /// Smaller blocks, whose warps share the k of a stage, and kernels with several results.
 INSTANTIATE_TEST_SUITE_P(Blocks, GpuPrompt,
@@ -260,6 +260,39 @@ INSTANTIATE_TEST_SUITE_P(Blocks, GpuPrompt,
                                          Case{{"q8_0", "q4_0", "q8_0"}, 40, 96, 10, false, "sm_80", {64, 64}, true},
                                          Case{{"q4_K", "q6_K"}, 120, 256, 9, false, "sm_80", {128, 128}, true},
                                          Case{{"q2_K", "q2_K"}, 20, 256, 9, false, "sm_75", {128, 64}, true}),
+                         [](const auto &info) { return nameOf(info.param); });
+
+/// What a swiglu gives, quantized by its blocks: the bits that quantizing its f32 gives.
+class GpuPromptQuantized : public testing::TestWithParam<Case> {};
+
+TEST_P(GpuPromptQuantized, AgreesWithQuantizingTheResult) {
+  Problem problem(GetParam());
+  auto y = problem.run(problem.ptx(), 1);
+  int64_t tokens = problem.c.tokens, rows = problem.c.rows;
+  TestActivations expected{RowKind::Act8, tokens, rows, y[0]};
+  problem.shape.quantized = problem.shape.canQuantize();
+  ASSERT_TRUE(problem.shape.quantized);
+  GpuProgram program(problem.ptx());
+  std::vector<uint64_t> made = {program.upload(std::vector<int8_t>(tokens * rows, 99)),
+                                program.upload(std::vector<float>(tokens * rows / 32, NAN)),
+                                program.upload(std::vector<int16_t>(tokens * rows / 16, 9999))};
+  Status status = problem.launch(program, made, 3);
+  ASSERT_TRUE(status) << status.error().message;
+  EXPECT_EQ(program.download<int8_t>(made[0], tokens * rows),
+            expected.padRows<int8_t>(expected.quantized.codes, rows, rows));
+  EXPECT_EQ(program.download<float>(made[1], tokens * rows / 32),
+            expected.padRows<float>(expected.quantized.scales, rows / 32, rows / 32));
+  EXPECT_EQ(program.download<int16_t>(made[2], tokens * rows / 16),
+            expected.padRows<int16_t>(expected.quantized.sums, rows / 16, rows / 16));
+}
+
+INSTANTIATE_TEST_SUITE_P(Blocks, GpuPromptQuantized,
+                         testing::Values(Case{{"q4_K", "q4_K"}, 256, 256, 70, false, "sm_80", {256, 128}},
+                                         Case{{"q8_0", "q5_0"}, 128, 96, 9, false, "sm_90", {128, 128}},
+                                         Case{{"q8_0", "q8_0"}, 128, 96, 70, false, "sm_86", {256, 128}},
+                                         Case{{"q4_0", "q4_0"}, 128, 96, 11, false, "sm_75", {128, 128}},
+                                         Case{{"mxfp4", "mxfp4"}, 128, 96, 11, false, "sm_90", {128, 128}},
+                                         Case{{"q4_0", "q4_0"}, 128, 96, 11, false, "dots", {128, 128}}),
                          [](const auto &info) { return nameOf(info.param); });
 
 /// Scales of 1 leave integers, which f32 holds exactly.
