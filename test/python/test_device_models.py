@@ -5,6 +5,7 @@ import pytest
 from compare_logits import divergence
 from conftest import SOURCE
 from embedded_mixes import MIXES, quantize_embedded, write_problems
+from quern_py.gguf_reader import GGUFFile
 from test_devices import environment, needs_fake
 from tiny_model import write_model
 
@@ -78,6 +79,18 @@ def test_matmuls_so_large_that_prompts_multiply_f16(quern, tmp_path, texts):
     compare(quern, model, texts)
     package = model.with_suffix(".gpu.quern").read_bytes()
     assert b"prompt_f16_swiglu_q4_K_q8_0" in package and b"prompt_f16_q6_K" in package
+
+
+def test_weights_beyond_what_prompts_multiply_are_refused(quern, tmp_path):
+    model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL)
+    stored = bytes(GGUFFile(model).tensors["blk.1.ffn_up.weight"].data[:34 * 8])
+    whole = model.read_bytes()
+    assert whole.count(stored) == 1
+    model.write_bytes(whole.replace(stored, b"\xff\x7b" + stored[2:]))  # a block's scale: 65504
+    package = tmp_path / "m.quern"
+    error = quern.fails("compile", model, "-o", package, "--target", "nvptx:sm_80", "--ptxas", "none")
+    assert "blk.1.ffn_up.weight" in error and "beyond 4094" in error and not package.exists()
+    quern.compile(model, package, "--target", "x86-64-v2")
 
 
 SHAPES = {

@@ -23,8 +23,8 @@ namespace quern::codegen {
 
 inline constexpr int64_t kGpuLoadBytes = 16;    ///< of a lane's load of codes
 inline constexpr int64_t kGpuRegionBytes = 256; ///< regions start at multiples of this
-/// Weights with scales of f16 are within this: prompts multiply them times 2^6 as f16.
-inline constexpr float kGpuMostWeight = 1023;
+/// Weights with scales of f16 are within this: prompts multiply them times 2^4 as f16.
+inline constexpr float kGpuMostWeight = 4094;
 inline constexpr int64_t kGpuRowMultiple = 128; ///< rows of activations are filled up with zeros to whole ones of these
 
 /// Numbers that a row of k quantized activations has room for.

@@ -30,19 +30,24 @@ Value codegen::emitBytePermute(Emitter &e, Value low, Value high, Value selector
 }
 
 /// A byte below the byte 0x64 is the f16 1024 plus the byte.
-Emitter::Values codegen::emitHalvesAbove(Emitter &e, Value word, int64_t zero) {
+Emitter::Values codegen::emitHalvesAbove(Emitter &e, Value word, int64_t zero, double factor) {
   Value above = e.number(e.getI32Type(), 0x64646464);
   VectorType halves = e.vec(2, e.getF16Type());
   Emitter::Values numbers;
   for (int64_t places : {0x4240, 0x4341}) {
     Value both = emitBytePermute(e, word, above, e.number(e.getI32Type(), places));
-    numbers.push_back(e.subf(LLVM::BitcastOp::create(e, halves, both), e.real(halves, double(1024 + zero))));
+    Value pair = LLVM::BitcastOp::create(e, halves, both);
+    double offset = double(1024 + zero) * factor;
+    if (factor == 1)
+      numbers.push_back(e.subf(pair, e.real(halves, offset)));
+    else // exact, in one operation as well
+      numbers.push_back(LLVM::FMAOp::create(e, pair, e.real(halves, factor), e.real(halves, -offset)));
   }
   return numbers;
 }
 
-Emitter::Values codegen::emitHalvesOfBytes(Emitter &e, Value word) {
-  return emitHalvesAbove(e, e.bitXor(word, int32_t(0x80808080)), 128);
+Emitter::Values codegen::emitHalvesOfBytes(Emitter &e, Value word, double factor) {
+  return emitHalvesAbove(e, e.bitXor(word, int32_t(0x80808080)), 128, factor);
 }
 
 /// A permutation picks among eight bytes by three bits of each of four nibbles, so the entries are looked up in both

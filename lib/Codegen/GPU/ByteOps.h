@@ -18,10 +18,11 @@ std::pair<mlir::Value, mlir::Value> emitNibbleLookup(Emitter &e, const GpuTarget
 /// The four bytes, of `low` (0 to 3) and `high` (4 to 7), that the nibbles of `selector` name. Not on every target.
 mlir::Value emitBytePermute(Emitter &e, mlir::Value low, mlir::Value high, mlir::Value selector);
 
-/// The four signed bytes of `word` as f16: bytes 0 and 2, then 1 and 3, vectors of two each.
-Emitter::Values emitHalvesOfBytes(Emitter &e, mlir::Value word);
+/// The four signed bytes of `word` as f16: bytes 0 and 2, then 1 and 3, vectors of two each; times `factor`, a power of
+/// two from 2^-14 to 1.
+Emitter::Values emitHalvesOfBytes(Emitter &e, mlir::Value word, double factor = 1);
 /// The same of unsigned bytes, less `zero`.
-Emitter::Values emitHalvesAbove(Emitter &e, mlir::Value word, int64_t zero);
+Emitter::Values emitHalvesAbove(Emitter &e, mlir::Value word, int64_t zero, double factor = 1);
 
 /// For each byte: a where bit `bit` of `bits` is 0, b where it is 1.
 mlir::Value emitByteSelect(Emitter &e, mlir::Value bits, unsigned bit, mlir::Value a, mlir::Value b);

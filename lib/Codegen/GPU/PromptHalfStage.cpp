@@ -1,5 +1,5 @@
-// Numbers in f16 are codes times scales, less minimums. Weights come times kHalvesFactor and activations divided
-// by it, so that activations up to 2^22, which a few models have, are finite, and products are what they should be.
+// Numbers in f16 are codes times scales, less minimums. Weights come times kHalvesFactor and activations divided by it,
+// so that activations up to 2^20, which a few models have, are finite, and products are what they should be.
 #include "PromptHalfStage.h"
 
 #include "ByteOps.h"
@@ -71,12 +71,14 @@ Emitter::Values HalfStage::numbersOf(const PromptSource &source, ValueRange code
 }
 
 void HalfStage::makeTokens(int64_t piece, Value buffer, Value codes, Value scale) {
-  Value factor = rounded(scale, 1 / PromptTile::kHalvesFactor);
+  // Codes go up to 127: divided by 128, so that the factor is as far from the least f16 as what comes out.
+  constexpr double kCodeFactor = 0x1p-7;
+  Value factor = rounded(scale, 1 / kCodeFactor / PromptTile::kHalvesFactor);
   Value start = e.add(e.mul(buffer, tile.tokenCodeBytes()), piece * atOnce() * tile.tokenRowBytes());
   for (int64_t eight = 0; eight < 2; ++eight) {
     Emitter::Values words;
     for (int64_t i = 2 * eight; i < 2 * eight + 2; ++i) {
-      for (Value two : emitHalvesOfBytes(e, vector::ExtractOp::create(e, codes, ArrayRef<int64_t>{i})))
+      for (Value two : emitHalvesOfBytes(e, vector::ExtractOp::create(e, codes, ArrayRef<int64_t>{i}), kCodeFactor))
         words.push_back(LLVM::BitcastOp::create(e, e.getI32Type(), e.mulf(two, factor)));
     }
     Value place = tile.tokenPlace(e, firstToken(), e.add(e.mul(sixteenth(), 2), eight));

@@ -15,7 +15,7 @@ struct PromptTile {
   static constexpr int64_t kWarpRows = 64;
   static constexpr int64_t kThreads = 32 * PromptMatmul::kWarps;
   static constexpr int64_t kRowScaleBytes = 8;   ///< a scale, and what its product with the integers' offset is
-  static constexpr double kHalvesFactor = 0x1p6; ///< that weights in f16 are times, and activations divided by
+  static constexpr double kHalvesFactor = 0x1p4; ///< that weights in f16 are times, and activations divided by
 
   int64_t rows, tokens;
   int64_t warpTokens;    ///< that a warp multiplies

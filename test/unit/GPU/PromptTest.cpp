@@ -340,6 +340,18 @@ TEST_F(GpuPromptFaults, WrongSwizzle) {
   EXPECT_TRUE(!status || problem.wrong(y) > 0);
 }
 
+/// Small activations are as exact as others as far as f16 reaches, and large ones are finite.
+TEST(GpuPromptScales, ActivationsMayBeSmallOrLarge) {
+  for (float scale : {1e-3f, 2e5f})
+    for (const char *format : {"q8_0", "q5_K"}) {
+      Problem problem(Case{{format}, 20, 512, 10});
+      problem.x = {RowKind::Act8, 10, 512, normalFloats(10 * 512, 5, scale)};
+      auto y = problem.run(problem.ptx(), 1);
+      EXPECT_EQ(problem.wrong(y), 0) << format << " " << scale;
+      EXPECT_LT(problem.meanError(y), 0x1p-12) << format << " " << scale;
+    }
+}
+
 // 2^113 times the offset of integer sums is beyond f32.
 TEST(GpuPromptScales, MayBeAsLargeAsTheirFormatHasThem) {
   Problem problem(Case{{"mxfp4"}, 20, 96, 10});
