@@ -24,3 +24,11 @@ Emitter::Values codegen::emitByteProduct(Emitter &e, const GpuTarget &target, Va
 Emitter::Values codegen::emitBfloatProduct(Emitter &e, ValueRange a, Value b, ValueRange c) {
   return emitMma(e, NVVM::MMATypes::bf16, 16, 8, a, b, c);
 }
+
+Emitter::Values codegen::emitBfloatProduct(Emitter &e, ValueRange a, ValueRange b, ValueRange c) {
+  auto words = [&](ValueRange of) {
+    return llvm::map_to_vector(of,
+                               [&](Value word) -> Value { return LLVM::BitcastOp::create(e, e.getI32Type(), word); });
+  };
+  return emitMma(e, NVVM::MMATypes::bf16, 16, 16, words(a), words(b), c);
+}

@@ -22,6 +22,8 @@ Emitter::Values emitByteProduct(Emitter &e, const GpuTarget &target, mlir::Value
 
 /// A B + C of bf16, 16 x 8 x 8: two words of A, one of B, four f32 of C.
 Emitter::Values emitBfloatProduct(Emitter &e, mlir::ValueRange a, mlir::Value b, mlir::ValueRange c);
+/// The same of 16 x 8 x 16: four words of A and two of B, of 32 bits each.
+Emitter::Values emitBfloatProduct(Emitter &e, mlir::ValueRange a, mlir::ValueRange b, mlir::ValueRange c);
 
 } // namespace quern::codegen
 

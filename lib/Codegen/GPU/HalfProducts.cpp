@@ -50,9 +50,9 @@ Value codegen::packHalves(Emitter &e, Value low, Value high) {
   return arith::TruncFOp::create(e, e.vec(2, e.getF16Type()), pair);
 }
 
-void codegen::copyToShared(Emitter &e, const GpuTarget &target, Value from, Value to) {
+void codegen::copyToShared(Emitter &e, const GpuTarget &target, Value from, Value to, Value bytes) {
   if (target.asyncCopies)
-    NVVM::CpAsyncOp::create(e, to, from, 16, NVVM::LoadCacheModifierKind::CG, Value());
+    NVVM::CpAsyncOp::create(e, to, from, 16, NVVM::LoadCacheModifierKind::CG, bytes);
   else
     e.store(e.load(e.i32s(4), from, 16), to, 16);
 }

@@ -28,8 +28,9 @@ Emitter::Values loadMatrices(Emitter &e, mlir::Value address, bool transposed);
 mlir::Value packHalves(Emitter &e, mlir::Value low, mlir::Value high);
 
 /// Copies 16 bytes from device memory (address space 1) to shared memory. Where the target can, the thread does not
-/// wait for them: they belong to the group that the next `endCopies` ends.
-void copyToShared(Emitter &e, const GpuTarget &target, mlir::Value from, mlir::Value to);
+/// wait for them: they belong to the group that the next `endCopies` ends. With `bytes` (i32), which is for such
+/// targets, only so many are read, and zeros follow.
+void copyToShared(Emitter &e, const GpuTarget &target, mlir::Value from, mlir::Value to, mlir::Value bytes = {});
 void endCopies(Emitter &e, const GpuTarget &target);
 /// Waits for this thread's groups but for the last `pending`. Other threads see them after a barrier.
 void waitForCopies(Emitter &e, const GpuTarget &target, int32_t pending);

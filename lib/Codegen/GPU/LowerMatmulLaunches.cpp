@@ -131,7 +131,7 @@ Result<PromptMatmul> codegen::promptOf(dq::MatmulOp op, const GpuTarget &target)
   prompt.swiglu = op.getActivation() == dq::Activation::Swiglu;
   prompt.bias = !op.getBiases().empty();
   prompt.residual = bool(op.getResidual());
-  QUERN_TRY(prompt.check());
+  QUERN_TRY(prompt.check(target));
   prompt.fit(target);
   return prompt;
 }
@@ -147,7 +147,7 @@ Operation *LaunchLowering::findWithoutPromptKernel(func::FuncOp entry, const Gpu
 
 LogicalResult LaunchLowering::launchAnyRows(dq::MatmulOp op) {
   bool few = takesSpirv(target);
-  if (!few && rowKindOf(op.getX()) == RowKind::Act8 && promptOf(op, target))
+  if (!few && promptOf(op, target))
     return launchPrompt(op);
   FailureOr<Matvec> matvec = matvecOf(op, few ? 1 : Matvec::kMostColumns, /*more=*/true);
   if (succeeded(matvec))
@@ -167,7 +167,7 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
       arguments.push_back(host.address(value));
   };
   addresses(op.getWeights());
-  llvm::append_range(arguments, host.quantized(op.getX()));
+  llvm::append_range(arguments, rowsAt(op.getX()));
   addresses(op.getBiases());
   if (op.getResidual())
     addresses(op.getResidual());

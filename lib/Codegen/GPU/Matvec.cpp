@@ -7,24 +7,24 @@
 using namespace quern;
 using namespace quern::codegen;
 
-RowKind Matvec::takes() const {
-  const GpuLayout &layout = segments.front().layout;
-  return !layout.isFloat() ? RowKind::Act8 : layout.bfloat ? RowKind::BFloat : RowKind::Float;
+RowKind codegen::takenBy(const Matvec::Segment &segment) {
+  return !segment.layout.isFloat() ? RowKind::Act8 : segment.layout.bfloat ? RowKind::BFloat : RowKind::Float;
 }
+
+RowKind Matvec::takes() const { return takenBy(segments.front()); }
 
 int64_t Matvec::blocks(const GpuTarget &target) const { return MatvecGrid(*this, target).blocks(); }
 
 int64_t Matvec::threads(const GpuTarget &target) const { return 32 * MatvecGrid(*this, target).warps; }
 
-static Status checkWeights(const Matvec &matvec) {
-  for (const Matvec::Segment &segment : matvec.segments) {
-    if (segment.layout.isFloat() && matvec.width % segment.layout.unit())
-      return fail("rows of " + std::to_string(matvec.width) + " " + segment.format +
-                  " numbers: expected a multiple of " + std::to_string(segment.layout.unit()));
-    if (segment.layout.isFloat() != matvec.segments.front().layout.isFloat() ||
-        segment.layout.bfloat != matvec.segments.front().layout.bfloat)
+Status codegen::checkSegments(const std::vector<Matvec::Segment> &segments, int64_t width, bool swiglu) {
+  for (const Matvec::Segment &segment : segments) {
+    if (segment.layout.isFloat() && width % segment.layout.unit())
+      return fail("rows of " + std::to_string(width) + " " + segment.format + " numbers: expected a multiple of " +
+                  std::to_string(segment.layout.unit()));
+    if (takenBy(segment) != takenBy(segments.front()))
       return fail("weights that take different activations");
-    if (matvec.swiglu && segment.rows != matvec.segments.front().rows)
+    if (swiglu && segment.rows != segments.front().rows)
       return fail("a gate and values of different sizes");
   }
   return {};
@@ -36,7 +36,7 @@ Status Matvec::check() const {
                 std::to_string(columns));
   if (segments.empty() || (swiglu && segments.size() != 2))
     return fail("expected one weight or more, and two with swiglu, got " + std::to_string(segments.size()));
-  QUERN_TRY(checkWeights(*this));
+  QUERN_TRY(checkSegments(segments, width, swiglu));
   if (swiglu && (bias || residual))
     return fail("swiglu with a bias or a residual");
   if ((residual || output != RowKind::Float) && segments.size() != (swiglu ? 2 : 1))

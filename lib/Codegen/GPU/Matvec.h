@@ -58,6 +58,11 @@ struct Matvec {
 Result<Matvec::Segment> matvecSegment(const formats::FormatSpec &spec, int64_t rows);
 Matvec::Segment matvecSegment(unsigned floatBytes, bool bfloat, int64_t rows);
 
+/// The activations that a weight is multiplied by.
+RowKind takenBy(const Matvec::Segment &segment);
+/// Fails where one kernel does not multiply these weights of rows of `width` numbers, or makes no swiglu of them.
+Status checkSegments(const std::vector<Matvec::Segment> &segments, int64_t width, bool swiglu);
+
 /// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory:
 ///   the weight of each segment in its layout
 ///   x: without a prologue, quantized: codes, scales and sums (QuantizedRows, QuantizeGroup.h); or rows of f32 or bf16,

@@ -28,7 +28,8 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
                   .warpTokens = 0,
                   .groups = 1,
                   .segments = int64_t(shape.segments.size()),
-                  .halves = shape.halves,
+                  .halves = shape.halves || shape.floats(),
+                  .floats = shape.floats(),
                   .scalesOfGroup = 1,
                   .minimums = false,
                   .tensorCores = hasByteProducts(target),
@@ -48,6 +49,10 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
   // thread has a group to fill.
   int64_t least = tile.halves ? std::max<int64_t>(1, tile.split() / 2) : std::max<int64_t>(2, tile.split());
   tile.groups = std::max(least, PromptTile::kThreads / tile.rows);
+  constexpr int64_t kMostPlaces = 4;
+  int64_t stageBytes = tile.weightCodeBytes() + tile.tokenParts * tile.tokenCodeBytes();
+  if (tile.floats)
+    tile.places = std::clamp<int64_t>(target.blockSharedBytes / stageBytes, 2, kMostPlaces);
   return tile;
 }
 
@@ -72,8 +77,8 @@ public:
       : e(e), target(target), shape(shape), arguments(arguments), tile(promptTile(shape, target)), start(memory),
         memory(e, tile, memory), thread(threadIndex(e)), operands{arguments.weights,
                                                                   arguments.activations[0],
-                                                                  arguments.activations[1],
-                                                                  arguments.activations[2],
+                                                                  ofCodes(1),
+                                                                  ofCodes(2),
                                                                   arguments.tokens,
                                                                   e.mul(block, shape.blockRows()),
                                                                   e.mul(blockIndex(e), shape.block.tokens),
@@ -84,13 +89,17 @@ public:
     bool alone = tile.split() == 1;
     Emitter::Values sums = alone ? addends() : Emitter::Values(tile.sums(), e.real(e.getF32Type(), 0));
     PromptBlock block{target, shape, tile, memory, operands, lanes};
-    sums = tile.halves ? emitHalfStages(e, block, sums) : emitByteStages(e, block, sums);
+    sums = tile.floats   ? emitFloatStages(e, block, sums)
+           : tile.halves ? emitHalfStages(e, block, sums)
+                         : emitByteStages(e, block, sums);
     if (shape.quantized)
       sums = byTokens(sums);
     store(alone ? sums : addUp(sums));
   }
 
 private:
+  /// Scales and sums, which floats have not.
+  Value ofCodes(size_t number) const { return shape.floats() ? Value() : arguments.activations[number]; }
   /// Of a part of the tile what a warp finishes: rows in sixteens, and of more warps than these shares of the tokens.
   /// To quantize it needs all rows.
   int64_t sharesOfRows() const {

@@ -1,6 +1,6 @@
 // Stages of numbers in f16. What a stage is made of is asked for two stages ahead and made one stage ahead, in pieces
 // of work between the products of a warp, so that tensor cores need not wait for either.
-#include "HalfProducts.h"
+#include "PromptHalfProduct.h"
 #include "PromptHalfStage.h"
 #include "PromptStages.h"
 
@@ -14,9 +14,11 @@ struct HalfStages {
   Emitter &e;
   const PromptBlock &block;
   HalfStage stage;
+  HalfProduct product;
 
   HalfStages(Emitter &e, const PromptBlock &block)
-      : e(e), block(block), stage(e, block.target, block.shape, block.tile, block.memory, block.operands) {}
+      : e(e), block(block), stage(e, block.target, block.shape, block.tile, block.memory, block.operands),
+        product(e, block) {}
 
   /// Makes the first stage; gives what the second is made of.
   Emitter::Values fillFirst() {
@@ -35,9 +37,9 @@ struct HalfStages {
   Emitter::Values step(Value now, Emitter::Values &sums, ValueRange loaded) {
     Value next = block.after(e, now, 1), buffer = e.rem(now, e.i64(2)), other = e.sub(e.i64(1), buffer);
     Emitter::Values later = stage.begin(block.after(e, now, 2), buffer);
-    int64_t chunks = block.tile.steps() * block.tile.sixteenRows(), made = 0;
+    int64_t chunks = product.chunks(), made = 0;
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      multiply(buffer, chunk, sums);
+      product.add(buffer, chunk, sums);
       for (int64_t due = (chunk + 1) * stage.pieces() / chunks; made < due; ++made)
         stage.makePiece(made, next, other, loaded);
     }
@@ -45,27 +47,6 @@ struct HalfStages {
     blockBarrier(e);
     return later;
   }
-
-private:
-  /// 16 rows by 16 k. Fragments of tokens serve all rows.
-  void multiply(Value buffer, int64_t chunk, Emitter::Values &sums) {
-    const PromptTile &tile = block.tile;
-    int64_t rows = chunk % tile.sixteenRows();
-    Value piece = e.mul(e.add(e.mul(block.lanes.share, tile.steps()), chunk / tile.sixteenRows()), 2);
-    if (rows == 0) {
-      tokens.clear();
-      for (int64_t from = 0; from < tile.warpTokens; from += 16)
-        tokens.append(loadMatrices(e, block.lanes.placeOfTokens(buffer, piece, from), /*transposed=*/false));
-    }
-    Emitter::Values fragment = loadMatrices(e, block.lanes.placeOfRows(buffer, piece, rows), /*transposed=*/false);
-    for (size_t eight = 0; eight < size_t(tile.eightTokens()); ++eight) {
-      MutableArrayRef<Value> own = block.lanes.sumsOf(sums, rows).slice(4 * eight, 4);
-      ValueRange ofTokens = ValueRange(tokens).slice(2 * eight, 2);
-      llvm::copy(emitHalfProduct(e, block.target, fragment, ofTokens, Emitter::Values(own)), own.begin());
-    }
-  }
-
-  Emitter::Values tokens; ///< of the step
 };
 
 } // namespace

@@ -19,6 +19,11 @@ int64_t memoryBytes(const PromptMatmul &shape, const GpuTarget &target) {
   return most;
 }
 
+/// Whether tensor cores multiply such weights, which come to shared memory without registers.
+bool multipliesFloats(const GpuTarget &target, const GpuLayout &layout) {
+  return layout.bfloat && hasBfloatProducts(target) && target.asyncCopies;
+}
+
 /// A pointer to the shared memory that the launch asks for, aligned to 16; the module has one variable for it.
 Value dynamicSharedMemory(Emitter &e) {
   constexpr unsigned kWorkgroup = 3;
@@ -41,8 +46,9 @@ void emitParts(Emitter &e, const PromptMatmul &shape, const GpuTarget &target, V
     return taken;
   };
   size_t segments = shape.segments.size(), results = size_t(shape.results());
-  ValueRange weights = take(segments), activations = take(3), biases = take(shape.bias ? segments : 0);
-  ValueRange residual = take(shape.residual), ys = take(shape.quantized ? 3 : results);
+  ValueRange weights = take(segments), activations = take(shape.activations());
+  ValueRange biases = take(shape.bias ? segments : 0), residual = take(shape.residual);
+  ValueRange ys = take(shape.quantized ? 3 : results);
   Value memory =
       shape.sharedBytes(target) ? dynamicSharedMemory(e) : sharedMemory(e, "tiles", memoryBytes(shape, target));
   Value block = blockIndex(e, gpu::Dimension::y);
@@ -93,16 +99,18 @@ void PromptMatmul::fit(const GpuTarget &target) {
   int64_t rowsOfAll = 0;
   for (const Matvec::Segment &segment : segments)
     rowsOfAll += segment.rows;
-  halves = target.promptHalves && mayBeHalves() && rowsOfAll * width >= kLeastWeights;
+  halves = target.promptHalves && !floats() && mayBeHalves() && rowsOfAll * width >= kLeastWeights;
   constexpr int64_t kTokens = 512, kBlocksOfMultiprocessor = 4; // in residentBlocks
   struct Choice {
     Block block;
     double overhead;
   };
   double least = 0;
-  std::vector<Choice> choices = {{{128, 128}, 1}, {{128, 64}, halves ? 1.04 : 1.08}, {{64, 64}, halves ? 1.58 : 1.2}};
-  if (halves || target.promptWarpTokens == 64)
-    choices.insert(choices.begin(), Choice{{256, 128}, halves ? 0.98 : 0.95});
+  bool ofHalves = halves || floats();
+  std::vector<Choice> choices = {
+      {{128, 128}, 1}, {{128, 64}, ofHalves ? 1.04 : 1.08}, {{64, 64}, ofHalves ? 1.58 : 1.2}};
+  if (ofHalves || target.promptWarpTokens == 64)
+    choices.insert(choices.begin(), Choice{{256, 128}, ofHalves ? 0.98 : 0.95});
   for (const Choice &choice : choices) {
     if (swiglu && choice.block.rows * choice.block.tokens < 128 * 128)
       break; // both sums of a result would belong to different warps
@@ -131,9 +139,10 @@ std::string PromptMatmul::name() const {
   return name + (bias ? "_bias" : "") + (residual ? "_residual" : "") + (quantized ? "_act8" : "");
 }
 
-Status PromptMatmul::check() const {
+Status PromptMatmul::check(const GpuTarget &target) const {
+  QUERN_TRY(checkSegments(segments, width, swiglu));
   for (const Matvec::Segment &segment : segments)
-    if (!CodeReader::reads(segment.layout))
+    if (segment.layout.isFloat() ? !multipliesFloats(target, segment.layout) : !CodeReader::reads(segment.layout))
       return fail("format " + segment.format + " with more than " + std::to_string(Matvec::kMostColumns) +
                   " rows of activations");
   return {};
@@ -146,8 +155,8 @@ int64_t PromptMatmul::sharedBytes(const GpuTarget &target) const {
 
 gpu::GPUFuncOp codegen::emitPromptMatmul(gpu::GPUModuleOp module, const PromptMatmul &shape, const GpuTarget &target) {
   size_t segments = shape.segments.size();
-  size_t pointers =
-      segments + 3 + (shape.bias ? segments : 0) + shape.residual + (shape.quantized ? 3 : size_t(shape.results()));
+  size_t pointers = segments + shape.activations() + (shape.bias ? segments : 0) + shape.residual +
+                    (shape.quantized ? 3 : size_t(shape.results()));
   auto body = [&](Emitter &e, ValueRange arguments) { emitParts(e, shape, target, arguments); };
   return emitKernel(module, {shape.name(), int64_t(pointers), /*blocks=*/0, PromptMatmul::kWarps, /*numbers=*/1}, body);
 }

@@ -6,7 +6,7 @@
 
 namespace quern::codegen {
 
-/// What `Matvec` computes of quantized activations, with any number of columns ("tokens").
+/// What `Matvec` computes, with any number of columns ("tokens").
 struct PromptMatmul {
   std::vector<Matvec::Segment> segments; ///< each with a result, or gate and values of a swiglu
   int64_t width = 0;                     ///< K
@@ -17,7 +17,7 @@ struct PromptMatmul {
     int64_t rows = 128, tokens = 128;
   } block;
 
-  /// Weights and activations are multiplied as numbers in f16, otherwise as codes.
+  /// Codes of weights and activations are multiplied as numbers in f16.
   bool halves = false;
 
   static constexpr int64_t kWarps = 8; ///< of a block
@@ -32,6 +32,12 @@ struct PromptMatmul {
   bool canQuantize() const { return swiglu && rows() % kGpuRowMultiple == 0; }
 
   int64_t results() const { return swiglu ? 1 : int64_t(segments.size()); }
+  /// Whether weights are floats, which are multiplied as they are stored.
+  bool floats() const { return segments.front().layout.isFloat(); }
+  /// The activations that the weights are multiplied by.
+  RowKind takes() const { return takenBy(segments.front()); }
+  /// Arguments that these are: codes, scales and sums, or rows of floats.
+  size_t activations() const { return floats() ? 1 : 3; }
   /// What gives result `number` alone.
   PromptMatmul part(int64_t number) const;
   /// Of a part: N, and those that a block makes.
@@ -46,13 +52,14 @@ struct PromptMatmul {
   /// Says all of the above: equal kernels have equal names.
   std::string name() const;
   /// Fails where there is no such kernel; the message ends a sentence "... has no GPU kernel: ".
-  Status check() const;
+  Status check(const GpuTarget &target) const;
 };
 
 /// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory: the
-/// weights; codes, scales and sums of the activations; the bias of each segment and the residual [T, N], where there
-/// are; the results [T, N_i], or codes, scales and sums of the one; all but the codes of weights as `emitMatvec` has them. Then T as i64. Blocks have 32 *
-/// kWarps threads; the grid has T / block.tokens, rounded up, in x and rowBlocks() in y.
+/// weights; codes, scales and sums of the activations, or rows of floats; the bias of each segment and the residual
+/// [T, N], where there are; the results [T, N_i], or codes, scales and sums of the one; all but the codes of weights as
+/// `emitMatvec` has them. Then T as i64. Blocks have 32 * kWarps threads; the grid has T / block.tokens, rounded up, in
+/// x and rowBlocks() in y.
 mlir::gpu::GPUFuncOp emitPromptMatmul(mlir::gpu::GPUModuleOp module, const PromptMatmul &shape,
                                       const GpuTarget &target);
 

@@ -101,10 +101,10 @@ void PromptStage::beginRaw(Value stage, Value raw) {
   });
 }
 
-void PromptStage::copy(Value from, Value to) {
+void PromptStage::copy(Value from, Value to, Value bytes) {
   if (tile.tensorCores) // where there are none, pointers get their address space later
     from = LLVM::AddrSpaceCastOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), 1), from);
-  copyToShared(e, target, from, to);
+  copyToShared(e, target, from, to, bytes);
 }
 
 void PromptStage::wait() {

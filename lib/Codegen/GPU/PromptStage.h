@@ -56,7 +56,8 @@ protected:
   ScaleReader scaleReader(const PromptSource &source) const;
   bool isUnpacked(const PromptSource &source) const;
 
-  void copy(mlir::Value from, mlir::Value to);
+  /// Of 16 bytes; of these only the first `bytes` (i32) where they are given, and zeros.
+  void copy(mlir::Value from, mlir::Value to, mlir::Value bytes = {});
   /// Where the codes of a row lie that the thread unpacks, in device memory.
   Emitter::Values rawAt(const PromptSource &source, const Row &row, mlir::Value stage) const;
   /// Starts the copies of codes that are unpacked, to place `raw` (0 or 1) of those that the tile has for them.

@@ -8,7 +8,7 @@
 
 namespace quern::codegen {
 
-/// What both kinds of stages work on.
+/// What all kinds of stages work on.
 struct PromptBlock {
   const GpuTarget &target;
   const PromptMatmul &shape;
@@ -24,10 +24,11 @@ struct PromptBlock {
   }
 };
 
-/// The lane's `sums` with the products of all k, of tiles of codes and of tiles of numbers in f16. All threads have
-/// passed a barrier behind their last access to the tiles.
+/// The lane's `sums` with the products of all k, of tiles of codes, of tiles of numbers in f16, and of float weights as
+/// they are stored. All threads have passed a barrier behind their last access to the tiles.
 Emitter::Values emitByteStages(Emitter &e, const PromptBlock &block, Emitter::Values sums);
 Emitter::Values emitHalfStages(Emitter &e, const PromptBlock &block, Emitter::Values sums);
+Emitter::Values emitFloatStages(Emitter &e, const PromptBlock &block, Emitter::Values sums);
 
 } // namespace quern::codegen
 

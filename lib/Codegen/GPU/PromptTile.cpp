@@ -48,8 +48,8 @@ struct PromptMemory::Part {
 };
 
 std::vector<PromptMemory::Part> PromptMemory::parts(const PromptTile &tile) {
-  std::vector<Part> parts = {{&PromptMemory::weightCodes, 2 * tile.weightCodeBytes()},
-                             {&PromptMemory::tokenCodes, 2 * tile.tokenCodeBytes()}};
+  std::vector<Part> parts = {{&PromptMemory::weightCodes, tile.places * tile.weightCodeBytes()},
+                             {&PromptMemory::tokenCodes, tile.places * tile.tokenParts * tile.tokenCodeBytes()}};
   if (!tile.halves) {
     parts.push_back({&PromptMemory::weightScales, 2 * tile.groups * tile.weightScaleBytes()});
     parts.push_back({&PromptMemory::tokenScales, 2 * tile.groups * tile.tokenScaleBytes()});

@@ -1,5 +1,5 @@
-// The tiles that a block of a prompt's matmul keeps in shared memory, and where in them what lies. All are there twice:
-// while one copy is multiplied, the other is filled with what comes next in k ("the next stage").
+// The tiles that a block of a prompt's matmul keeps in shared memory, and where in them what lies. All are there twice
+// or more often: while one copy is multiplied, others are filled with what comes next in k ("the next stages").
 #ifndef QUERN_LIB_CODEGEN_GPU_PROMPTTILE_H
 #define QUERN_LIB_CODEGEN_GPU_PROMPTTILE_H
 
@@ -10,7 +10,8 @@ namespace quern::codegen {
 
 /// Rows of weights, of all segments one after the other, and tokens. A warp multiplies 64 rows, as many of each
 /// segment, by 64 tokens, or 32; where the block has more warps than such parts, several have the same part and share
-/// the k of a stage. Neighbouring k lie side by side: as codes of a byte, or as numbers in f16 (`halves`).
+/// the k of a stage. Neighbouring k lie side by side: as codes of a byte, or as numbers of two
+/// bytes (`halves`).
 struct PromptTile {
   static constexpr int64_t kWarpRows = 64;
   static constexpr int64_t kThreads = 32 * PromptMatmul::kWarps;
@@ -21,13 +22,16 @@ struct PromptTile {
   int64_t warpTokens;    ///< that a warp multiplies
   int64_t groups;        ///< of a stage, 32 k each
   int64_t segments;      ///< 1 or 2
-  bool halves;           ///< numbers are multiplied as f16; otherwise codes, with scales and minimums beside them:
+  bool halves;           ///< numbers of two bytes are multiplied: f16 that codes are made into, or
+  bool floats;           ///< what weights are stored as; otherwise codes, with scales and minimums beside them:
   int64_t scalesOfGroup; ///< of weights: 1, or 2 where they share 16 k each
   bool minimums;
-  bool tensorCores;  ///< multiply codes
-  bool factors;      ///< minimums and sums are multiplied by tensor cores (Factors.h)
-  bool wideScales;   ///< of weights: products with offsets may be inexact or infinite
-  int64_t rawPieces; ///< of 16 bytes that a group of codes that are unpacked has
+  bool tensorCores;       ///< multiply codes
+  bool factors;           ///< minimums and sums are multiplied by tensor cores (Factors.h)
+  bool wideScales;        ///< of weights: products with offsets may be inexact or infinite
+  int64_t rawPieces;      ///< of 16 bytes that a group of codes that are unpacked has
+  int64_t tokenParts = 1; ///< numbers of which a token's is the sum
+  int64_t places = 2;     ///< for stages
 
   int64_t warpsOfTokens() const { return tokens / warpTokens; }
   int64_t parts() const { return rows / kWarpRows * warpsOfTokens(); }
@@ -98,8 +102,8 @@ inline bool hasWideScales(const GpuLayout &layout) {
   return layout.scales == GpuScales::Single || layout.scales == GpuScales::Power;
 }
 
-/// Shared memory of a block; what is not needed is null. Each but `raw` (PromptTile::rawPlaces) holds two stages, one
-/// after the other.
+/// Shared memory of a block; what is not needed is null. Each but `raw` (PromptTile::rawPlaces) holds
+/// PromptTile::places stages, one after the other; of tokens the parts of a stage lie side by side.
 struct PromptMemory {
   mlir::Value weightCodes, tokenCodes, weightScales, tokenScales, weightMinimums, tokenSums;
   mlir::Value raw; ///< packed codes, 16 bytes a thread and piece, that only this thread touches

@@ -51,8 +51,8 @@ public:
     shape.block = c.block;
     for (const TestWeight &weight : weights)
       shape.segments.push_back(weight.segment);
-    shape.halves = target().promptHalves && shape.mayBeHalves();
-    auto possible = shape.check();
+    shape.halves = target().promptHalves && !shape.floats() && shape.mayBeHalves();
+    auto possible = shape.check(target());
     EXPECT_TRUE(possible) << possible.error().message;
   }
 
@@ -199,7 +199,9 @@ public:
 
 private:
   TestActivations activations(const std::vector<float> &numbers) const {
-    return {RowKind::Act8, c.tokens, c.width, numbers};
+    const std::string &format = c.formats.front();
+    RowKind kind = format == "bf16" ? RowKind::BFloat : format == "f16" ? RowKind::Float : RowKind::Act8;
+    return {kind, c.tokens, c.width, numbers};
   }
 
   std::vector<float> wholeNumbers(int64_t rows, uint32_t seed) const {
@@ -260,6 +262,18 @@ INSTANTIATE_TEST_SUITE_P(Blocks, GpuPrompt,
                                          Case{{"q8_0", "q4_0", "q8_0"}, 40, 96, 10, false, "sm_80", {64, 64}, true},
                                          Case{{"q4_K", "q6_K"}, 120, 256, 9, false, "sm_80", {128, 128}, true},
                                          Case{{"q2_K", "q2_K"}, 20, 256, 9, false, "sm_75", {128, 64}, true}),
+                         [](const auto &info) { return nameOf(info.param); });
+
+/// Weights that are multiplied as they are stored. The last k fill no stage, or there are fewer stages than places.
+INSTANTIATE_TEST_SUITE_P(Floats, GpuPrompt,
+                         testing::Values(Case{{"bf16"}, 37, 216, 9}, Case{{"bf16"}, 130, 40, 140, true},
+                                         Case{{"bf16"}, 128, 512, 20, true, "sm_90"},
+                                         Case{{"bf16"}, 130, 200, 70, true, "sm_86", {128, 64}},
+                                         Case{{"bf16"}, 70, 392, 70, true, "sm_80", {64, 64}},
+                                         Case{{"bf16"}, 300, 264, 70, true, "sm_80", {256, 128}},
+                                         Case{{"bf16", "bf16"}, 130, 136, 10},
+                                         Case{{"bf16", "bf16"}, 130, 72, 150, false, "sm_80", {256, 128}},
+                                         Case{{"bf16", "bf16", "bf16"}, 40, 136, 70, false, "sm_90", {64, 64}, true}),
                          [](const auto &info) { return nameOf(info.param); });
 
 /// What a swiglu gives, quantized by its blocks: the bits that quantizing its f32 gives.
@@ -327,6 +341,19 @@ TEST_F(GpuPromptFaults, RemovedWait) {
 TEST_F(GpuPromptFaults, RemovedBarrier) {
   for (uint32_t seed : {0u, 1u, 2u})
     EXPECT_THAT(errorOf(withoutLine(ptx, "bar.sync"), seed), testing::HasSubstr("race in shared memory"));
+}
+
+/// Of stages of floats, whose waits leave later stages on their way.
+TEST(GpuPromptFloatFaults, RemovedWaitOrBarrier) {
+  Problem problem(Case{{"bf16"}, 20, 256, 12, false, "sm_80", {256, 128}});
+  std::string ptx = problem.ptx();
+  for (auto [line, message] :
+       {std::pair{"cp.async.wait_group", "has not been waited for"}, std::pair{"bar.sync", "race in shared memory"}}) {
+    Status status;
+    problem.tryRun(withoutLine(ptx, line), 1, status);
+    ASSERT_FALSE(status);
+    EXPECT_THAT(status.error().message, testing::HasSubstr(message));
+  }
 }
 
 /// Codes that go to other places than those where they are sought.
