@@ -54,7 +54,7 @@ FailureOr<Matvec> LaunchLowering::matvecOf(dq::MatmulOp op, int64_t columns, boo
   matvec.swiglu = op.getActivation() == dq::Activation::Swiglu;
   matvec.bias = !op.getBiases().empty();
   matvec.residual = bool(op.getResidual());
-  if (auto quantize = epilogueOf(op)) {
+  if (auto quantize = epilogueOf(op); quantize && host.hasTokens(op.getX())) {
     Matvec with = matvec;
     with.output = rowKindOf(quantize.getOut());
     if (with.check())
@@ -159,7 +159,9 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
   auto prompt = promptOf(op, target);
   if (!prompt)
     return op.emitOpError("has no GPU kernel: ") << prompt.error().message;
-  dq::QuantizeOp quantize = prompt->canQuantize() ? epilogueOf(op) : dq::QuantizeOp();
+  // Of gathered rows there may be few, for which other kernels stand beside this one: none of them quantizes.
+  bool mayQuantize = prompt->canQuantize() && host.hasTokens(op.getX());
+  dq::QuantizeOp quantize = mayQuantize ? epilogueOf(op) : dq::QuantizeOp();
   prompt->quantized = quantize && rowKindOf(quantize.getOut()) == RowKind::Act8;
   SmallVector<Value> arguments;
   auto addresses = [&](ValueRange values) {

@@ -141,6 +141,8 @@ std::string PromptMatmul::name() const {
 
 Status PromptMatmul::check(const GpuTarget &target) const {
   QUERN_TRY(checkSegments(segments, width, swiglu));
+  if (swiglu && (bias || residual))
+    return fail("swiglu of a sum with a bias or residual");
   for (const Matvec::Segment &segment : segments)
     if (segment.layout.isFloat() ? !multipliesFloats(target, segment.layout) : !CodeReader::reads(segment.layout))
       return fail("format " + segment.format + " with more than " + std::to_string(Matvec::kMostColumns) +
