@@ -50,7 +50,7 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
   int64_t least = tile.halves ? std::max<int64_t>(1, tile.split() / 2) : std::max<int64_t>(2, tile.split());
   tile.groups = std::max(least, PromptTile::kThreads / tile.rows);
   constexpr int64_t kMostPlaces = 4;
-  int64_t stageBytes = tile.weightCodeBytes() + tile.tokenParts * tile.tokenCodeBytes();
+  int64_t stageBytes = tile.weightCodeBytes() + tile.tokenCodeBytes();
   if (tile.floats)
     tile.places = std::clamp<int64_t>(target.blockSharedBytes / stageBytes, 2, kMostPlaces);
   return tile;

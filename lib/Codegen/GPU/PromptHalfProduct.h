@@ -12,7 +12,7 @@ public:
 
   /// Chunks of 16 rows by 16 k that a warp has of a stage.
   int64_t chunks() const { return block.tile.steps() * block.tile.sixteenRows(); }
-  /// Adds what the `chunk`-th gives, of the stage at `place`. `sums` has those of each part of the tokens in turn.
+  /// Adds what the `chunk`-th gives, of the stage at `place`.
   void add(mlir::Value place, int64_t chunk, Emitter::Values &sums);
 
 private:

@@ -30,7 +30,6 @@ struct PromptTile {
   bool factors;           ///< minimums and sums are multiplied by tensor cores (Factors.h)
   bool wideScales;        ///< of weights: products with offsets may be inexact or infinite
   int64_t rawPieces;      ///< of 16 bytes that a group of codes that are unpacked has
-  int64_t tokenParts = 1; ///< numbers of which a token's is the sum
   int64_t places = 2;     ///< for stages
 
   int64_t warpsOfTokens() const { return tokens / warpTokens; }
@@ -103,7 +102,7 @@ inline bool hasWideScales(const GpuLayout &layout) {
 }
 
 /// Shared memory of a block; what is not needed is null. Each but `raw` (PromptTile::rawPlaces) holds
-/// PromptTile::places stages, one after the other; of tokens the parts of a stage lie side by side.
+/// PromptTile::places stages, one after the other.
 struct PromptMemory {
   mlir::Value weightCodes, tokenCodes, weightScales, tokenScales, weightMinimums, tokenSums;
   mlir::Value raw; ///< packed codes, 16 bytes a thread and piece, that only this thread touches
