@@ -81,12 +81,30 @@ def test_matmuls_so_large_that_prompts_multiply_f16(quern, tmp_path, texts):
     assert b"prompt_f16_swiglu_q4_K_q8_0" in package and b"prompt_f16_q6_K" in package
 
 
-def test_weights_beyond_what_prompts_multiply_are_refused(quern, tmp_path):
-    model = write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL)
-    stored = bytes(GGUFFile(model).tensors["blk.1.ffn_up.weight"].data[:34 * 8])
+@pytest.mark.parametrize("capability", [75, 80])
+def test_formats_that_gguf_has_not(quern, tmp_path, texts, capability):
+    """Against the code for processors, since the reference reads GGUF."""
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({r"blk.*ffn_gate.*": "Q8_0", r"blk.*ffn.*": "MXFP6_E3M2",
+                                  r"blk.*attn.*|output.*": "MXFP6_E2M3"}))
+    package = quern.compile(write_model(tmp_path / "m.gguf", "--type", "F16", *SMALL), tmp_path / "m.quern", "--recipe",
+                            recipe, "--target", f"x86-64-v2,nvptx:sm_{capability}", "--ptxas", "none")
+    assert b"prompt_f16_mxfp6_e3m2" in package.read_bytes()
+    follow = tmp_path / "follow.jsonl"
+    follow.write_text(quern.run("logits", package, "--prompts", texts, "-n", "2"))
+    arguments = package, texts, "--follow", follow, "--top", "100"
+    expected = quern.logits(*arguments)
+    ours = quern.logits(*arguments, "--device", "cuda", env=environment(True, CAPABILITY=capability))
+    assert divergence(expected, ours) < CLOSE
+
+
+@pytest.mark.parametrize("format, block, scale", [("Q8_0", 34, b"\xff\x7b"), ("MXFP4", 17, b"\x8c")])
+def test_weights_beyond_what_prompts_multiply_are_refused(quern, tmp_path, format, block, scale):
+    model = write_model(tmp_path / "m.gguf", "--type", format, *SMALL)
+    stored = bytes(GGUFFile(model).tensors["blk.1.ffn_up.weight"].data[:block * 8])
     whole = model.read_bytes()
     assert whole.count(stored) == 1
-    model.write_bytes(whole.replace(stored, b"\xff\x7b" + stored[2:]))  # a block's scale: 65504
+    model.write_bytes(whole.replace(stored, scale + stored[len(scale):]))  # of a block: 65504, 2^13
     package = tmp_path / "m.quern"
     error = quern.fails("compile", model, "-o", package, "--target", "nvptx:sm_80", "--ptxas", "none")
     assert "blk.1.ffn_up.weight" in error and "beyond 4094" in error and not package.exists()

@@ -23,7 +23,7 @@ namespace quern::codegen {
 
 inline constexpr int64_t kGpuLoadBytes = 16;    ///< of a lane's load of codes
 inline constexpr int64_t kGpuRegionBytes = 256; ///< regions start at multiples of this
-/// Weights with scales of f16 are within this: prompts multiply them times 2^4 as f16.
+/// Weights of block formats are within this: prompts multiply them times 2^4 as f16.
 inline constexpr float kGpuMostWeight = 4094;
 inline constexpr int64_t kGpuRowMultiple = 128; ///< rows of activations are filled up with zeros to whole ones of these
 
@@ -95,8 +95,8 @@ struct GpuLayout {
   std::vector<int64_t> regions(int64_t n, int64_t k) const;
   int64_t bytes(int64_t n, int64_t k) const { return regions(n, k).back(); }
 
-  /// What packed weights are within by their scales, at the most: `regions` of any number of rows. 0 for formats whose
-  /// scales are not f16, whose kernels have no bound.
+  /// What packed weights are within by their scales, at the most: `regions` of any number of rows. 0 for floats,
+  /// whose kernels have no bound.
   float mostWeight(std::span<const std::vector<uint8_t>> regions) const;
 };
 

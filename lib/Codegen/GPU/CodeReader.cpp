@@ -9,10 +9,10 @@ using namespace quern;
 using namespace quern::codegen;
 
 CodeReader::CodeReader(Emitter &e, const GpuTarget &target, const GpuLayout &layout, int64_t rows, int64_t width)
-    : e(e), target(target), layout(layout), units(layout.units(width)), regions(layout.regions(rows, width)),
-      rowBytes(layout.rowBytes(width)) {}
+    : e(e), target(target), layout(layout), floatCodes(FloatCodes::of(layout)), units(layout.units(width)),
+      regions(layout.regions(rows, width)), rowBytes(layout.rowBytes(width)) {}
 
-bool CodeReader::reads(const GpuLayout &layout) {
+bool CodeReader::hasBytes(const GpuLayout &layout) {
   if (layout.isFloat() || !layout.digits.empty())
     return false;
   if (layout.signedCodes)
@@ -66,11 +66,11 @@ Value CodeReader::field(ValueRange planes, size_t plane, int64_t quad, unsigned 
 
 /// The lower four bits of a code choose among 16 entries, and the bits above among the 16s. Looking a word of nibbles
 /// up gives two quads; what is made twice LLVM makes once.
-Value CodeReader::lookUp(ValueRange planes, int64_t quad, Value group) const {
+Value CodeReader::lookUp(ValueRange planes, int64_t quad, Value group, ArrayRef<int8_t> table) const {
   Value nibbles = vector::ExtractOp::create(e, planes[0], ArrayRef<int64_t>{quad % 4});
   SmallVector<Value> found;
-  for (size_t first = 0; first < layout.table.size(); first += 16) {
-    auto [low, high] = emitNibbleLookup(e, target, nibbles, ArrayRef(layout.table).slice(first, 16));
+  for (size_t first = 0; first < table.size(); first += 16) {
+    auto [low, high] = emitNibbleLookup(e, target, nibbles, table.slice(first, 16));
     found.push_back(quad < 4 ? low : high);
   }
   for (unsigned bit = 0; found.size() > 1; ++bit) {
@@ -96,7 +96,8 @@ Value CodeReader::fields(ValueRange planes, int64_t quad, unsigned to, Value gro
 Emitter::Values CodeReader::unpack(ValueRange pieces, Value group) const {
   Emitter::Values codes;
   for (int64_t quad = 0; quad < 8; ++quad) {
-    Value code = layout.table.empty() ? fields(pieces, quad, shift(), group) : lookUp(pieces, quad, group);
+    Value code = layout.table.empty() ? fields(pieces, quad, shift(), group)
+                                      : lookUp(pieces, quad, group, layout.table);
     codes.push_back(layout.zero ? e.bitXor(code, int32_t(0x80808080)) : code);
   }
   return codes;
@@ -110,12 +111,24 @@ Emitter::Values CodeReader::halves(ValueRange pieces, Value group) const {
       Value word = vector::ExtractOp::create(e, pieces[areBytes() ? size_t(quad / 4) : 0], ArrayRef<int64_t>{quad % 4});
       halves.append(areBytes() ? emitHalvesOfBytes(e, word) : halvesOfNibbles(word, quad >= 4));
     } else if (!layout.table.empty()) {
-      halves.append(emitHalvesOfBytes(e, lookUp(pieces, quad, group)));
+      halves.append(halvesOfTable(pieces, quad, group));
     } else {
       halves.append(emitHalvesAbove(e, fields(pieces, quad, 0, group), layout.zero));
     }
   }
   return halves;
+}
+
+Emitter::Values CodeReader::halvesOfTable(ValueRange planes, int64_t quad, Value group) const {
+  if (floatCodes)
+    return floatCodes->halves(e, fields(planes, quad, 0, group));
+  Emitter::Values entries = emitHalvesOfBytes(e, lookUp(planes, quad, group, layout.table));
+  if (layout.digits.empty())
+    return entries;
+  Emitter::Values digits = emitHalvesOfBytes(e, lookUp(planes, quad, group, layout.digits));
+  for (auto [entry, digit] : llvm::zip_equal(entries, digits))
+    entry = LLVM::FMAOp::create(e, digit, e.real(digit.getType(), double(1 << layout.digitShift)), entry);
+  return entries;
 }
 
 /// A nibble in the last bits of the f16 1024 is 1024 plus the code; one above it 1024 plus 16 times the code.

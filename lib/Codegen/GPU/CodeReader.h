@@ -2,6 +2,7 @@
 #ifndef QUERN_LIB_CODEGEN_GPU_CODEREADER_H
 #define QUERN_LIB_CODEGEN_GPU_CODEREADER_H
 
+#include "FloatCodes.h"
 #include "lib/Codegen/Common/Emitter.h"
 #include "quern/Codegen/GPU.h"
 #include "quern/Codegen/GpuLayout.h"
@@ -12,8 +13,8 @@ class CodeReader {
 public:
   CodeReader(Emitter &e, const GpuTarget &target, const GpuLayout &layout, int64_t rows, int64_t width);
 
-  /// Whether there is a way to signed bytes.
-  static bool reads(const GpuLayout &layout);
+  /// Whether there is a way to signed bytes. To f16 there is one for all but floats.
+  static bool hasBytes(const GpuLayout &layout);
 
   /// Whether the layout's bytes are what is wanted, so that there is nothing to unpack.
   bool areBytes() const { return layout.signedCodes; }
@@ -28,8 +29,10 @@ public:
   /// holds what lies at piecesAt, vectors of four i32.
   Emitter::Values unpack(mlir::ValueRange pieces, mlir::Value group) const;
 
-  /// Sixteen pairs of f16: code - zero, or entries of a table; in the order of `emitHalvesOfBytes`.
+  /// Sixteen pairs of f16: code - zero, or entries of a table, times halvesFactor(); in the order of
+  /// `emitHalvesOfBytes`.
   Emitter::Values halves(mlir::ValueRange pieces, mlir::Value group) const;
+  double halvesFactor() const { return floatCodes ? floatCodes->factor() : 1; }
 
   /// For `unpack`, codes about a zero point are taken times a power of two: with the code's top bit as the byte's,
   /// inverting that bit subtracts the zero point.
@@ -41,7 +44,8 @@ private:
   /// The bits that plane `plane` has of a quad of the group, from the bytes' bit `to` on.
   mlir::Value field(mlir::ValueRange planes, size_t plane, int64_t quad, unsigned to, mlir::Value group) const;
   mlir::Value fields(mlir::ValueRange planes, int64_t quad, unsigned to, mlir::Value group) const;
-  mlir::Value lookUp(mlir::ValueRange planes, int64_t quad, mlir::Value group) const;
+  mlir::Value lookUp(mlir::ValueRange planes, int64_t quad, mlir::Value group, llvm::ArrayRef<int8_t> table) const;
+  Emitter::Values halvesOfTable(mlir::ValueRange planes, int64_t quad, mlir::Value group) const;
   Emitter::Values halvesOfNibbles(mlir::Value word, bool high) const;
   /// The place of this group's bits within the bytes of a plane: which of the fields of 2 `width` bits.
   mlir::Value fieldShift(unsigned width, mlir::Value group) const;
@@ -49,6 +53,7 @@ private:
   Emitter &e;
   const GpuTarget &target;
   const GpuLayout &layout;
+  std::optional<FloatCodes> floatCodes;
   int64_t units;
   std::vector<int64_t> regions, rowBytes;
 };

@@ -35,6 +35,7 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
                   .tensorCores = hasByteProducts(target),
                   .factors = hasBfloatProducts(target),
                   .wideScales = false,
+                  .asyncCopies = target.asyncCopies,
                   .rawPieces = 0};
   for (const Matvec::Segment &segment : shape.segments) {
     const GpuLayout &layout = segment.layout;

@@ -16,8 +16,7 @@ Emitter::Values HalfStage::begin(Value stage, Value raw) {
   if (!tile.rawInRegisters())
     beginRaw(stage, raw);
   for (int64_t fill = 0; tile.rawInRegisters() && fill < tile.rowFills(); ++fill)
-    for (Value place : rawAt(sources[0], filledRow(fill), stage))
-      loaded.push_back(e.load(e.i32s(4), place, 16));
+    loaded.append(loadRow(filledRow(fill), stage));
   int64_t width = gpuRowWidth(shape.width);
   Value inRow = e.add(e.mul(stage, tile.sixteens()), sixteenth());
   for (int64_t piece = 0; piece < tokenPieces(); ++piece) {
@@ -43,7 +42,9 @@ void HalfStage::makePiece(int64_t piece, Value stage, Value buffer, ValueRange l
     Emitter::Values raw = tile.rawInRegisters()
                               ? Emitter::Values(held.slice(size_t(fill * tile.rawPieces), size_t(tile.rawPieces)))
                               : loadRaw(source, buffer, fill);
-    storeCodes(row, buffer, numbersOf(source, codeReader(source).halves(raw, group(source, stage)), pairs));
+    CodeReader reader = codeReader(source);
+    storeCodes(row, buffer,
+               numbersOf(source, reader.halves(raw, group(source, stage)), reader.halvesFactor(), pairs));
   });
 }
 
@@ -53,13 +54,14 @@ Value HalfStage::rounded(Value number, double factor) const {
   return e.splat(half, e.vec(2, e.getF16Type()));
 }
 
-/// Sixteen words of two numbers each.
-Emitter::Values HalfStage::numbersOf(const PromptSource &source, ValueRange codes, ArrayRef<ScalePair> pairs) const {
+/// Sixteen words of two numbers each, of codes that come times `codeFactor`.
+Emitter::Values HalfStage::numbersOf(const PromptSource &source, ValueRange codes, double codeFactor,
+                                     ArrayRef<ScalePair> pairs) const {
   constexpr double factor = PromptTile::kHalvesFactor;
   Emitter::Values numbers;
   for (size_t half = 0; half < 2; ++half) {
     const ScalePair &pair = pairs[pairs.size() == 1 ? 0 : half];
-    Value scale = rounded(pair.scale, factor * double(source.layout->factor)), minimum;
+    Value scale = rounded(pair.scale, factor * double(source.layout->factor) / codeFactor), minimum;
     if (pair.minimum)
       minimum = rounded(pair.minimum, source.layout->minimumAdded ? factor : -factor);
     for (Value two : codes.slice(8 * half, 8)) {

@@ -24,7 +24,8 @@ private:
   mlir::Value sixteenth() const { return e.rem(operands.thread, e.i64(tile.sixteens())); }
   mlir::Value firstToken() const { return e.div(operands.thread, tile.sixteens()); }
   mlir::Value rounded(mlir::Value number, double factor) const;
-  Emitter::Values numbersOf(const PromptSource &source, mlir::ValueRange codes, llvm::ArrayRef<ScalePair> pairs) const;
+  Emitter::Values numbersOf(const PromptSource &source, mlir::ValueRange codes, double codeFactor,
+                            llvm::ArrayRef<ScalePair> pairs) const;
   void makeTokens(int64_t piece, mlir::Value buffer, mlir::Value codes, mlir::Value scale);
 };
 

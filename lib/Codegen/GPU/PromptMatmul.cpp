@@ -88,8 +88,10 @@ int64_t PromptMatmul::rowBlocks() const {
   return blocks;
 }
 
-bool PromptMatmul::mayBeHalves() const {
-  return llvm::none_of(segments, [](const Matvec::Segment &segment) { return hasWideScales(segment.layout); });
+bool PromptMatmul::mustBeHalves() const {
+  return !floats() && !llvm::all_of(segments, [](const Matvec::Segment &segment) {
+    return CodeReader::hasBytes(segment.layout);
+  });
 }
 
 /// As for 512 tokens. The smaller a block, the more it reads for each product. A model of small matmuls waits for
@@ -99,7 +101,7 @@ void PromptMatmul::fit(const GpuTarget &target) {
   int64_t rowsOfAll = 0;
   for (const Matvec::Segment &segment : segments)
     rowsOfAll += segment.rows;
-  halves = target.promptHalves && !floats() && mayBeHalves() && rowsOfAll * width >= kLeastWeights;
+  halves = mustBeHalves() || (target.promptHalves && !floats() && rowsOfAll * width >= kLeastWeights);
   constexpr int64_t kTokens = 512, kBlocksOfMultiprocessor = 4; // in residentBlocks
   struct Choice {
     Block block;
@@ -144,7 +146,8 @@ Status PromptMatmul::check(const GpuTarget &target) const {
   if (swiglu && (bias || residual))
     return fail("swiglu of a sum with a bias or residual");
   for (const Matvec::Segment &segment : segments)
-    if (segment.layout.isFloat() ? !multipliesFloats(target, segment.layout) : !CodeReader::reads(segment.layout))
+    if (segment.layout.isFloat() ? !multipliesFloats(target, segment.layout)
+                                 : !hasByteProducts(target) && !CodeReader::hasBytes(segment.layout))
       return fail("format " + segment.format + " with more than " + std::to_string(Matvec::kMostColumns) +
                   " rows of activations");
   return {};

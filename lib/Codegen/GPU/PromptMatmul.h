@@ -22,11 +22,11 @@ struct PromptMatmul {
 
   static constexpr int64_t kWarps = 8; ///< of a block
 
-  /// Chooses f16 where the target multiplies it faster and the matmul is so large that this counts; and smaller blocks
-  /// where large ones would leave many multiprocessors with nothing to do.
+  /// Chooses f16 where it must be, or the target multiplies it faster and the matmul is so large that this counts; and
+  /// smaller blocks where large ones would leave many multiprocessors with nothing to do.
   void fit(const GpuTarget &target);
-  /// Whether there is a kernel of numbers in f16: not of scales that are beyond it.
-  bool mayBeHalves() const;
+  /// Whether only the kernel of numbers in f16 multiplies the weights: their codes are no signed bytes.
+  bool mustBeHalves() const;
 
   /// Whether blocks may quantize their results: each has whole groups of them, and rows of codes need no filling up.
   bool canQuantize() const { return swiglu && rows() % kGpuRowMultiple == 0; }

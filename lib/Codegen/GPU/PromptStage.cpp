@@ -119,20 +119,33 @@ Emitter::Values PromptStage::loadRaw(const PromptSource &source, Value raw, int6
   return pieces;
 }
 
-/// The words of a row of weights, as many as the source with the most has.
-Emitter::Values PromptStage::loadWeightScales(const Row &row, Value stage) {
-  auto load = [&](const PromptSource &source) {
-    return scaleReader(source).load(weight(source, row), weightRow(row), moreRows(row), group(source, stage));
-  };
-  auto padded = [&](const PromptSource &source) {
-    Emitter::Values words = load(source);
-    words.resize(4, e.number(e.getI32Type(), 0));
-    return words;
-  };
+Emitter::Values PromptStage::ofSource(const Row &row, size_t count, Value zero, Load load) {
   if (sources.size() == 1)
     return load(sources[0]);
+  auto padded = [&](const PromptSource &source) {
+    Emitter::Values values = load(source);
+    values.resize(count, zero);
+    return values;
+  };
   return e.ifElse(
       isOfFirstSegment(row), [&] { return padded(sources[0]); }, [&] { return padded(sources[1]); });
+}
+
+Emitter::Values PromptStage::loadRow(const Row &row, Value stage) {
+  Value zero = e.splat(e.number(e.getI32Type(), 0), e.i32s(4));
+  return ofSource(row, size_t(tile.rawPieces), zero, [&](const PromptSource &source) {
+    Emitter::Values pieces;
+    for (Value place : rawAt(source, row, stage))
+      pieces.push_back(e.load(e.i32s(4), place, 16));
+    return pieces;
+  });
+}
+
+/// Words, of which no source has more than four.
+Emitter::Values PromptStage::loadWeightScales(const Row &row, Value stage) {
+  return ofSource(row, 4, e.number(e.getI32Type(), 0), [&](const PromptSource &source) {
+    return scaleReader(source).load(weight(source, row), weightRow(row), moreRows(row), group(source, stage));
+  });
 }
 
 Emitter::Values PromptStage::loadScales(Value stage) {

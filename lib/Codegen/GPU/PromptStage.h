@@ -64,6 +64,8 @@ protected:
   void beginRaw(mlir::Value stage, mlir::Value raw);
   /// The codes of the `fill`-th row that this thread copied, as CodeReader takes them.
   Emitter::Values loadRaw(const PromptSource &source, mlir::Value raw, int64_t fill);
+  /// The codes of a row from where they are, as many pieces as the source with the most has.
+  Emitter::Values loadRow(const Row &row, mlir::Value stage);
   /// Of all rows of weights that the thread fills.
   Emitter::Values loadScales(mlir::Value stage);
   /// Of these the words of the `fill`-th row.
@@ -84,6 +86,9 @@ private:
   mlir::Value isOfFirstSegment(const Row &row) const;
   mlir::Value rawPlace(mlir::Value raw, int64_t fill, int64_t piece) const;
   Emitter::Values loadWeightScales(const Row &row, mlir::Value stage);
+  using Load = llvm::function_ref<Emitter::Values(const PromptSource &)>;
+  /// What `load` gives of the row's source; where there are two of these `count` values, filled up with `zero`.
+  Emitter::Values ofSource(const Row &row, size_t count, mlir::Value zero, Load load);
 };
 
 } // namespace quern::codegen

@@ -21,6 +21,26 @@ static float greatestHalf(std::span<const uint8_t> bytes, size_t first, size_t s
   return most;
 }
 
+/// The same of f32.
+static float greatestSingle(std::span<const uint8_t> bytes) {
+  float most = 0;
+  for (size_t at = 0; at + 4 <= bytes.size(); at += 4) {
+    float number;
+    std::memcpy(&number, bytes.data() + at, 4);
+    most = std::max(most, std::abs(number));
+  }
+  return most;
+}
+
+/// The greatest power of two that exponents stand for.
+static float greatestPower(std::span<const uint8_t> exponents) {
+  constexpr uint8_t kNoNumber = 255;
+  int most = 0;
+  for (uint8_t exponent : exponents)
+    most = std::max(most, exponent == kNoNumber ? 0 : int(exponent));
+  return std::ldexp(1.0f, most - 127);
+}
+
 static float greatestByte(std::span<const uint8_t> bytes) {
   int most = 0;
   for (uint8_t byte : bytes)
@@ -31,8 +51,12 @@ static float greatestByte(std::span<const uint8_t> bytes) {
 static float greatestCode(const GpuLayout &layout) {
   if (layout.signedCodes)
     return 128;
-  if (!layout.table.empty())
-    return float(std::abs(int(*std::ranges::max_element(layout.table, {}, [](int8_t t) { return std::abs(t); }))));
+  int entry = 0;
+  for (size_t code = 0; code < layout.table.size(); ++code)
+    entry = std::max(entry, std::abs(layout.table[code] +
+                                     (layout.digits.empty() ? 0 : layout.digits[code] * (1 << layout.digitShift))));
+  if (entry)
+    return float(entry);
   unsigned bits = std::accumulate(layout.planes.begin(), layout.planes.end(), 0u);
   return float(std::max(layout.zero, (1u << bits) - 1 - layout.zero));
 }
@@ -44,8 +68,9 @@ float GpuLayout::mostWeight(std::span<const std::vector<uint8_t>> regions) const
   const std::vector<uint8_t> &first = regions[planes.size()], &last = regions.back();
   switch (scales) {
   case GpuScales::Power:
+    return code * greatestPower(first);
   case GpuScales::Single:
-    return 0;
+    return code * greatestSingle(first);
   case GpuScales::Half:
     return code * greatestHalf(first, 0, 2);
   case GpuScales::HalfAndMinimum:

@@ -48,7 +48,15 @@ inline std::vector<float> randomNumbers(size_t count, std::mt19937 &random) {
   return numbers;
 }
 
+/// "uneven": MXFP6 E3M2 with greatest entries that are no floats of its kind, and need two digits all the same.
 inline formats::FormatSpec specOf(const std::string &name) {
+  if (name == "uneven") {
+    formats::FormatSpec spec = specOf("mxfp6_e3m2");
+    spec.name = name;
+    std::ranges::replace(spec.table, 448, 436);
+    std::ranges::replace(spec.table, -448, -436);
+    return spec;
+  }
   mlir::MLIRContext context;
   return context.getOrLoadDialect<dq::DQDialect>()->getFormats().lookup(name).getSpec();
 }

@@ -51,7 +51,7 @@ public:
     shape.block = c.block;
     for (const TestWeight &weight : weights)
       shape.segments.push_back(weight.segment);
-    shape.halves = target().promptHalves && !shape.floats() && shape.mayBeHalves();
+    shape.halves = shape.mustBeHalves() || (target().promptHalves && !shape.floats());
     auto possible = shape.check(target());
     EXPECT_TRUE(possible) << possible.error().message;
   }
@@ -238,6 +238,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"q2_K"}, 20, 512, 10}, Case{{"q2_K"}, 20, 256, 10, false, "sm_75"}, Case{{"iq4_nl"}, 20, 96, 10},
         Case{{"iq4_xs"}, 20, 512, 10}, Case{{"mxfp4"}, 20, 224, 10}, Case{{"mxfp6_e2m3"}, 20, 96, 10},
         Case{{"i4_f32"}, 20, 96, 10}, Case{{"i5_f32"}, 20, 96, 10}, Case{{"i8_f32"}, 20, 96, 10},
+        Case{{"mxfp4"}, 20, 224, 10, false, "sm_86"}, Case{{"mxfp6_e2m3"}, 20, 96, 10, false, "sm_75"},
+        Case{{"i4_f32"}, 20, 96, 10, false, "sm_75"}, Case{{"i5_f32", "mxfp4"}, 20, 96, 10, false, "sm_86"},
+        Case{{"i8_f32"}, 20, 96, 10, false, "sm_86"}, Case{{"mxfp6_e3m2"}, 37, 224, 9},
+        Case{{"mxfp6_e3m2", "mxfp6_e2m3"}, 70, 256, 10, false, "sm_90"}, Case{{"uneven"}, 20, 96, 10},
+        Case{{"mxfp6_e3m2"}, 130, 96, 140, true, "sm_86"}, Case{{"mxfp6_e3m2"}, 20, 224, 12, true, "sm_75"},
+        Case{{"mxfp6_e3m2", "q8_0"}, 30, 96, 20, false, "sm_75"}, Case{{"uneven"}, 20, 96, 10, false, "sm_75"},
         Case{{"q5_K", "q2_K"}, 20, 256, 10}, Case{{"q8_0"}, 37, 224, 9, false, "sm_86"},
         Case{{"q4_K"}, 140, 256, 10, true, "sm_86"}, Case{{"q2_K"}, 20, 512, 10, false, "sm_86"},
         Case{{"q6_K"}, 20, 256, 10, true, "sm_86"}, Case{{"q5_K", "q8_0"}, 30, 256, 20, false, "sm_86"}),
@@ -250,6 +256,9 @@ INSTANTIATE_TEST_SUITE_P(Blocks, GpuPrompt,
                                          Case{{"q5_K", "q5_K"}, 130, 256, 70, false, "sm_80", {256, 128}},
                                          Case{{"q6_K"}, 256, 256, 9, false, "sm_80", {256, 128}},
                                          Case{{"q5_K", "q4_0"}, 130, 256, 70, false, "sm_90", {256, 128}},
+                                         Case{{"mxfp6_e3m2"}, 130, 256, 70, true, "sm_75", {128, 64}},
+                                         Case{{"mxfp6_e3m2"}, 70, 224, 70, false, "sm_75", {64, 64}},
+                                         Case{{"mxfp6_e2m3"}, 256, 256, 9, false, "sm_80", {256, 128}},
                                          Case{{"q3_K"}, 70, 512, 70, true, "sm_90", {128, 64}},
                                          Case{{"q4_K"}, 256, 256, 9, true, "sm_86", {256, 128}},
                                          Case{{"q8_0"}, 130, 96, 70, true, "sm_86", {128, 64}},
@@ -367,6 +376,28 @@ TEST_F(GpuPromptFaults, WrongSwizzle) {
   EXPECT_TRUE(!status || problem.wrong(y) > 0);
 }
 
+/// Of all formats, alone and as a swiglu of two, the block that is chosen has the shared memory that devices give it.
+TEST(GpuPromptBlocks, FitInSharedMemory) {
+  std::mt19937 random(3);
+  for (const codegen::GpuTarget &target : codegen::gpuTargets()) {
+    if (!target.halfProductDepth)
+      continue;
+    for (std::string format : {"q8_0", "q4_0", "q2_K", "q5_K", "q6_K", "mxfp4", "mxfp6_e3m2", "i4_f32", "bf16"})
+      for (bool swiglu : {false, true}) {
+        PromptMatmul shape;
+        shape.width = 1536;
+        shape.swiglu = swiglu;
+        Matvec::Segment segment = TestWeight(format, 1, 256, random).segment;
+        segment.rows = 8960;
+        shape.segments.assign(swiglu ? 2 : 1, segment);
+        if (!shape.check(target))
+          continue;
+        shape.fit(target);
+        EXPECT_LE(shape.sharedBytes(target), target.blockSharedBytes) << target.chip << " " << shape.name();
+      }
+  }
+}
+
 /// Small activations are as exact as others as far as f16 reaches, and large ones are finite.
 TEST(GpuPromptScales, ActivationsMayBeSmallOrLarge) {
   for (float scale : {1e-3f, 2e5f})
@@ -381,7 +412,7 @@ TEST(GpuPromptScales, ActivationsMayBeSmallOrLarge) {
 
 // 2^113 times the offset of integer sums is beyond f32.
 TEST(GpuPromptScales, MayBeAsLargeAsTheirFormatHasThem) {
-  Problem problem(Case{{"mxfp4"}, 20, 96, 10});
+  Problem problem(Case{{"mxfp4"}, 20, 96, 10, false, "sm_86"});
   problem.makeHuge();
   EXPECT_EQ(problem.wrong(problem.run(problem.ptx(), 1)), 0);
 }
