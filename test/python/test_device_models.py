@@ -65,11 +65,12 @@ def test_embedded_model(quern, tmp_path, mix):
     compare(quern, quantize_embedded(quern, tmp_path, mix), write_problems(tmp_path), seeds=(4,))
 
 
-def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path):
+@pytest.mark.parametrize("mix", ["Q8_0", "F16"])
+def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path, mix):
     """Attention on tensor cores; this model feels what is rounded more than random ones do."""
     texts = tmp_path / "prompts.txt"
     texts.write_text("17*3+25-8*2+60-31*2=\n(12+5)*3-40+7-(2+3)*6=\n")
-    compare(quern, quantize_embedded(quern, tmp_path, "Q8_0"), texts)
+    compare(quern, quantize_embedded(quern, tmp_path, mix), texts)
 
 
 def test_matmuls_so_large_that_prompts_multiply_f16(quern, tmp_path, texts):

@@ -77,6 +77,22 @@ Value codegen::reduceLanes(Emitter &e, Value value, gpu::AllReduceOperation oper
                                        lanes < 32 ? std::optional(lanes) : std::nullopt);
 }
 
+Value codegen::reduceBlock(Emitter &e, Value value, gpu::AllReduceOperation operation, int64_t warps) {
+  Value ofWarp = reduceLanes(e, value, operation);
+  if (warps == 1)
+    return ofWarp;
+  Type type = value.getType();
+  Value shared = sharedMemory(e, "folds", 4 * warps), thread = threadIndex(e), lane = e.rem(thread, e.i64(32));
+  Value isFirst = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0));
+  e.ifThen(isFirst, [&] { e.store(ofWarp, e.at(shared, e.mul(e.div(thread, 32), 4)), 4); });
+  blockBarrier(e);
+  auto zero = [&] { return isa<FloatType>(type) ? e.real(type, 0) : e.number(type, 0); };
+  Value part = e.ifElse(
+      e.less(lane, e.i64(warps)), [&] { return Emitter::Values{e.load(type, e.at(shared, e.mul(lane, 4)), 4)}; },
+      [&] { return Emitter::Values{zero()}; })[0];
+  return reduceLanes(e, part, operation);
+}
+
 static Value shuffle(Emitter &e, Value value, Value which, gpu::ShuffleMode mode) {
   return gpu::ShuffleOp::create(e, value, which, e.number(e.getI32Type(), 32), mode).getShuffleResult();
 }

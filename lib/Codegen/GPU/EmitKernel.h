@@ -41,6 +41,10 @@ mlir::Value isLastWarp(Emitter &e, mlir::Value counter, mlir::Value lane, mlir::
 /// Folds what the aligned group of `lanes` lanes has; all of them get the result.
 mlir::Value reduceLanes(Emitter &e, mlir::Value value, mlir::gpu::AllReduceOperation operation, uint32_t lanes = 32);
 
+/// Folds what all threads of a block of `warps` warps have; all of them take part and get the result. 0 changes nothing
+/// in a fold. With one warp each warp of the block folds what it has itself.
+mlir::Value reduceBlock(Emitter &e, mlir::Value value, mlir::gpu::AllReduceOperation operation, int64_t warps);
+
 /// What lane `lane` of the warp has (i32).
 mlir::Value fromLane(Emitter &e, mlir::Value value, mlir::Value lane);
 /// What the lane has whose number differs in the bits of `mask`.

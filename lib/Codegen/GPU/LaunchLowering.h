@@ -94,6 +94,8 @@ private:
   mlir::LogicalResult launchAnyRows(dq::MatmulOp op);
   /// The kernel of any number of rows on tensor cores.
   mlir::LogicalResult launchPrompt(dq::MatmulOp op);
+  /// Splits a matmul's rows, which are of f32: addresses of their halves and scales.
+  llvm::SmallVector<mlir::Value> launchSplit(dq::MatmulOp op);
   /// What makes a matmul's rows, if it belongs to its group and nothing else reads it.
   mlir::Operation *prologueOf(dq::MatmulOp op);
   /// Whether the kernel of a matmul makes what this norm or quantization gives.

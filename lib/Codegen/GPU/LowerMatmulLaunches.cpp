@@ -2,6 +2,7 @@
 #include "LaunchLowering.h"
 
 #include "PromptAttention.h"
+#include "SplitRows.h"
 
 #include "quern/Codegen/Passes.h"
 #include "quern/Codegen/Spirv.h"
@@ -155,6 +156,15 @@ LogicalResult LaunchLowering::launchAnyRows(dq::MatmulOp op) {
   return matvec;
 }
 
+SmallVector<Value> LaunchLowering::launchSplit(dq::MatmulOp op) {
+  SplitRows rows{cast<RankedTensorType>(op.getX().getType()).getDimSize(1)};
+  int64_t most = host.tokens().most;
+  SmallVector<Value> split = {host.scratch(most * rows.rowBytes()), host.scratch(most * 4, most * rows.rowBytes())};
+  host.launch(op, kernel(rows.name(), [&] { return emitSplitRows(kernels, rows); }),
+              {host.address(op.getX()), split[0], split[1]}, {.x = {host.rowsOf(op.getX())}});
+  return split;
+}
+
 LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
   auto prompt = promptOf(op, target);
   if (!prompt)
@@ -169,7 +179,7 @@ LogicalResult LaunchLowering::launchPrompt(dq::MatmulOp op) {
       arguments.push_back(host.address(value));
   };
   addresses(op.getWeights());
-  llvm::append_range(arguments, rowsAt(op.getX()));
+  llvm::append_range(arguments, prompt->splits() ? launchSplit(op) : rowsAt(op.getX()));
   addresses(op.getBiases());
   if (op.getResidual())
     addresses(op.getResidual());

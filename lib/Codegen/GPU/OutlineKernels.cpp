@@ -1,6 +1,7 @@
 // Kernels for matmuls with few columns and for the quantization of what they read, each made once.
 #include "LaunchLowering.h"
 #include "Quantize.h"
+#include "SplitRows.h"
 
 #include "dialects/DQ/DQ.h"
 
@@ -108,9 +109,16 @@ struct OutlineKernels : codegen::impl::OutlineKernelsBase<OutlineKernels> {
       return matmul.emitError("has no GPU kernel: ") << prompt.error().message;
     if (prompt->takes() == RowKind::Act8 && failed(checkCodes(matmul, x)))
       return failure();
+    SmallVector<Attribute> made;
+    if (SplitRows rows{x.getDimSize(1)}; prompt->splits()) {
+      if (!kernels.lookupSymbol(rows.name()))
+        emitSplitRows(kernels, rows);
+      made.push_back(reference(kernels, rows.name()));
+    }
     if (!kernels.lookupSymbol(prompt->name()))
       emitPromptMatmul(kernels, *prompt, target);
-    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), {reference(kernels, prompt->name())}));
+    made.push_back(reference(kernels, prompt->name()));
+    matmul->setAttr("gpu.kernels", ArrayAttr::get(matmul.getContext(), made));
     return success();
   }
 

@@ -4,6 +4,7 @@
 #include "ByteProducts.h"
 #include "PromptStages.h"
 #include "QuantizeGroup.h"
+#include "SplitRows.h"
 #include "lib/Codegen/CPU/Kernels.h"
 
 using namespace mlir;
@@ -36,7 +37,8 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
                   .factors = hasBfloatProducts(target),
                   .wideScales = false,
                   .asyncCopies = target.asyncCopies,
-                  .rawPieces = 0};
+                  .rawPieces = 0,
+                  .tokenParts = shape.splits() ? SplitRows::kParts : 1};
   for (const Matvec::Segment &segment : shape.segments) {
     const GpuLayout &layout = segment.layout;
     tile.scalesOfGroup = std::max<int64_t>(tile.scalesOfGroup, 32 / layout.group);
@@ -47,11 +49,11 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
   }
   tile.warpTokens = std::min(mostWarpTokens, warpTokens(shape, target, tile));
   // Each warp has a step to multiply, and two where they share no k, so that there is time to fill the next stage; each
-  // thread has a group to fill.
+  // thread has a group to fill. Split rows, which are twice as long, have the shortest stages, of which more fit.
   int64_t least = tile.halves ? std::max<int64_t>(1, tile.split() / 2) : std::max<int64_t>(2, tile.split());
-  tile.groups = std::max(least, PromptTile::kThreads / tile.rows);
+  tile.groups = shape.splits() ? least : std::max(least, PromptTile::kThreads / tile.rows);
   constexpr int64_t kMostPlaces = 4;
-  int64_t stageBytes = tile.weightCodeBytes() + tile.tokenCodeBytes();
+  int64_t stageBytes = tile.weightCodeBytes() + tile.tokenParts * tile.tokenCodeBytes();
   if (tile.floats)
     tile.places = std::clamp<int64_t>(target.blockSharedBytes / stageBytes, 2, kMostPlaces);
   return tile;
@@ -87,15 +89,16 @@ public:
         lanes(e, tile, this->memory, thread) {}
 
   void emit() {
-    bool alone = tile.split() == 1;
-    Emitter::Values sums = alone ? addends() : Emitter::Values(tile.sums(), e.real(e.getF32Type(), 0));
+    bool startsWithAddends = tile.split() == 1 && !shape.splits();
+    Emitter::Values sums = startsWithAddends ? addends() : Emitter::Values(tile.sums(), zero());
     PromptBlock block{target, shape, tile, memory, operands, lanes};
     sums = tile.floats   ? emitFloatStages(e, block, sums)
            : tile.halves ? emitHalfStages(e, block, sums)
                          : emitByteStages(e, block, sums);
     if (shape.quantized)
       sums = byTokens(sums);
-    store(alone ? sums : addUp(sums));
+    sums = startsWithAddends ? sums : addUp(sums);
+    shape.splits() ? storeScaled(sums) : store(sums);
   }
 
 private:
@@ -119,6 +122,9 @@ private:
     Value first = e.add(operands.firstToken, e.add(e.mul(lanes.warpToken, tile.warpTokens), share));
     return e.add(e.add(first, lanes.tokenOfLane), t / 2 * 8 + t % 2);
   }
+  /// The same, or the last that there is.
+  Value storedToken(int64_t t) { return e.min(tokenAt(t), e.sub(operands.tokens, e.i64(1))); }
+  Value zero() { return e.real(e.getF32Type(), 0); }
   /// The sum of a segment of the `eightRows`-th row that the lane finishes and its t-th token.
   int64_t sumNumber(int64_t eightRows, int64_t t, int64_t segment = 0) const {
     int64_t sixteenRows = eightRows / 2 * tile.segments + segment, inFour = eightRows % 2 * 2 + t % 2;
@@ -131,20 +137,24 @@ private:
   /// Bias and residual, which the sums of what the lane finishes start with. All loads are made before any is waited
   /// for, those past the end of the last rows and tokens.
   Emitter::Values addends() {
-    Emitter::Values numbers(tile.sums() / tile.split(), e.real(e.getF32Type(), 0));
-    for (int64_t eightRows = 0; (shape.bias || shape.residual) && eightRows < rowsOfWarp() / 8; ++eightRows) {
-      Value row = e.min(e.add(firstRow(), 8 * eightRows), e.i64(shape.rows() - 1)), bias;
-      if (shape.bias)
-        bias = e.load(e.getF32Type(), e.at(arguments.bias, e.mul(row, 4)), 4);
-      for (int64_t t = 0; t < tokensOfLane(); ++t) {
-        Value &number = numbers[size_t(sumNumber(eightRows, t))];
-        if (shape.residual) {
-          Value token = e.min(tokenAt(t), e.sub(operands.tokens, e.i64(1)));
-          number = e.load(e.getF32Type(), e.at(arguments.residual, place(token, row)), 4);
-        }
-        if (bias)
-          number = shape.residual ? e.addf(number, bias) : bias;
-      }
+    Emitter::Values numbers(tile.sums() / tile.split(), zero());
+    for (int64_t eightRows = 0; (shape.bias || shape.residual) && eightRows < rowsOfWarp() / 8; ++eightRows)
+      for (auto [t, number] : llvm::enumerate(addendsOf(eightRows)))
+        numbers[size_t(sumNumber(eightRows, int64_t(t)))] = number;
+    return numbers;
+  }
+
+  /// Those of one of the rows and each of the lane's tokens.
+  Emitter::Values addendsOf(int64_t eightRows) {
+    Emitter::Values numbers(tokensOfLane(), zero());
+    Value row = e.min(e.add(firstRow(), 8 * eightRows), e.i64(shape.rows() - 1)), bias;
+    if (shape.bias)
+      bias = e.load(e.getF32Type(), e.at(arguments.bias, e.mul(row, 4)), 4);
+    for (auto [t, number] : llvm::enumerate(numbers)) {
+      if (shape.residual)
+        number = e.load(e.getF32Type(), e.at(arguments.residual, place(storedToken(int64_t(t)), row)), 4);
+      if (bias)
+        number = shape.residual ? e.addf(number, bias) : bias;
     }
     return numbers;
   }
@@ -152,7 +162,7 @@ private:
   /// The sums of all warps that share a part, of which each finishes as many. Takes halves in turn: a warp gives one
   /// half to another that gives it the other half.
   Emitter::Values addUp(Emitter::Values sums) {
-    Emitter::Values more = addends();
+    Emitter::Values more = shape.splits() ? Emitter::Values() : addends();
     for (int64_t distance = tile.split() / 2; distance; distance /= 2) {
       size_t half = sums.size() / 2;
       Value isUpper = e.less(e.i64(0), e.rem(e.div(lanes.share, distance), e.i64(2)));
@@ -178,9 +188,29 @@ private:
       if (distance > 1)
         blockBarrier(e);
     }
-    for (auto [sum, addend] : llvm::zip_equal(sums, more))
-      sum = e.addf(sum, addend);
+    if (!shape.splits())
+      for (auto [sum, addend] : llvm::zip_equal(sums, more))
+        sum = e.addf(sum, addend);
     return sums;
+  }
+
+  /// Sums of split rows, times the scales of the lane's tokens, plus bias and residual. Of these there may be as many as
+  /// sums, and there are registers for those of one row, which is stored before the next one's are loaded.
+  void storeScaled(Emitter::Values sums) {
+    Emitter::Values scales;
+    for (int64_t t = 0; t < tokensOfLane(); ++t)
+      scales.push_back(e.load(e.getF32Type(), e.at(arguments.activations[1], e.mul(storedToken(t), 4)), 4));
+    for (int64_t eightRows = 0; eightRows < rowsOfWarp() / 8; ++eightRows) {
+      for (auto [t, addend] : llvm::enumerate(addendsOf(eightRows)))
+        for (int64_t segment = 0; segment < tile.segments; ++segment) {
+          Value &sum = sums[size_t(sumNumber(eightRows, int64_t(t), segment))];
+          sum = e.fma(sum, scales[t], addend);
+        }
+      if (!shape.quantized)
+        storeRow(eightRows, sums);
+    }
+    if (shape.quantized)
+      storeQuantized(sums);
   }
 
   /// In an order in which tokens run slower than rows, so that halves of it are those of some tokens.
@@ -195,10 +225,8 @@ private:
   void store(const Emitter::Values &sums) {
     if (shape.quantized)
       return storeQuantized(sums);
-    for (int64_t eightRows = 0; eightRows < rowsOfWarp() / 8; ++eightRows) {
-      Value row = e.add(firstRow(), 8 * eightRows);
-      e.ifThen(e.less(row, e.i64(shape.rows())), [&] { storeRow(row, eightRows, sums); });
-    }
+    for (int64_t eightRows = 0; eightRows < rowsOfWarp() / 8; ++eightRows)
+      storeRow(eightRows, sums);
   }
 
   Value result(int64_t eightRows, int64_t t, const Emitter::Values &sums) {
@@ -219,12 +247,15 @@ private:
     }
   }
 
-  void storeRow(Value row, int64_t eightRows, const Emitter::Values &sums) {
-    for (int64_t t = 0; t < tokensOfLane(); ++t) {
-      Value token = tokenAt(t);
-      e.ifThen(e.less(token, operands.tokens),
-               [&] { e.store(result(eightRows, t, sums), e.at(arguments.y[0], place(token, row)), 4); });
-    }
+  void storeRow(int64_t eightRows, const Emitter::Values &sums) {
+    Value row = e.add(firstRow(), 8 * eightRows);
+    e.ifThen(e.less(row, e.i64(shape.rows())), [&] {
+      for (int64_t t = 0; t < tokensOfLane(); ++t) {
+        Value token = tokenAt(t);
+        e.ifThen(e.less(token, operands.tokens),
+                 [&] { e.store(result(eightRows, t, sums), e.at(arguments.y[0], place(token, row)), 4); });
+      }
+    });
   }
 
   Emitter &e;

@@ -8,7 +8,8 @@ using namespace quern::codegen;
 void FloatStage::begin(Value stage, Value place) {
   Eight eight = eightOf(stage);
   copyWeights(eight, place);
-  copyTokens(eight, place);
+  for (int64_t part = 0; part < tile.tokenParts; ++part)
+    copyTokens(eight, e.add(e.mul(place, tile.tokenParts), part), part);
 }
 
 /// What a stage reaches beyond the row are zeros, of both factors: nothing is read there.
@@ -35,10 +36,11 @@ void FloatStage::copyWeights(const Eight &eight, Value place) {
   }
 }
 
-void FloatStage::copyTokens(const Eight &eight, Value place) {
+/// `place` is the part's.
+void FloatStage::copyTokens(const Eight &eight, Value place, int64_t part) {
   Value start = e.add(e.mul(place, tile.tokenCodeBytes()), tile.tokenPlace(e, firstOfThread(), pieceOfThread()));
   for (int64_t more = 0; more < tile.tokens; more += atOnce()) {
-    Value row = token(e.add(firstOfThread(), more));
+    Value row = e.add(e.mul(token(e.add(firstOfThread(), more)), tile.tokenParts), part);
     Value from = e.at(operands.codes, e.mul(e.add(e.mul(row, shape.width / 8), eight.number), 16));
     copy(from, e.at(memory.tokenCodes, e.add(start, more * tile.tokenRowBytes())), eight.bytes);
   }

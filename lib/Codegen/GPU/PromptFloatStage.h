@@ -26,7 +26,7 @@ private:
   };
   Eight eightOf(mlir::Value stage) const;
   void copyWeights(const Eight &eight, mlir::Value place);
-  void copyTokens(const Eight &eight, mlir::Value place);
+  void copyTokens(const Eight &eight, mlir::Value place, int64_t part);
 };
 
 } // namespace quern::codegen

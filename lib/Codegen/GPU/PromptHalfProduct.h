@@ -12,13 +12,13 @@ public:
 
   /// Chunks of 16 rows by 16 k that a warp has of a stage.
   int64_t chunks() const { return block.tile.steps() * block.tile.sixteenRows(); }
-  /// Adds what the `chunk`-th gives, of the stage at `place`.
+  /// Adds what the `chunk`-th gives, of the stage at `place`, with all parts of the tokens.
   void add(mlir::Value place, int64_t chunk, Emitter::Values &sums);
 
 private:
   Emitter &e;
   const PromptBlock &block;
-  Emitter::Values tokens; ///< fragments of 16 k, which serve all rows
+  Emitter::Values tokens; ///< fragments of 16 k, of all parts, which serve all rows
 };
 
 } // namespace quern::codegen

@@ -21,7 +21,9 @@ int64_t memoryBytes(const PromptMatmul &shape, const GpuTarget &target) {
 
 /// Whether tensor cores multiply such weights, which come to shared memory without registers.
 bool multipliesFloats(const GpuTarget &target, const GpuLayout &layout) {
-  return layout.bfloat && hasBfloatProducts(target) && target.asyncCopies;
+  if (layout.floatBytes != 2 || !target.asyncCopies)
+    return false;
+  return layout.bfloat ? hasBfloatProducts(target) : target.halfProductDepth != 0;
 }
 
 /// A pointer to the shared memory that the launch asks for, aligned to 16; the module has one variable for it.
@@ -116,6 +118,8 @@ void PromptMatmul::fit(const GpuTarget &target) {
   for (const Choice &choice : choices) {
     if (swiglu && choice.block.rows * choice.block.tokens < 128 * 128)
       break; // both sums of a result would belong to different warps
+    if (splits() && residual && choice.block.rows == 256)
+      continue; // registers for all sums and the residual's places
     PromptMatmul with = *this;
     with.block = choice.block;
     if (memoryBytes(with, target) > target.blockSharedBytes)

@@ -36,8 +36,10 @@ struct PromptMatmul {
   bool floats() const { return segments.front().layout.isFloat(); }
   /// The activations that the weights are multiplied by.
   RowKind takes() const { return takenBy(segments.front()); }
-  /// Arguments that these are: codes, scales and sums, or rows of floats.
-  size_t activations() const { return floats() ? 1 : 3; }
+  /// Whether these are split: f32 that weights of f16 are multiplied by (SplitRows.h).
+  bool splits() const { return takes() == RowKind::Float; }
+  /// Arguments that these are: codes, scales and sums, or rows of floats, with scales where they are split.
+  size_t activations() const { return !floats() ? 3 : splits() ? 2 : 1; }
   /// What gives result `number` alone.
   PromptMatmul part(int64_t number) const;
   /// Of a part: N, and those that a block makes.
@@ -56,10 +58,10 @@ struct PromptMatmul {
 };
 
 /// Appends the kernel, for which `check` succeeds, to `module`. Its arguments are pointers to device memory: the
-/// weights; codes, scales and sums of the activations, or rows of floats; the bias of each segment and the residual
-/// [T, N], where there are; the results [T, N_i], or codes, scales and sums of the one; all but the codes of weights as
-/// `emitMatvec` has them. Then T as i64. Blocks have 32 * kWarps threads; the grid has T / block.tokens, rounded up, in
-/// x and rowBlocks() in y.
+/// weights; codes, scales and sums of the activations, or rows of bf16, or halves and scales of split rows; the bias of
+/// each segment and the residual [T, N], where there are; the results [T, N_i], or codes, scales and sums of the one;
+/// all but the codes of weights and what is split as `emitMatvec` has them. Then T as i64. Blocks have 32 * kWarps
+/// threads; the grid has T / block.tokens, rounded up, in x and rowBlocks() in y.
 mlir::gpu::GPUFuncOp emitPromptMatmul(mlir::gpu::GPUModuleOp module, const PromptMatmul &shape,
                                       const GpuTarget &target);
 

@@ -49,7 +49,7 @@ struct PromptMemory::Part {
 
 std::vector<PromptMemory::Part> PromptMemory::parts(const PromptTile &tile) {
   std::vector<Part> parts = {{&PromptMemory::weightCodes, tile.places * tile.weightCodeBytes()},
-                             {&PromptMemory::tokenCodes, tile.places * tile.tokenCodeBytes()}};
+                             {&PromptMemory::tokenCodes, tile.places * tile.tokenParts * tile.tokenCodeBytes()}};
   if (!tile.halves) {
     parts.push_back({&PromptMemory::weightScales, 2 * tile.groups * tile.weightScaleBytes()});
     parts.push_back({&PromptMemory::tokenScales, 2 * tile.groups * tile.tokenScaleBytes()});

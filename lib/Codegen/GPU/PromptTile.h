@@ -31,6 +31,7 @@ struct PromptTile {
   bool wideScales;        ///< of weights: products with offsets may be inexact or infinite
   bool asyncCopies;       ///< bring codes to shared memory without registers
   int64_t rawPieces;      ///< of 16 bytes that a group of codes that are unpacked has
+  int64_t tokenParts = 1; ///< rows of which a token's is the sum
   int64_t places = 2;     ///< for stages
 
   int64_t warpsOfTokens() const { return tokens / warpTokens; }
@@ -50,7 +51,7 @@ struct PromptTile {
   int64_t weightRowBytes() const { return stage() * (halves ? 2 : 1); }
   int64_t weightCodeBytes() const { return rows * weightRowBytes(); }
   int64_t tokenRowBytes() const { return stage() * (halves ? 2 : 1); }
-  int64_t tokenCodeBytes() const { return tokens * tokenRowBytes(); }
+  int64_t tokenCodeBytes() const { return tokens * tokenRowBytes(); } ///< of a part
   /// What is copied before it is unpacked: while one stage is unpacked, numbers in f16 have the next one on its way, in
   /// registers where the block is so small that threads have some left for them, or copies would take these anyway.
   int64_t rawBytes() const { return rawPieces * rowFills() * kThreads * 16; }
@@ -103,7 +104,7 @@ inline bool hasWideScales(const GpuLayout &layout) {
 }
 
 /// Shared memory of a block; what is not needed is null. Each but `raw` (PromptTile::rawPlaces) holds
-/// PromptTile::places stages, one after the other.
+/// PromptTile::places stages, one after the other; of tokens the parts of a stage lie side by side.
 struct PromptMemory {
   mlir::Value weightCodes, tokenCodes, weightScales, tokenScales, weightMinimums, tokenSums;
   mlir::Value raw; ///< packed codes, 16 bytes a thread and piece, that only this thread touches

@@ -28,8 +28,8 @@ public:
       numbers.push_back(loadOrZero(row, step));
   }
 
-  void normalize(double eps, Value gain, Value shared) {
-    Value factor = emitNormFactor(e, sumOfSquares(shared), width, eps);
+  void normalize(double eps, Value gain) {
+    Value factor = emitNormFactor(e, sumOfSquares(), width, eps);
     for (int64_t step = 0; step < steps(); ++step)
       numbers[step] = e.mulf(e.mulf(numbers[step], factor), loadOrZero(gain, step));
   }
@@ -67,21 +67,11 @@ private:
         [&] { return Emitter::Values{e.real(f32, 0)}; })[0];
   }
 
-  Value sumOfSquares(Value shared) {
+  Value sumOfSquares() {
     Value squares = e.real(e.getF32Type(), 0);
     for (Value number : numbers)
       squares = e.fma(number, number, squares);
-    Value sum = reduceLanes(e, squares, gpu::AllReduceOperation::ADD);
-    if (warps == 1)
-      return sum;
-    Value isFirst = arith::CmpIOp::create(e, arith::CmpIPredicate::eq, lane, e.i64(0));
-    e.ifThen(isFirst, [&] { e.store(sum, e.at(shared, e.mul(first, 4)), 4); });
-    blockBarrier(e);
-    Value part = e.ifElse(
-        e.less(lane, e.i64(warps)),
-        [&] { return Emitter::Values{e.load(e.getF32Type(), e.at(shared, e.mul(lane, 4)), 4)}; },
-        [&] { return Emitter::Values{e.real(e.getF32Type(), 0)}; })[0];
-    return reduceLanes(e, part, gpu::AllReduceOperation::ADD);
+    return reduceBlock(e, squares, gpu::AllReduceOperation::ADD, warps);
   }
 
   Emitter &e;
@@ -122,7 +112,7 @@ gpu::GPUFuncOp codegen::emitRmsNorm(gpu::GPUModuleOp module, const RmsNorm &norm
     Value row = blockIndex(e), warp = e.div(threadIndex(e), 32), from = e.mul(row, norm.width * 4);
     RowNormalizer normalizer(e, norm.width, groupsOf(norm), warp, frame.warps);
     normalizer.load(e.at(arguments[0], from));
-    normalizer.normalize(norm.eps, arguments[1], frame.warps > 1 ? sharedMemory(e, "sums", 4 * frame.warps) : Value());
+    normalizer.normalize(norm.eps, arguments[1]);
     if (norm.quantized)
       normalizer.quantize(row, {arguments[2], arguments[3], arguments[4]});
     else
@@ -143,7 +133,7 @@ gpu::GPUFuncOp codegen::emitHeadNorm(gpu::GPUModuleOp module, const HeadNorm &no
       Value from = e.mul(e.add(e.mul(row, norm.heads), head), norm.headDim * 4);
       RowNormalizer normalizer(e, norm.headDim, (norm.headDim + 31) / 32, e.i64(0), 1);
       normalizer.load(e.at(arguments[0], from));
-      normalizer.normalize(norm.eps, arguments[1], {});
+      normalizer.normalize(norm.eps, arguments[1]);
       normalizer.store(e.at(arguments[2], from));
     });
   });

@@ -3,6 +3,7 @@
 #include "test/unit/GPU/EmitKernels.h"
 
 #include "lib/Codegen/GPU/PromptMatmul.h"
+#include "lib/Codegen/GPU/SplitRows.h"
 
 namespace quern {
 namespace {
@@ -96,7 +97,22 @@ public:
     std::string chip = c.chip == "dots" ? "sm_75" : c.chip;
     return emitCode(chip, [&](mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &) {
       codegen::emitPromptMatmul(module, shape, target());
+      if (shape.splits())
+        codegen::emitSplitRows(module, {c.width});
     });
+  }
+
+  /// Activations as the kernel takes them.
+  std::vector<uint64_t> upload(GpuProgram &program, uint32_t seed) const {
+    std::vector<uint64_t> uploaded = x.upload(program);
+    if (!shape.splits())
+      return uploaded;
+    codegen::SplitRows rows{c.width};
+    uploaded.push_back(program.upload(std::vector<uint8_t>(c.tokens * rows.rowBytes())));
+    uploaded.push_back(program.upload(std::vector<float>(c.tokens, NAN)));
+    auto status = program.launch(rows.name(), {uint32_t(c.tokens), 1, 1}, uint32_t(32 * rows.warps()), uploaded, seed);
+    EXPECT_TRUE(status) << status.error().message;
+    return {uploaded[1], uploaded[2]};
   }
 
   /// y [T, N] of each result.
@@ -124,7 +140,7 @@ public:
     std::vector<uint64_t> arguments;
     for (const TestWeight &weight : weights)
       arguments.push_back(program.upload(weight.packed));
-    std::ranges::copy(x.upload(program), std::back_inserter(arguments));
+    std::ranges::copy(upload(program, seed), std::back_inserter(arguments));
     for (size_t segment = 0; shape.bias && segment < weights.size(); ++segment)
       arguments.push_back(program.upload(biases[segment]));
     if (c.epilogue)
@@ -185,7 +201,7 @@ public:
       for (int64_t t = 0, rows = c.rowsOf(i); t < c.tokens; ++t)
         for (int64_t n = 0; n < rows; ++n) {
           auto [value, error] = expected(i, t, n);
-          count += !(std::abs(y[i][t * rows + n] - value) <= error);
+          count += !(std::abs(y[i][t * rows + n] - value) <= error + 0x1p-148); // two of the least steps of f32
         }
     return count;
   }
@@ -282,7 +298,15 @@ INSTANTIATE_TEST_SUITE_P(Floats, GpuPrompt,
                                          Case{{"bf16"}, 300, 264, 70, true, "sm_80", {256, 128}},
                                          Case{{"bf16", "bf16"}, 130, 136, 10},
                                          Case{{"bf16", "bf16"}, 130, 72, 150, false, "sm_80", {256, 128}},
-                                         Case{{"bf16", "bf16", "bf16"}, 40, 136, 70, false, "sm_90", {64, 64}, true}),
+                                         Case{{"bf16", "bf16", "bf16"}, 40, 136, 70, false, "sm_90", {64, 64}, true},
+                                         Case{{"f16"}, 37, 216, 9}, Case{{"f16"}, 130, 40, 140, true},
+                                         Case{{"f16"}, 128, 512, 20, true, "sm_90"},
+                                         Case{{"f16"}, 130, 200, 70, true, "sm_86", {128, 64}},
+                                         Case{{"f16"}, 70, 392, 70, true, "sm_80", {64, 64}},
+                                         Case{{"f16"}, 300, 264, 70, true, "sm_80", {256, 128}},
+                                         Case{{"f16", "f16"}, 130, 136, 10},
+                                         Case{{"f16", "f16"}, 130, 72, 150, false, "sm_80", {256, 128}},
+                                         Case{{"f16", "f16", "f16"}, 40, 136, 70, false, "sm_90", {64, 64}, true}),
                          [](const auto &info) { return nameOf(info.param); });
 
 /// What a swiglu gives, quantized by its blocks: the bits that quantizing its f32 gives.
@@ -315,6 +339,8 @@ INSTANTIATE_TEST_SUITE_P(Blocks, GpuPromptQuantized,
                                          Case{{"q8_0", "q8_0"}, 128, 96, 70, false, "sm_86", {256, 128}},
                                          Case{{"q4_0", "q4_0"}, 128, 96, 11, false, "sm_75", {128, 128}},
                                          Case{{"mxfp4", "mxfp4"}, 128, 96, 11, false, "sm_90", {128, 128}},
+                                         Case{{"f16", "f16"}, 128, 96, 70, false, "sm_80", {256, 128}},
+                                         Case{{"f16", "f16"}, 128, 40, 11, false, "sm_90", {128, 128}},
                                          Case{{"q4_0", "q4_0"}, 128, 96, 11, false, "dots", {128, 128}}),
                          [](const auto &info) { return nameOf(info.param); });
 
@@ -353,8 +379,10 @@ TEST_F(GpuPromptFaults, RemovedBarrier) {
 }
 
 /// Of stages of floats, whose waits leave later stages on their way.
-TEST(GpuPromptFloatFaults, RemovedWaitOrBarrier) {
-  Problem problem(Case{{"bf16"}, 20, 256, 12, false, "sm_80", {256, 128}});
+class GpuPromptFloatFaults : public testing::TestWithParam<const char *> {};
+
+TEST_P(GpuPromptFloatFaults, RemovedWaitOrBarrier) {
+  Problem problem(Case{{GetParam()}, 20, 256, 12, false, "sm_80", {256, 128}});
   std::string ptx = problem.ptx();
   for (auto [line, message] :
        {std::pair{"cp.async.wait_group", "has not been waited for"}, std::pair{"bar.sync", "race in shared memory"}}) {
@@ -364,6 +392,8 @@ TEST(GpuPromptFloatFaults, RemovedWaitOrBarrier) {
     EXPECT_THAT(status.error().message, testing::HasSubstr(message));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Formats, GpuPromptFloatFaults, testing::Values("bf16", "f16"));
 
 /// Codes that go to other places than those where they are sought.
 TEST_F(GpuPromptFaults, WrongSwizzle) {
@@ -408,6 +438,33 @@ TEST(GpuPromptScales, ActivationsMayBeSmallOrLarge) {
       EXPECT_EQ(problem.wrong(y), 0) << format << " " << scale;
       EXPECT_LT(problem.meanError(y), 0x1p-12) << format << " " << scale;
     }
+}
+
+/// Rows that are split have a scale each: of all f32 numbers none is too large, too small, or too near to another row.
+TEST(GpuPromptScales, SplitRowsMayBeAsLargeAsFloatsAre) {
+  Problem problem(Case{{"f16"}, 37, 264, 8, true});
+  auto numbers = normalFloats(8 * 264, 5);
+  const float scales[] = {1, 1e30f, 1e-30f, 0, 1e35f, 1e-40f, 1e4f, 1e-4f};
+  for (size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] *= scales[i / 264];
+  problem.x = {RowKind::Float, 8, 264, numbers};
+  EXPECT_EQ(problem.wrong(problem.run(problem.ptx(), 1)), 0);
+  std::ranges::fill(problem.biases[0], 0.0f);
+  std::ranges::fill(problem.residual, 0.0f);
+  EXPECT_EQ(problem.wrong(problem.run(problem.ptx(), 1)), 0);
+}
+
+/// What is not finite is in its row's results alone.
+TEST(GpuPromptScales, SplitRowsThatAreNotFinite) {
+  Problem problem(Case{{"f16"}, 37, 40, 9});
+  auto numbers = normalFloats(9 * 40, 5);
+  numbers[3 * 40 + 7] = INFINITY;
+  numbers[5 * 40] = NAN;
+  problem.x = {RowKind::Float, 9, 40, numbers};
+  auto y = problem.run(problem.ptx(), 1);
+  for (int64_t t = 0; t < 9; ++t)
+    for (int64_t n = 0; n < 37; ++n)
+      EXPECT_EQ(std::isfinite(y[0][t * 37 + n]), t != 3 && t != 5) << t << " " << n;
 }
 
 // 2^113 times the offset of integer sums is beyond f32.

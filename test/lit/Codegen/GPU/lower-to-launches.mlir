@@ -122,6 +122,32 @@ func.func @elementwise(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "to
   return %y : tensor<?x64xf32>
 }
 
+// For weights of f16 rows of f32 are split, behind all places of the arena: 512 times two rows of halves, then scales.
+// CHECK-LABEL: func.func @half_17_to_512(
+// CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}
+// CHECK: %[[SCALES:.*]] = llvm.getelementptr %{{.*}}[%c131072_i64]
+// CHECK: %[[ROWS:.*]] = arith.index_cast %[[TOKENS]] : i64 to index
+// CHECK: gpu.launch_func @kernels::@split_64 blocks in (%[[ROWS]],
+// CHECK-SAME: , %[[HALVES:[a-z0-9]+]] : !llvm.ptr, %[[SCALES]] : !llvm.ptr)
+// CHECK-SAME: host.op = "dq.matmul"
+// CHECK: gpu.launch_func @kernels::@prompt_f16_64x64_by64x64
+// CHECK-SAME: , %[[HALVES]] : !llvm.ptr, %[[SCALES]] : !llvm.ptr, {{.*}}%[[TOKENS]] : i64)
+// CHECK: arith.cmpi sge, %{{.*}}, %c9_i64
+// CHECK-NEXT: scf.if
+// CHECK: gpu.launch_func @kernels::@split_64
+// CHECK: gpu.launch_func @kernels::@prompt_f16_64x64_by64x64
+dq.source @halves : tensor<64x64xf16> in 0 at 49152 bytes 8192
+func.func @half(%ids: tensor<?xi32> {lm.name = "token_ids", lm.size = "tokens"},
+                %rows: tensor<?xi32> {lm.name = "output_rows", lm.size = "outputs"}) -> tensor<?x64xf32> {
+  %t = dq.weight @table : tensor<300x64x!q8_0>
+  %w = dq.weight @halves : tensor<64x64xf16>
+  %x = lm.embedding %ids, %t : tensor<?xi32>, tensor<300x64x!q8_0> -> tensor<?x64xf32>
+  %h = dq.matmul %x, [%w] : tensor<?x64xf32>, [tensor<64x64xf16>] -> tensor<?x64xf32>
+  %l = lm.gather_rows %h, %rows : tensor<?x64xf32>, tensor<?xi32> -> tensor<?x64xf32>
+  %y = dq.matmul %l, [%w] : tensor<?x64xf32>, [tensor<64x64xf16>] -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
 // A matmul without a kernel on tensor cores takes its rows eight at a time: of tokens, and of outputs.
 // CHECK-LABEL: func.func @float_17_to_512(
 // CHECK-SAME: %[[TOKENS:[a-z0-9]*]]: i64 {host.index = 0 : i64, host.is = "size", lm.name = "tokens"}

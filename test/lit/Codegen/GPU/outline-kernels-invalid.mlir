@@ -45,10 +45,10 @@ func.func @groups_of_matmul(%x: tensor<1x512x!dq.act8<64>>) -> tensor<1x64xf32> 
 
 // -----
 
-dq.source @w : tensor<64x512xf16> in 0 at 0 bytes 65536
+dq.source @w : tensor<64x512xf32> in 0 at 0 bytes 131072
 func.func @floats_of_a_prompt(%x: tensor<?x512xf32>) -> tensor<?x64xf32> {
-  %w = dq.weight @w : tensor<64x512xf16>
-  // expected-error @+1 {{has no GPU kernel: format f16 with more than 8 rows of activations}}
-  %0 = dq.matmul %x, [%w] : tensor<?x512xf32>, [tensor<64x512xf16>] -> tensor<?x64xf32>
+  %w = dq.weight @w : tensor<64x512xf32>
+  // expected-error @+1 {{has no GPU kernel: format f32 with more than 8 rows of activations}}
+  %0 = dq.matmul %x, [%w] : tensor<?x512xf32>, [tensor<64x512xf32>] -> tensor<?x64xf32>
   return %0 : tensor<?x64xf32>
 }
