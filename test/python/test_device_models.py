@@ -125,6 +125,10 @@ def test_gate_that_takes_other_activations_than_the_values(quern, tmp_path, text
     compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SMALL, "--tensor-type=ffn_gate=F16"), texts)
 
 
+def test_f16_where_copies_take_registers(quern, tmp_path, texts):
+    compare(quern, write_model(tmp_path / "m.gguf", "--type", "F16", *SMALL), texts, capability=75)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes(quern, tmp_path, texts, shape):
     compare(quern, write_model(tmp_path / "m.gguf", "--type", "Q8_0", *SHAPES[shape].split()), texts)

@@ -52,10 +52,10 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
   // thread has a group to fill. Split rows, which are twice as long, have the shortest stages, of which more fit.
   int64_t least = tile.halves ? std::max<int64_t>(1, tile.split() / 2) : std::max<int64_t>(2, tile.split());
   tile.groups = shape.splits() ? least : std::max(least, PromptTile::kThreads / tile.rows);
-  constexpr int64_t kMostPlaces = 4;
+  const int64_t mostPlaces = target.asyncCopies ? 4 : 2;
   int64_t stageBytes = tile.weightCodeBytes() + tile.tokenParts * tile.tokenCodeBytes();
   if (tile.floats)
-    tile.places = std::clamp<int64_t>(target.blockSharedBytes / stageBytes, 2, kMostPlaces);
+    tile.places = std::clamp<int64_t>(target.blockSharedBytes / stageBytes, 2, mostPlaces);
   return tile;
 }
 

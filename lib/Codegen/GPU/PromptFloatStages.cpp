@@ -1,5 +1,6 @@
-// Stages of float weights. Tiles have places for more than two stages: copies are started as many stages ahead as
-// places are free, so that nothing but a barrier stands between the products of two stages.
+// Stages of float weights. Nothing but a barrier stands between the products of two stages: copies are started as many
+// stages ahead as places are free. Where they take registers, there are two places, and a stage's products lie between
+// the loads and the stores of the next one.
 #include "HalfProducts.h"
 #include "PromptFloatStage.h"
 #include "PromptHalfProduct.h"
@@ -24,6 +25,8 @@ struct FloatStages {
   int64_t ahead() const { return block.tile.places - 1; }
 
   void beginFirst() {
+    if (!block.target.asyncCopies)
+      return stage.store(e.i64(0), stage.load(e.i64(0)));
     for (int64_t number = 0; number < ahead(); ++number) {
       if (number < block.stages())
         stage.begin(e.i64(number), e.i64(number));
@@ -36,11 +39,19 @@ struct FloatStages {
   void step(Value now, Value place, Emitter::Values &sums) {
     waitForCopies(e, block.target, int32_t(ahead() - 1));
     blockBarrier(e);
+    Emitter::Values loaded = block.target.asyncCopies ? Emitter::Values() : stage.load(block.after(e, now, 1));
+    if (block.target.asyncCopies)
+      beginLater(now, place);
+    for (int64_t chunk = 0; chunk < product.chunks(); ++chunk)
+      product.add(place, chunk, sums);
+    if (!block.target.asyncCopies)
+      stage.store(next(place, 1), loaded);
+  }
+
+  void beginLater(Value now, Value place) {
     Value later = e.add(now, ahead());
     e.ifThen(e.less(later, e.i64(block.stages())), [&] { stage.begin(later, next(place, ahead())); });
     endCopies(e, block.target);
-    for (int64_t chunk = 0; chunk < product.chunks(); ++chunk)
-      product.add(place, chunk, sums);
   }
 
   /// The place that comes `count` after this one.

@@ -19,11 +19,9 @@ int64_t memoryBytes(const PromptMatmul &shape, const GpuTarget &target) {
   return most;
 }
 
-/// Whether tensor cores multiply such weights, which come to shared memory without registers.
+/// Whether tensor cores multiply such weights.
 bool multipliesFloats(const GpuTarget &target, const GpuLayout &layout) {
-  if (layout.floatBytes != 2 || !target.asyncCopies)
-    return false;
-  return layout.bfloat ? hasBfloatProducts(target) : target.halfProductDepth != 0;
+  return layout.floatBytes == 2 && (layout.bfloat ? hasBfloatProducts(target) : target.halfProductDepth != 0);
 }
 
 /// A pointer to the shared memory that the launch asks for, aligned to 16; the module has one variable for it.

@@ -303,6 +303,10 @@ INSTANTIATE_TEST_SUITE_P(Floats, GpuPrompt,
                                          Case{{"f16"}, 128, 512, 20, true, "sm_90"},
                                          Case{{"f16"}, 130, 200, 70, true, "sm_86", {128, 64}},
                                          Case{{"f16"}, 70, 392, 70, true, "sm_80", {64, 64}},
+                                         Case{{"f16"}, 37, 216, 9, false, "sm_75"},
+                                         Case{{"f16"}, 70, 264, 70, true, "sm_75", {128, 64}},
+                                         Case{{"f16"}, 70, 392, 65, true, "sm_75", {64, 64}},
+                                         Case{{"f16", "f16"}, 130, 72, 10, false, "sm_75", {256, 128}},
                                          Case{{"f16"}, 300, 264, 70, true, "sm_80", {256, 128}},
                                          Case{{"f16", "f16"}, 130, 136, 10},
                                          Case{{"f16", "f16"}, 130, 72, 150, false, "sm_80", {256, 128}},
@@ -341,6 +345,7 @@ INSTANTIATE_TEST_SUITE_P(Blocks, GpuPromptQuantized,
                                          Case{{"mxfp4", "mxfp4"}, 128, 96, 11, false, "sm_90", {128, 128}},
                                          Case{{"f16", "f16"}, 128, 96, 70, false, "sm_80", {256, 128}},
                                          Case{{"f16", "f16"}, 128, 40, 11, false, "sm_90", {128, 128}},
+                                         Case{{"f16", "f16"}, 128, 72, 9, false, "sm_75", {128, 128}},
                                          Case{{"q4_0", "q4_0"}, 128, 96, 11, false, "dots", {128, 128}}),
                          [](const auto &info) { return nameOf(info.param); });
 
@@ -394,6 +399,15 @@ TEST_P(GpuPromptFloatFaults, RemovedWaitOrBarrier) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, GpuPromptFloatFaults, testing::Values("bf16", "f16"));
+
+/// Of copies that take registers.
+TEST(GpuPromptFloatsInRegisters, RemovedBarrier) {
+  Problem problem(Case{{"f16"}, 20, 256, 12, false, "sm_75", {256, 128}});
+  Status status;
+  problem.tryRun(withoutLine(problem.ptx(), "bar.sync"), 1, status);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, testing::HasSubstr("race in shared memory"));
+}
 
 /// Codes that go to other places than those where they are sought.
 TEST_F(GpuPromptFaults, WrongSwizzle) {
