@@ -30,7 +30,7 @@ def compile_for_gpu(quern, model, capability=80):
                          "--ptxas", "none")
 
 
-def compare(quern, model, texts, seeds=(1,), capability=80):
+def compare(quern, model, texts, seeds=(1,), capability=80, close=CLOSE):
     package = compile_for_gpu(quern, model, capability)
     follow = model.with_suffix(".jsonl")
     follow.write_text(quern.run("logits", model, "--prompts", texts, "--reference", "-n", "2"))
@@ -39,7 +39,7 @@ def compare(quern, model, texts, seeds=(1,), capability=80):
         ours = quern.logits(package, texts, "--follow", follow, "--top", "100", "--device", "cuda",
                             env=environment(True, SEED=seed, CAPABILITY=capability))
         each = [divergence([base], [our]) for base, our in zip(reference, ours, strict=True)]
-        assert sum(each) / len(each) < CLOSE, (seed, each)
+        assert sum(each) / len(each) < close, (seed, each)
 
 
 @pytest.mark.parametrize("format", ["Q8_0", "Q4_K", "Q5_K", "Q6_K", "F16", "BF16"])
@@ -65,12 +65,13 @@ def test_embedded_model(quern, tmp_path, mix):
     compare(quern, quantize_embedded(quern, tmp_path, mix), write_problems(tmp_path), seeds=(4,))
 
 
-@pytest.mark.parametrize("mix", ["Q8_0", "F16"])
-def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path, mix):
-    """Attention on tensor cores; this model feels what is rounded more than random ones do."""
+@pytest.mark.parametrize("mix, close", [("Q8_0", CLOSE), ("F16", 1e-7)])
+def test_embedded_model_in_steps_of_many_tokens(quern, tmp_path, mix, close):
+    """Attention on tensor cores; this model feels what is rounded more than random ones do. In F16 they
+    would be 8e-7 apart if rows of activations were only rounded to f16."""
     texts = tmp_path / "prompts.txt"
     texts.write_text("17*3+25-8*2+60-31*2=\n(12+5)*3-40+7-(2+3)*6=\n")
-    compare(quern, quantize_embedded(quern, tmp_path, mix), texts)
+    compare(quern, quantize_embedded(quern, tmp_path, mix), texts, close=close)
 
 
 def test_matmuls_so_large_that_prompts_multiply_f16(quern, tmp_path, texts):
