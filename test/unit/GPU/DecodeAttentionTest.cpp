@@ -192,22 +192,6 @@ TEST(GpuDecodeAttention, ManySplitsAreMergedInBunches) {
   expectAttention({1, 1, 32, {5000}, {0}}, "sm_80", 2, true);
 }
 
-TEST(GpuDecodeAttention, TheOrderOfBlocksChangesNothing) {
-  AttentionProblem p(4, 2, 64, {1500, 600}, {0, 1});
-  DecodeAttention attention{4, 2, 64, p.scale()};
-  attention.merges = true;
-  std::string ptx = ptxOf(p, attention, "sm_80");
-  DecodeRun first = run(p, attention, ptx, {}, 0);
-  ASSERT_TRUE(first.status) << first.status.error().message;
-  for (uint32_t seed : {1u, 2u, 3u}) {
-    DecodeRun other = run(p, attention, ptx, {}, seed);
-    ASSERT_TRUE(other.status) << other.status.error().message;
-    EXPECT_EQ(other.out, first.out);
-    EXPECT_EQ(other.codes, first.codes);
-    EXPECT_EQ(other.scales, first.scales);
-  }
-}
-
 /// A head's vector in double precision, normed and rotated.
 std::vector<double> turned(const DecodeAttention &a, const float *head, const std::vector<float> &gain,
                            int64_t position) {

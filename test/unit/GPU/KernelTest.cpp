@@ -131,6 +131,25 @@ TEST(GpuFaults, TooLittleAlignmentInEmittedCode) {
   EXPECT_THAT(status.error().message, testing::HasSubstr("misaligned access: 16 bytes at shared address"));
 }
 
+/// Which thread stores last is no race that the executor sees: it looks for those in shared memory.
+TEST(GpuFaults, ResultsThatDependOnTheOrderOfThreads) {
+  GpuProgram program(compileText(R"(
+    module attributes {gpu.container_module} {
+    gpu.module @kernels {
+      gpu.func @last(%out: !llvm.ptr) kernel {
+        %thread = gpu.thread_id x
+        %number = arith.index_cast %thread : index to i32
+        llvm.store %number, %out : i32, !llvm.ptr
+        gpu.return
+      }
+    }
+    })",
+                                 "sm_80"));
+  auto status = program.launch("last", {1, 1, 1}, 128, {program.upload(std::vector<int32_t>(1))}, 0);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, testing::HasSubstr("last: what comes out depends on the order of threads"));
+}
+
 TEST(GpuFaults, TooShortBuffer) {
   GpuProgram program(compileText(readTest("kernels.mlir"), "sm_80"));
   uint64_t whole = program.upload(std::vector<float>(1000)), cut = program.upload(std::vector<float>(999));

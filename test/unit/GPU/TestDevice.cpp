@@ -10,13 +10,16 @@
 namespace quern {
 namespace {
 
+/// Makes each launch in several orders of threads and blocks, all of which have to leave the same bytes.
 class Executor final : public TestDevice {
 public:
   explicit Executor(ptx::Module module) : module(std::move(module)) {}
 
   uint64_t upload(std::span<const std::byte> bytes) override {
     uint64_t address = memory.allocate(bytes.size());
-    std::memcpy(memory.find(address, bytes.size()), bytes.data(), bytes.size());
+    std::byte *place = memory.find(address, bytes.size());
+    std::memcpy(place, bytes.data(), bytes.size());
+    uploaded.emplace_back(place, bytes.size());
     return address;
   }
 
@@ -28,16 +31,41 @@ public:
     const ptx::Kernel *kernel = module.find(launch.kernel);
     if (!kernel)
       return fail("no kernel " + launch.kernel);
-    ptx::LaunchOptions options;
-    options.seed = launch.seed;
-    ptx::LaunchShape shape{launch.grid, {launch.threads, 1, 1}, launch.sharedBytes};
-    QUERN_TRY(ptx::launch(*kernel, memory, shape, std::as_bytes(std::span(launch.arguments)), options));
+    const Contents before = contents();
+    Contents first;
+    for (uint32_t order = 0; order < kOrders; ++order) {
+      restore(before);
+      ptx::LaunchOptions options;
+      options.seed = launch.seed + order;
+      ptx::LaunchShape shape{launch.grid, {launch.threads, 1, 1}, launch.sharedBytes};
+      QUERN_TRY(ptx::launch(*kernel, memory, shape, std::as_bytes(std::span(launch.arguments)), options));
+      if (order == 0)
+        first = contents();
+      else if (contents() != first)
+        return fail(launch.kernel + ": what comes out depends on the order of threads: orders " +
+                    std::to_string(launch.seed) + " and " + std::to_string(options.seed) + " differ");
+    }
     return {};
   }
 
 private:
+  static constexpr uint32_t kOrders = 3;
+  using Contents = std::vector<std::vector<std::byte>>; ///< of all that was uploaded
+
+  Contents contents() const {
+    Contents out;
+    for (std::span<std::byte> bytes : uploaded)
+      out.emplace_back(bytes.begin(), bytes.end());
+    return out;
+  }
+  void restore(const Contents &to) {
+    for (size_t i = 0; i < uploaded.size(); ++i)
+      std::ranges::copy(to[i], uploaded[i].begin());
+  }
+
   ptx::Module module;
   ptx::GlobalMemory memory;
+  std::vector<std::span<std::byte>> uploaded;
 };
 
 template <typename T> Result<T> withoutStatus(runtime::Outcome<T> outcome) {

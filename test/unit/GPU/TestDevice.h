@@ -20,7 +20,7 @@ struct TestLaunch {
   std::array<uint32_t, 3> grid;
   uint32_t threads;                ///< of a block
   std::vector<uint64_t> arguments; ///< addresses of `upload`, and whole numbers
-  uint32_t seed = 0;               ///< of the executor's order of threads
+  uint32_t seed = 0;               ///< the first of the executor's orders of threads
   uint32_t sharedBytes = 0;        ///< dynamic
 };
 
@@ -34,7 +34,8 @@ public:
   virtual Status launch(const TestLaunch &launch) = 0;
 };
 
-/// Runs PTX in the executor, and SPIR-V on the first device of OpenCL, opened once for the whole program.
+/// Runs PTX in the executor, each launch in several orders of threads, which have to agree to the bit, and SPIR-V on the
+/// first device of OpenCL, opened once for the whole program.
 Result<std::unique_ptr<TestDevice>> loadCode(const std::string &code);
 
 /// Why SPIR-V cannot run here; empty where it can.
