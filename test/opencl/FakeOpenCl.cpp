@@ -1,6 +1,7 @@
 // A library of OpenCL that knows devices and compiles nothing: what a host meets before a kernel runs.
-// QUERN_FAKE_OPENCL lists its devices, of "gpu", "cpu", "old" (SPIR-V 1.2) and "plain" (no extensions), with commas;
-// QUERN_FAKE_OPENCL_LARGEST is the most bytes of an allocation.
+// QUERN_FAKE_OPENCL lists its devices, with commas: "gpu", "cpu", "old" (SPIR-V 1.2), "plain" (no extensions),
+// "floats" (no half) and "single" (no sub-groups); QUERN_FAKE_OPENCL_LARGEST is the most bytes of an allocation. With
+// QUERN_FAKE_OPENCL_FAULT programs are taken, and the first kernel that runs faults.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -35,6 +36,15 @@ void findDevices() {
     begin = end + 1;
   }
 }
+
+std::string extensionsOf(const std::string &kind) {
+  std::string memory = "cl_intel_unified_shared_memory",
+              groups = " cl_khr_subgroup_shuffle cl_intel_required_subgroup_size";
+  return kind == "plain" ? "" : memory + (kind == "single" ? "" : groups) + (kind == "floats" ? "" : " cl_khr_fp16");
+}
+
+bool faults() { return std::getenv("QUERN_FAKE_OPENCL_FAULT"); }
+bool hasFaulted = false;
 
 int answer(const void *data, size_t bytes, size_t room, void *to, size_t *needed) {
   if (needed)
@@ -78,9 +88,7 @@ QUERN_FAKE_OPENCL int clGetDeviceInfo(void *device, unsigned what, size_t room, 
   case 0x102D: // version of the driver
     return text("7.1");
   case 0x1030: // extensions
-    return text(kind == "plain" ? ""
-                                : "cl_khr_fp16 cl_khr_subgroup_shuffle cl_intel_unified_shared_memory "
-                                  "cl_intel_required_subgroup_size");
+    return text(extensionsOf(kind));
   case 0x105B: // versions of SPIR-V
     return text(kind == "old" ? "SPIR-V_1.0 SPIR-V_1.2" : "SPIR-V_1.0 SPIR-V_1.4");
   case 0x4108: // sizes of sub-groups
@@ -106,7 +114,7 @@ QUERN_FAKE_OPENCL void *clCreateProgramWithIL(void *context, const void *, size_
 }
 
 QUERN_FAKE_OPENCL int clBuildProgram(void *, unsigned, void *const *, const char *, void *, void *) {
-  return kBuildFailure;
+  return faults() ? kSuccess : kBuildFailure;
 }
 
 QUERN_FAKE_OPENCL int clGetProgramBuildInfo(void *, void *, unsigned, size_t room, void *to, size_t *needed) {
@@ -134,7 +142,17 @@ static int release(void *, void *memory) {
   return kSuccess;
 }
 
-static int fail() { return kOutOfResources; }
+static int fill(void *, void *to, const uint8_t *byte, size_t, size_t bytes, unsigned, const void *, void *) {
+  std::memset(to, *byte, bytes);
+  return kSuccess;
+}
+
+static int copy(void *, unsigned, void *to, const void *from, size_t bytes, unsigned, const void *, void *) {
+  std::memcpy(to, from, bytes);
+  return kSuccess;
+}
+
+static int takePointer() { return kSuccess; }
 
 QUERN_FAKE_OPENCL void *clGetExtensionFunctionAddressForPlatform(void *, const char *name) {
   if (std::strcmp(name, "clDeviceMemAllocINTEL") == 0)
@@ -143,20 +161,33 @@ QUERN_FAKE_OPENCL void *clGetExtensionFunctionAddressForPlatform(void *, const c
     return reinterpret_cast<void *>(allocateOnHost);
   if (std::strcmp(name, "clMemBlockingFreeINTEL") == 0)
     return reinterpret_cast<void *>(release);
-  return reinterpret_cast<void *>(fail);
+  if (std::strcmp(name, "clEnqueueMemFillINTEL") == 0)
+    return reinterpret_cast<void *>(fill);
+  if (std::strcmp(name, "clEnqueueMemcpyINTEL") == 0)
+    return reinterpret_cast<void *>(copy);
+  return reinterpret_cast<void *>(takePointer);
 }
 
-// Without a program that is built, nothing else is called but what gives things back.
+QUERN_FAKE_OPENCL void *clCreateKernel(void *program, const char *, int *result) {
+  *result = kSuccess;
+  return program;
+}
+
+/// As drivers do: what went wrong is told when the host waits for the kernel.
+QUERN_FAKE_OPENCL int clEnqueueNDRangeKernel() {
+  hasFaulted = true;
+  return kSuccess;
+}
+
+QUERN_FAKE_OPENCL int clFinish(void *) { return hasFaulted ? kOutOfResources : kSuccess; }
+
 #define QUERN_FAKE_OPENCL_NONE(name, result)                                                                           \
   QUERN_FAKE_OPENCL int name() { return result; }
 QUERN_FAKE_OPENCL_NONE(clReleaseContext, kSuccess)
 QUERN_FAKE_OPENCL_NONE(clReleaseCommandQueue, kSuccess)
 QUERN_FAKE_OPENCL_NONE(clReleaseProgram, kSuccess)
-QUERN_FAKE_OPENCL_NONE(clFinish, kSuccess)
 QUERN_FAKE_OPENCL_NONE(clCreateProgramWithBinary, kOutOfResources)
 QUERN_FAKE_OPENCL_NONE(clGetProgramInfo, kOutOfResources)
-QUERN_FAKE_OPENCL_NONE(clCreateKernel, kOutOfResources)
-QUERN_FAKE_OPENCL_NONE(clReleaseKernel, kOutOfResources)
-QUERN_FAKE_OPENCL_NONE(clSetKernelArg, kOutOfResources)
-QUERN_FAKE_OPENCL_NONE(clSetKernelExecInfo, kOutOfResources)
-QUERN_FAKE_OPENCL_NONE(clEnqueueNDRangeKernel, kOutOfResources)
+QUERN_FAKE_OPENCL_NONE(clReleaseKernel, kSuccess)
+QUERN_FAKE_OPENCL_NONE(clSetKernelArg, kSuccess)
+QUERN_FAKE_OPENCL_NONE(clSetKernelExecInfo, kSuccess)

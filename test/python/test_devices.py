@@ -62,6 +62,11 @@ def test_lists_opencl_devices_that_cannot_be_used_with_the_reason(quern):
     assert f"opencl: {old}" in text
     assert any(line.startswith("opencl: the OpenCL device fake plain (driver 7.1) lacks sub-groups of 32 ") and
                "cl_khr_fp16" in line for line in text)
+    groups = "sub-groups of 32 (cl_intel_required_subgroup_size), shuffles in sub-groups (cl_khr_subgroup_shuffle)"
+    assert listed("single")[0]["problem"] == \
+        f"the OpenCL device fake single (driver 7.1) lacks {groups}; update the driver"
+    assert listed("floats")[0]["problem"] == \
+        "the OpenCL device fake floats (driver 7.1) lacks numbers of 16 bits (cl_khr_fp16); update the driver"
     assert listed("old") == [{"id": "opencl", "problem": old + "; update the driver"}]
     assert listed("") == [{"id": "opencl", "problem": "OpenCL knows no device on this machine; install its driver"}]
 
@@ -71,6 +76,15 @@ def test_says_that_there_is_no_driver(quern, tiny_package, prompts):
     assert "cuda: none, there is no NVIDIA driver (libcuda.so.1: " in quern.run("devices", env=environment(False))
     error = quern.fails("logits", tiny_package, "--prompts", prompts, "--device", "cuda", env=environment(False))
     assert error.startswith("error: there is no NVIDIA driver (libcuda.so.1: ")
+
+
+def test_says_that_a_driver_lacks_a_function(quern, tiny_package, prompts, tmp_path):
+    """Drivers from before a function: some other library stands for them."""
+    (tmp_path / "libcuda.so.1").symlink_to(BUILD / "lib" / "libquern_runtime.so")
+    env = environment(False) | {"LD_LIBRARY_PATH": str(tmp_path)}
+    old = "NVIDIA's driver is too old: it has no function cuInit; CUDA 12.0 (driver 525) or later is needed"
+    assert quern.fails("logits", tiny_package, "--prompts", prompts, "--device", "cuda", env=env) == f"error: {old}"
+    assert f"cuda: none, {old}" in quern.run("devices", env=env)
 
 
 @needs_fake

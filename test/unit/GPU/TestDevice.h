@@ -34,7 +34,7 @@ public:
   virtual Status launch(const TestLaunch &launch) = 0;
 };
 
-/// Runs PTX in the executor, each launch in several orders of threads, which have to agree to the bit, and SPIR-V on the
+/// Runs PTX in the executor, each launch in several orders of threads, which have to agree to the bit; SPIR-V on the
 /// first device of OpenCL, opened once for the whole program.
 Result<std::unique_ptr<TestDevice>> loadCode(const std::string &code);
 

@@ -22,7 +22,8 @@ struct OpenClDeviceTest : DeviceTest {
     ::setenv("QUERN_CACHE", "none", 1);
   }
   void TearDown() override {
-    for (const char *name : {"QUERN_FAKE_OPENCL", "QUERN_FAKE_OPENCL_LARGEST", "QUERN_CACHE"})
+    for (const char *name :
+         {"QUERN_FAKE_OPENCL", "QUERN_FAKE_OPENCL_LARGEST", "QUERN_FAKE_OPENCL_FAULT", "QUERN_CACHE"})
       ::unsetenv(name);
     DeviceTest::TearDown();
   }
@@ -70,6 +71,28 @@ TEST_F(OpenClDeviceTest, MemoryThatIsFreeButNotInOnePiece) {
   EXPECT_EQ(model.error().status, QUERN_OUT_OF_MEMORY);
   EXPECT_THAT(model.error().message,
               HasSubstr(" are refused in one piece, though 4.0 GiB are free; use another device"));
+}
+
+/// What drivers call "out of resources" is no lack of memory here.
+TEST_F(OpenClDeviceTest, AKernelThatFaultsIsNamedAndTheProcessorStillWorks) {
+  ::setenv("QUERN_FAKE_OPENCL_FAULT", "1", 1);
+  auto model = open("opencl");
+  ASSERT_TRUE(model) << model.error().message;
+  auto session = model->session(64);
+  ASSERT_TRUE(session) << session.error().message;
+  auto done = session->decode(1);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().status, QUERN_DEVICE_FAILED);
+  EXPECT_EQ(done.error().message,
+            "opencl:0: the work given to the device failed: CL_OUT_OF_RESOURCES (-5) in test.store_one (kernel "
+            "store_one); the device cannot be used by this process any more, the processor can (--device cpu)");
+  EXPECT_EQ(session->position(), 0);
+  EXPECT_THAT(session->decode(1).error().message,
+              testing::StartsWith("the device stopped working earlier: opencl:0: "));
+  auto processor = open("cpu");
+  ASSERT_TRUE(processor) << processor.error().message;
+  auto other = processor->session(64);
+  EXPECT_TRUE(other->decode(1));
 }
 
 } // namespace
