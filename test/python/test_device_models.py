@@ -62,7 +62,7 @@ def test_formats_mixed_inside_fused_matmuls_in_several_orders_of_threads(quern, 
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_embedded_model(quern, tmp_path, mix):
-    compare(quern, quantize_embedded(quern, tmp_path, mix), write_problems(tmp_path), seeds=(4,))
+    compare(quern, quantize_embedded(quern, tmp_path, mix), write_problems(tmp_path), seeds=(4, 5, 6))
 
 
 @pytest.mark.parametrize("mix, close", [("Q8_0", CLOSE), ("F16", 1e-7)])

@@ -80,6 +80,13 @@ def test_kernels_take_no_more_than_the_table_says(quern, tmp_path):
     assert not worse, "\n".join(worse)
 
 
+def test_multiprocessors_hold_eight_warps_of_kernels_of_prompts():
+    """With both halves of the shared memory: one is filled while the other is multiplied."""
+    held = {key: warps for key, (_, _, warps) in read_table().items() if key[1].startswith("prompt_")}
+    assert {chip for chip, _ in held} == set(TARGETS)
+    assert not {key: warps for key, warps in held.items() if warps < 8}
+
+
 def test_kernels_fit_all_devices_that_take_them():
     """Of the capabilities 8.6, 8.9 and 12.0, which take code for sm_80, sm_86 and sm_90, a block has 99 KiB."""
     most = {"sm_75": 64 << 10, "sm_80": 99 << 10, "sm_86": 99 << 10, "sm_90": 99 << 10}
