@@ -54,14 +54,18 @@ Outcome<std::vector<DeviceChoice>> findDevices(const std::string &name) {
       continue;
     }
     for (size_t i = 0; i < devices->size(); ++i) {
+      const DeviceInfo &device = (*devices)[i];
       bool isMeant = index < 0 || int(i) == index;
-      if (!(*devices)[i].problem.empty() && isMeant)
-        problems.push_back((*devices)[i].problem);
-      if (!(*devices)[i].problem.empty() || (any && (*devices)[i].isProcessor))
-        continue; // the package's own code for a processor is faster
-      there.push_back((*devices)[i].id + " (" + (*devices)[i].name + ")");
+      std::string problem = device.problem, described = device.id + " (" + device.name + ")";
+      if (any && device.isProcessor && problem.empty()) // the package's own code for it is faster
+        problem = described + " is a processor, which is taken only where it is asked for";
+      if (!problem.empty() && isMeant)
+        problems.push_back(problem);
+      if (!problem.empty())
+        continue;
+      there.push_back(described);
       if (isMeant)
-        found.push_back({&kind, int(i), (*devices)[i]});
+        found.push_back({&kind, int(i), device});
     }
   }
   if (!found.empty())

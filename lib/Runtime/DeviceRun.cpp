@@ -8,6 +8,11 @@ namespace quern::runtime {
 // Recorded are the steps that generate: a token for each of so many sequences.
 constexpr int64_t kMostRecorded = 8;
 
+std::string describeProcessor(const Manifest &manifest) {
+  return manifest.code.empty() ? "the processor (compile the model with --target cpu too)"
+                               : "the processor (--device cpu)";
+}
+
 bool RowChoices::draw() const {
   return std::any_of(draws.begin(), draws.end(), [](const RowDraw &row) { return row.inverseTemperature > 0; });
 }
@@ -84,7 +89,7 @@ Outcome<DeviceRecording *> DeviceRun::record(const StepKey &key, const Prepared 
 tl::unexpected<Fault> DeviceRun::breakDown(Fault fault, const std::string &where) {
   broken = fault.message + where;
   fault.status = QUERN_DEVICE_FAILED; // whatever the driver calls it
-  fault.message = broken + "; the device cannot be used by this process any more, the processor can (--device cpu)";
+  fault.message = broken + "; the device cannot be used by this process any more; use " + describeProcessor(manifest);
   return tl::unexpected<Fault>(std::move(fault));
 }
 

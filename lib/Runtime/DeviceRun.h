@@ -29,6 +29,10 @@ struct RowChoices {
   bool draw() const;              ///< whether any row is drawn
 };
 
+/// The processor as messages name it where a device does not do: with the option that asks for it, or, if the package
+/// has no code for it, with what to compile.
+std::string describeProcessor(const Manifest &manifest);
+
 class DeviceRun {
 public:
   static Outcome<std::unique_ptr<DeviceRun>> create(std::unique_ptr<Device> device, Manifest manifest,

@@ -65,7 +65,7 @@ Outcome<void> DeviceRun::takeMemory() {
   auto tooMuch = [&](const std::string &why) {
     return fault(QUERN_OUT_OF_MEMORY, "the model needs " + describeBytes(needed) + " on " + owner->info().id + " (" +
                                           describeBytes(parts.weights.size()) + " of weights, the rest to work in), " +
-                                          why + "; use another device or the processor (--device cpu)");
+                                          why + "; use another device or " + describeProcessor(manifest));
   };
   if (needed > *free)
     return tooMuch("of which " + describeBytes(*free) + " are free");

@@ -97,7 +97,7 @@ Outcome<DeviceMemory> cacheMemory(Device &device, const Manifest &manifest, int6
   std::string why = bytes > *free ? ", of which " + describeBytes(*free) + " are free"
                                   : ", which are refused in one piece, though " + describeBytes(*free) + " are free";
   std::string fits = std::to_string(longestCache(device, cache, *free, capacity));
-  std::string advice = fits == "0" ? "not even the shortest would fit; use the processor (--device cpu)"
+  std::string advice = fits == "0" ? "not even the shortest would fit; use " + describeProcessor(manifest)
                                    : "one of " + fits + " would fit (-c " + fits + ")";
   return fault(QUERN_OUT_OF_MEMORY, "the key-value cache of a context of " + std::to_string(contextLength) +
                                         " tokens needs " + describeBytes(bytes) + " on " + device.info().id + why +

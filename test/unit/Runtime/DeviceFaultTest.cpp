@@ -109,6 +109,9 @@ TEST_F(DeviceTest, PackageForDevicesAlone) {
   EXPECT_THAT(refusal(nullptr), HasSubstr("for devices alone"));
   set("DEVICES", "0");
   EXPECT_THAT(refusal("auto"), HasSubstr("NVIDIA's driver finds no device"));
+  set("DEVICES", "1");
+  set("MEMORY", "3000"); // there is no code for the processor to turn to
+  EXPECT_THAT(refusal("cuda"), HasSubstr("another device or the processor (compile the model with --target cpu too)"));
 }
 
 TEST_F(DeviceTest, CacheTypesThatDevicesDoNotHave) {
@@ -228,7 +231,7 @@ TEST_F(DeviceTest, FaultsNameTheOpAndLeaveTheProcessorUsable) {
     EXPECT_EQ(done.error().status, QUERN_DEVICE_FAILED);
     EXPECT_EQ(done.error().message,
               "cuda:0: the work given to the device failed: unspecified launch failure (error 719) in test.sum 'rows' "
-              "(kernel sum); the device cannot be used by this process any more, the processor can (--device cpu)");
+              "(kernel sum); the device cannot be used by this process any more; use the processor (--device cpu)");
     EXPECT_EQ(session->position(), 0);
     EXPECT_THAT(other->decode(1).error().message, StartsWith("the device stopped working earlier: cuda:0: the work"));
     auto processor = open("cpu");

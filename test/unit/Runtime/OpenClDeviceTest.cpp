@@ -45,6 +45,17 @@ TEST_F(OpenClDeviceTest, ShowsTheLogOfADriverThatRejectsTheCode) {
   EXPECT_TRUE(session->decode(1));
 }
 
+/// Where nothing else is there either, "auto" says that it left a device out.
+TEST_F(OpenClDeviceTest, TheProcessorIsTakenOnlyByName) {
+  ::setenv("QUERN_FAKE_OPENCL", "cpu", 1);
+  set("DEVICES", "0");
+  auto model = open("auto");
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_STREQ(model->info().device_note, "NVIDIA's driver finds no device; opencl:0 (fake cpu) is a processor, which "
+                                          "is taken only where it is asked for");
+  EXPECT_THAT(refusal("opencl"), HasSubstr("opencl:0: the driver rejects the code"));
+}
+
 /// Drivers crash over what was cut off.
 TEST_F(OpenClDeviceTest, ModulesThatAreNotWholeDoNotComeToTheDriver) {
   const std::string expected = "opencl:0: the code for 'spirv' is no whole module of SPIR-V; compile the model again";
@@ -85,7 +96,7 @@ TEST_F(OpenClDeviceTest, AKernelThatFaultsIsNamedAndTheProcessorStillWorks) {
   EXPECT_EQ(done.error().status, QUERN_DEVICE_FAILED);
   EXPECT_EQ(done.error().message,
             "opencl:0: the work given to the device failed: CL_OUT_OF_RESOURCES (-5) in test.store_one (kernel "
-            "store_one); the device cannot be used by this process any more, the processor can (--device cpu)");
+            "store_one); the device cannot be used by this process any more; use the processor (--device cpu)");
   EXPECT_EQ(session->position(), 0);
   EXPECT_THAT(session->decode(1).error().message,
               testing::StartsWith("the device stopped working earlier: opencl:0: "));
