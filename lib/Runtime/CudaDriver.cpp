@@ -36,12 +36,22 @@ Outcome<const Driver *> Driver::open() {
   if (!broken.empty())
     return fault(QUERN_UNSUPPORTED, broken);
   int version = 0;
-  if (driver.cuDriverGetVersion(&version) != kSuccess || version < kLeastVersion)
+  Result result = driver.cuDriverGetVersion(&version);
+  if (result == kSuccess && version < kLeastVersion)
     return fault(QUERN_UNSUPPORTED, tooOld("it is for CUDA " + versionText(version)));
-  if (Result result = driver.cuInit(0))
-    return fault(QUERN_UNSUPPORTED, result == kNoDevice ? "NVIDIA's driver finds no device"
-                                                        : "NVIDIA's driver does not start: " + driver.describe(result));
-  return &driver;
+  if (result == kSuccess)
+    result = driver.cuInit(0);
+  switch (result) {
+  case kSuccess:
+    return &driver;
+  case kNoDevice:
+    return fault(QUERN_UNSUPPORTED, "NVIDIA's driver finds no device");
+  case kStubLibrary:
+    return fault(QUERN_UNSUPPORTED, "libcuda.so.1 is the stub that a CUDA toolkit links against, not NVIDIA's driver; "
+                                    "take its folder out of LD_LIBRARY_PATH");
+  default:
+    return fault(QUERN_UNSUPPORTED, "NVIDIA's driver does not start: " + driver.describe(result));
+  }
 }
 
 std::string Driver::describe(Result result) const {

@@ -24,6 +24,7 @@ using GraphExec = struct GraphExecHandle *;
 enum : Result {
   kSuccess = 0,
   kOutOfMemory = 2,
+  kStubLibrary = 34,
   kNoDevice = 100,
   kInvalidImage = 200,
   kNoBinaryForGpu = 209,

@@ -38,7 +38,7 @@ CUresult cuDriverGetVersion(int *version) {
   if (!version)
     return kInvalidValue;
   *version = DeviceSettings::fromEnvironment().version; // needs no cuInit
-  return kSuccess;
+  return *version == 0 ? kStubLibrary : kSuccess;
 }
 
 CUresult cuDeviceGetCount(int *count) {

@@ -19,10 +19,10 @@ using CUgraphExec = struct FakeGraphExec *;
 namespace quern::ptx {
 
 // Results.
-inline constexpr CUresult kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100,
-                          kInvalidDevice = 101, kInvalidContext = 201, kNoBinaryForGpu = 209, kInvalidPtx = 218,
-                          kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kLaunchFailed = 719,
-                          kNotSupported = 801, kUnsupportedInCapture = 900;
+inline constexpr CUresult kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kStubLibrary = 34,
+                          kNoDevice = 100, kInvalidDevice = 101, kInvalidContext = 201, kNoBinaryForGpu = 209,
+                          kInvalidPtx = 218, kInvalidHandle = 400, kNotFound = 500, kNotReady = 600,
+                          kLaunchFailed = 719, kNotSupported = 801, kUnsupportedInCapture = 900;
 
 // Device attributes.
 inline constexpr int kMaxThreadsPerBlock = 1, kMaxSharedPerBlock = 8, kWarpSize = 10, kMultiprocessors = 16,

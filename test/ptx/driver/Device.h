@@ -56,7 +56,7 @@ struct DeviceSettings {
   uint32_t seed = 1;                    ///< SEED: order of blocks and threads
   size_t memoryBytes = size_t(1) << 30; ///< MEMORY
   int capability = 80;                  ///< CAPABILITY
-  int version = 12000;                  ///< VERSION: of the driver, 1000 * major + 10 * minor
+  int version = 12000;                  ///< VERSION: of the driver, 1000 * major + 10 * minor; 0: a stub
   int devices = 1;                      ///< DEVICES: 0 or 1
   int graphs = 1;                       ///< GRAPHS: 0: capturing a stream is not supported
   uint64_t failLaunch = 0;              ///< FAIL_LAUNCH: number of the launch, from 1 on, that fails; 0: none

@@ -39,6 +39,9 @@ TEST_F(DeviceTest, NoDeviceAndTooOldADriver) {
             "NVIDIA's driver is too old: it is for CUDA 11.4; CUDA 12.0 (driver 525) or later is needed");
   auto old = open("auto");
   EXPECT_FALLS_BACK(old, "too old");
+  set("VERSION", "0");
+  EXPECT_EQ(refusal("cuda"), "libcuda.so.1 is the stub that a CUDA toolkit links against, not NVIDIA's driver; take "
+                             "its folder out of LD_LIBRARY_PATH");
 }
 
 TEST_F(DeviceTest, GpusThatThereIsNoCodeFor) {
