@@ -80,11 +80,14 @@ def test_says_that_there_is_no_driver(quern, tiny_package, prompts):
 
 def test_says_that_a_driver_lacks_a_function(quern, tiny_package, prompts, tmp_path):
     """Drivers from before a function: some other library stands for them."""
-    (tmp_path / "libcuda.so.1").symlink_to(BUILD / "lib" / "libquern_runtime.so")
+    for name in ("libcuda.so.1", "libOpenCL.so.1"):
+        (tmp_path / name).symlink_to(BUILD / "lib" / "libquern_runtime.so")
     env = environment(False) | {"LD_LIBRARY_PATH": str(tmp_path)}
     old = "NVIDIA's driver is too old: it has no function cuInit; CUDA 12.0 (driver 525) or later is needed"
     assert quern.fails("logits", tiny_package, "--prompts", prompts, "--device", "cuda", env=env) == f"error: {old}"
-    assert f"cuda: none, {old}" in quern.run("devices", env=env)
+    listed = quern.run("devices", env=env)
+    assert f"cuda: none, {old}" in listed
+    assert "opencl: none, the OpenCL loader on this machine is too old: it has no clGetPlatformIDs" in listed
 
 
 @needs_fake
