@@ -56,9 +56,14 @@ struct AttentionProblem {
       caches[s] = program.download<uint16_t>(onDevice[s], caches[s].size());
   }
 
+  /// In the cache of a row's sequence.
+  int64_t placeOf(int64_t row, bool value, int64_t kvHead, int64_t position, int64_t d) const {
+    int64_t head = (kLayer * 2 + value) * kvHeads + kvHead;
+    return (head * capacities[sequences[row]] + position) * headDim + d;
+  }
+
   float cached(int64_t row, bool value, int64_t kvHead, int64_t position, int64_t d) const {
-    int64_t s = sequences[row], head = (kLayer * 2 + value) * kvHeads + kvHead;
-    return halfToFloat(caches[s][(head * capacities[s] + position) * headDim + d]);
+    return halfToFloat(caches[sequences[row]][placeOf(row, value, kvHead, position, d)]);
   }
 
   /// Of queries [rows, heads, headDim] in double precision.

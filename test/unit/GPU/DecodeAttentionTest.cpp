@@ -212,29 +212,56 @@ std::vector<double> turned(const DecodeAttention &a, const float *head, const st
   return out;
 }
 
+/// Calls f(row, head, d, key, value) for each number of the new keys and values.
+template <typename F>
+void forEachNew(const AttentionProblem &p, const DecodeAttention &attention, const NewRows &fresh, F f) {
+  for (int64_t row = 0; row < p.rows(); ++row)
+    for (int64_t head = 0; head < p.kvHeads; ++head) {
+      int64_t at = (row * p.kvHeads + head) * p.headDim;
+      auto key = turned(attention, &fresh.key[at], fresh.keyGain, p.positions[row]);
+      for (int64_t d = 0; d < p.headDim; ++d)
+        f(row, head, d, key[d], fresh.value[at + d]);
+    }
+}
+
+/// As RotaryCache does.
+void writeCache(AttentionProblem &p, const DecodeAttention &attention, const NewRows &fresh) {
+  forEachNew(p, attention, fresh, [&](int64_t row, int64_t head, int64_t d, double key, float value) {
+    auto &cache = p.caches[p.sequences[row]];
+    cache[p.placeOf(row, false, head, p.positions[row], d)] = floatToHalf(float(key));
+    cache[p.placeOf(row, true, head, p.positions[row], d)] = floatToHalf(value);
+  });
+}
+
+void expectWritten(const AttentionProblem &p, const DecodeAttention &attention, const NewRows &fresh) {
+  forEachNew(p, attention, fresh, [&](int64_t row, int64_t head, int64_t d, double key, float value) {
+    EXPECT_NEAR(p.cached(row, false, head, p.positions[row], d), key, std::abs(key) * 0x1p-11 + 0x1p-18);
+    EXPECT_EQ(p.cached(row, true, head, p.positions[row], d), halfToFloat(floatToHalf(value)));
+  });
+}
+
+/// `writes`: the kernel writes the cache; otherwise it was written before, and stays as it is.
 void expectFused(AttentionProblem p, bool interleaved, std::optional<double> eps, const std::string &chip,
-                 bool merges = false) {
-  DecodeAttention attention{p.heads, p.kvHeads, p.headDim, p.scale(), true, interleaved, eps};
+                 bool merges = false, bool writes = true) {
+  DecodeAttention attention{p.heads, p.kvHeads, p.headDim, p.scale(), true, interleaved, eps, writes};
   attention.merges = merges;
   NewRows fresh{normalFloats(p.rows() * p.kvHeads * p.headDim, 21), normalFloats(p.rows() * p.kvHeads * p.headDim, 22),
                 normalFloats(p.headDim, 23), normalFloats(p.headDim, 24)};
+  if (!writes)
+    writeCache(p, attention, fresh);
+  auto before = p.caches;
   DecodeRun got = run(p, attention, ptxOf(p, attention, chip), fresh, 1);
   ASSERT_TRUE(got.status) << got.status.error().message;
+  if (writes)
+    expectWritten(p, attention, fresh);
+  else
+    EXPECT_EQ(p.caches, before);
   std::vector<double> queries;
-  for (int64_t row = 0; row < p.rows(); ++row) {
+  for (int64_t row = 0; row < p.rows(); ++row)
     for (int64_t head = 0; head < p.heads; ++head) {
       const float *from = &p.query[(row * p.heads + head) * p.headDim];
       std::ranges::copy(turned(attention, from, fresh.queryGain, p.positions[row]), std::back_inserter(queries));
     }
-    for (int64_t head = 0; head < p.kvHeads; ++head) {
-      int64_t at = (row * p.kvHeads + head) * p.headDim;
-      auto key = turned(attention, &fresh.key[at], fresh.keyGain, p.positions[row]);
-      for (int64_t d = 0; d < p.headDim; ++d) {
-        EXPECT_NEAR(p.cached(row, false, head, p.positions[row], d), key[d], std::abs(key[d]) * 0x1p-11 + 0x1p-18);
-        EXPECT_EQ(p.cached(row, true, head, p.positions[row], d), halfToFloat(floatToHalf(fresh.value[at + d])));
-      }
-    }
-  }
   expectRows(got.out, p.expected(queries), attention.name());
 }
 
@@ -249,6 +276,16 @@ TEST(GpuDecodeAttention, RotatesWritesTheCacheAndMerges) {
   expectFused({6, 2, 64, {0, 300}, {0, 1}}, false, {}, "sm_80", true);
   expectFused({2, 1, 96, {130}, {0}}, false, 1e-6, "sm_75", true);
   expectFused({2, 2, 128, {4100}, {0}}, true, {}, "sm_90", true);
+}
+
+/// Where rows are of one sequence, the cache was written before.
+TEST(GpuDecodeAttention, RotatesAndReadsTheCache) {
+  expectFused({4, 2, 64, {299, 300, 70}, {0, 0, 1}}, false, {}, "sm_80", false, /*writes=*/false);
+  expectFused({3, 1, 80, {98, 97}, {0, 0}}, true, 1e-6, "sm_75", false, /*writes=*/false);
+}
+
+TEST_F(OpenCl, DecodeAttentionRotatesAndReadsTheCache) {
+  expectFused({4, 2, 64, {299, 300, 70}, {0, 0, 1}}, false, {}, "spirv", false, /*writes=*/false);
 }
 
 TEST_F(OpenCl, DecodeAttentionRotatesAndWritesTheCache) {

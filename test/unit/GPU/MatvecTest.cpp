@@ -74,14 +74,22 @@ std::vector<Case> openClCases() {
 }
 INSTANTIATE_TEST_SUITE_P(OpenCl, GpuMatvec, testing::ValuesIn(openClCases()), nameOf);
 
-// 13 rows of activations for kernels of 8, with the residual in place.
+// Five rows of activations more than the kernel's columns, with the residual in place.
+void expectAnyRows(const std::string &format, int64_t columns, const std::string &chip) {
+  Matvec matvec = of(256, columns);
+  matvec.more = matvec.residual = true;
+  MatvecTest test(matvec, {{format, 6}}, chip);
+  test.expectSums(test.run(1));
+}
+
 TEST(GpuMatvecOfAnyRows, AgreesWithDoublePrecision) {
-  for (const char *format : {"f16", "bf16", "f32", "mxfp6_e3m2", "q4_K"}) {
-    Matvec matvec = of(256, 8);
-    matvec.more = matvec.residual = true;
-    MatvecTest test(matvec, {{format, 6}}, "sm_80");
-    test.expectSums(test.run(1));
-  }
+  for (const char *format : {"f16", "bf16", "f32", "mxfp6_e3m2", "q4_K"})
+    expectAnyRows(format, 8, "sm_80");
+}
+
+TEST_F(OpenCl, MatvecOfAnyRowsAgreesWithDoublePrecision) {
+  for (const char *format : {"q8_0", "q4_K", "bf16"})
+    expectAnyRows(format, 1, "spirv");
 }
 
 /// The last block of a weight of 5 GB, of which the memory holds only the last rows: a pointer to where the first one
@@ -142,7 +150,7 @@ TEST_F(OpenCl, MatvecSegmentsMayBeFloats) { expectFloatSegments("spirv"); }
 void expectGated(const MatvecTest &test, const std::vector<float> &y) {
   TestActivations a = test.activations();
   int64_t rows = test.weights[0].rows;
-  for (int64_t t = 0; t < test.matvec.columns; ++t)
+  for (int64_t t = 0; t < test.tokens; ++t)
     for (int64_t n = 0; n < rows; ++n) {
       auto [g, gMagnitude] = test.expected(a, 0, t, n);
       auto [u, uMagnitude] = test.expected(a, 1, t, n);
@@ -166,8 +174,12 @@ TEST(GpuSwiglu, AgreesWithDoublePrecision) {
 }
 
 TEST_F(OpenCl, MatvecSwigluAgreesWithDoublePrecision) {
-  MatvecTest test(gated(896, 1), {{"q5_0", 9}, {"q8_0", 9}}, "spirv");
-  expectGated(test, test.run(0)[0]);
+  for (bool more : {false, true}) {
+    Matvec matvec = gated(896, 1);
+    matvec.more = more;
+    MatvecTest test(matvec, {{"q5_0", 9}, {"q8_0", 9}}, "spirv");
+    expectGated(test, test.run(0)[0]);
+  }
 }
 
 struct Quantized {
