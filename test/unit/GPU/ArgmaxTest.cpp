@@ -17,7 +17,7 @@ Result<std::vector<int32_t>> tokensOf(const std::vector<float> &logits, int64_t 
     emitArgmaxParts(module, argmax, target);
     emitArgmaxMerge(module, argmax, target);
   });
-  GpuProgram program(barriers ? ptx : withoutLine(ptx, "bar.sync"));
+  GpuProgram program(barriers ? ptx : withoutEach(ptx, "bar.sync").front());
   uint32_t rows = uint32_t(logits.size() / vocabulary);
   uint64_t parts = program.upload(std::vector<uint8_t>(rows * Argmax::kPartBytes));
   uint64_t tokens = program.upload(std::vector<int32_t>(rows, 7));

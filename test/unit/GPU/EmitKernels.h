@@ -36,11 +36,13 @@ inline std::vector<float> normalFloats(size_t count, uint32_t seed, float scale 
   return made;
 }
 
-/// The PTX without the first line that holds `what`.
-inline std::string withoutLine(const std::string &ptx, const std::string &what) {
-  size_t at = ptx.find(what);
-  EXPECT_NE(at, std::string::npos) << what;
-  return ptx.substr(0, ptx.rfind('\n', at)) + ptx.substr(ptx.find('\n', at));
+/// The PTX without each of the lines that hold `what`, of which there is one at least.
+inline std::vector<std::string> withoutEach(const std::string &ptx, const std::string &what) {
+  std::vector<std::string> made;
+  for (size_t at = ptx.find(what); at != std::string::npos; at = ptx.find(what, at + 1))
+    made.push_back(ptx.substr(0, ptx.rfind('\n', at)) + ptx.substr(ptx.find('\n', at)));
+  EXPECT_FALSE(made.empty()) << what;
+  return made;
 }
 
 } // namespace quern

@@ -87,22 +87,22 @@ TEST(GpuPromptAttention, KeepsLargeQueriesExact) {
   expectAttention(p, "sm_80", 1);
 }
 
-/// What the run without the line that holds `what` ends with, and its error.
-std::pair<std::string, double> fault(const std::string &what, const std::string &by = "") {
-  AttentionProblem p = problemOf(1, 1, 64, {{0, 70, 20}});
-  std::string ptx = ptxOf(p, "sm_80");
-  size_t at = ptx.find(what);
-  EXPECT_NE(at, std::string::npos);
-  ptx = by.empty() ? withoutLine(ptx, what) : ptx.replace(at, what.size(), by);
-  std::vector<float> out;
-  auto status = run(p, ptx, 1, out);
-  return {status ? "" : status.error().message, errorOf(p, out)};
-}
-
 TEST(GpuPromptAttention, FaultsAreFound) {
-  EXPECT_THAT(fault("bar.sync").first, testing::HasSubstr("shared memory"));
-  EXPECT_THAT(fault("cp.async.wait_group").first, testing::HasSubstr("has not been waited for"));
-  EXPECT_GT(fault("ldmatrix.sync.aligned.m8n8.x4.trans", "ldmatrix.sync.aligned.m8n8.x4").second, 1);
+  AttentionProblem p = problemOf(1, 1, 64, {{0, 170, 20}}); // three tiles, of which the last takes the first one's place
+  std::string ptx = ptxOf(p, "sm_80");
+  std::vector<float> out;
+  for (auto [line, message] :
+       {std::pair{"bar.sync", "shared memory"}, {"cp.async.wait_group", "has not been waited for"}})
+    for (const std::string &faulty : withoutEach(ptx, line)) {
+      auto status = run(p, faulty, 1, out);
+      ASSERT_FALSE(status);
+      EXPECT_THAT(status.error().message, testing::HasSubstr(message));
+    }
+  const std::string load = "ldmatrix.sync.aligned.m8n8.x4", turned = load + ".trans";
+  size_t at = ptx.find(turned);
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_TRUE(run(p, ptx.replace(at, turned.size(), load), 1, out));
+  EXPECT_GT(errorOf(p, out), 1) << "of a wrong layout";
 }
 
 } // namespace

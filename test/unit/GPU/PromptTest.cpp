@@ -359,27 +359,34 @@ TEST(GpuPromptNumbers, IntegersAreExact) {
   }
 }
 
-class GpuPromptFaults : public testing::Test {
-protected:
-  Problem problem{Case{{"q4_0"}, 20, 256, 12, false, "sm_80", {256, 128}}};
+/// Of blocks whose warps share the k and add up their sums, and of others.
+class GpuPromptFaults : public testing::TestWithParam<Case> {};
+
+TEST_P(GpuPromptFaults, EachBarrierAndWaitIsNeeded) {
+  Problem problem(GetParam());
   std::string ptx = problem.ptx();
-
-  std::string errorOf(const std::string &faulty, uint32_t seed) {
-    Status status;
-    problem.tryRun(faulty, seed, status);
-    EXPECT_FALSE(status);
-    return status ? "" : status.error().message;
-  }
-};
-
-TEST_F(GpuPromptFaults, RemovedWait) {
-  EXPECT_THAT(errorOf(withoutLine(ptx, "cp.async.wait_group"), 0), testing::HasSubstr("has not been waited for"));
+  auto expectFound = [&](const char *line, const char *message) {
+    for (const std::string &faulty : withoutEach(ptx, line)) {
+      Status status;
+      problem.tryRun(faulty, 1, status);
+      ASSERT_FALSE(status);
+      EXPECT_THAT(status.error().message, testing::HasSubstr(message));
+    }
+  };
+  expectFound("bar.sync", "race in shared memory");
+  if (ptx.find("cp.async.cg") != std::string::npos)
+    expectFound("cp.async.wait_group", "has not been waited for");
 }
 
-TEST_F(GpuPromptFaults, RemovedBarrier) {
-  for (uint32_t seed : {0u, 1u, 2u})
-    EXPECT_THAT(errorOf(withoutLine(ptx, "bar.sync"), seed), testing::HasSubstr("race in shared memory"));
-}
+INSTANTIATE_TEST_SUITE_P(Stages, GpuPromptFaults,
+                         testing::Values(Case{{"q4_0"}, 20, 256, 12, false, "sm_80", {256, 128}},
+                                         Case{{"q5_K", "q5_K"}, 20, 256, 12, false, "sm_90", {256, 128}},
+                                         Case{{"q8_0"}, 20, 256, 12, true, "sm_80", {128, 64}},
+                                         Case{{"q4_K"}, 20, 256, 12, true, "sm_80", {64, 64}},
+                                         Case{{"q4_K"}, 20, 256, 12, true, "sm_86", {128, 64}},
+                                         Case{{"q6_K"}, 20, 256, 12, true, "sm_75", {64, 64}},
+                                         Case{{"bf16"}, 20, 512, 12, false, "sm_80", {64, 64}}),
+                         [](const auto &info) { return nameOf(info.param); });
 
 /// Of stages of floats, whose waits leave later stages on their way.
 class GpuPromptFloatFaults : public testing::TestWithParam<const char *> {};
@@ -390,7 +397,7 @@ TEST_P(GpuPromptFloatFaults, RemovedWaitOrBarrier) {
   for (auto [line, message] :
        {std::pair{"cp.async.wait_group", "has not been waited for"}, std::pair{"bar.sync", "race in shared memory"}}) {
     Status status;
-    problem.tryRun(withoutLine(ptx, line), 1, status);
+    problem.tryRun(withoutEach(ptx, line).front(), 1, status);
     ASSERT_FALSE(status);
     EXPECT_THAT(status.error().message, testing::HasSubstr(message));
   }
@@ -402,14 +409,15 @@ INSTANTIATE_TEST_SUITE_P(Formats, GpuPromptFloatFaults, testing::Values("bf16", 
 TEST(GpuPromptFloatsInRegisters, RemovedBarrier) {
   Problem problem(Case{{"f16"}, 20, 256, 12, false, "sm_75", {256, 128}});
   Status status;
-  problem.tryRun(withoutLine(problem.ptx(), "bar.sync"), 1, status);
+  problem.tryRun(withoutEach(problem.ptx(), "bar.sync").front(), 1, status);
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message, testing::HasSubstr("race in shared memory"));
 }
 
 /// Codes that go to other places than those where they are sought.
-TEST_F(GpuPromptFaults, WrongSwizzle) {
-  std::string faulty = ptx;
+TEST(GpuPromptLayouts, WrongSwizzle) {
+  Problem problem(Case{{"q4_0"}, 20, 256, 12, false, "sm_80", {256, 128}});
+  std::string faulty = problem.ptx();
   size_t at = faulty.find("xor.b64");
   ASSERT_NE(at, std::string::npos);
   faulty.replace(at, 3, "and");

@@ -182,7 +182,7 @@ TEST(GpuSample, RemovedBarriersAreFound) {
   for (const std::string &name : {sample.partsName(), sample.gatherName(), sample.drawName()}) {
     size_t kernel = ptx.find(".entry " + name);
     ASSERT_NE(kernel, std::string::npos);
-    GpuProgram program(ptx.substr(0, kernel) + withoutLine(ptx.substr(kernel), "bar.sync"));
+    GpuProgram program(ptx.substr(0, kernel) + withoutEach(ptx.substr(kernel), "bar.sync").front());
     auto tokens = draw(program, sample, normalFloats(700, 1), {{1, 0.9f, 0, 0.5f, 40}}, 2);
     ASSERT_FALSE(tokens) << name;
     EXPECT_THAT(tokens.error().message, testing::HasSubstr("race in shared memory"));
