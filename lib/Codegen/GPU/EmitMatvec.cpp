@@ -261,9 +261,14 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
   KernelFrame frame{matvec.name(), int64_t(Arguments::count(matvec)), matvec.more ? 0 : grid.blocks(), grid.warps,
                     /*numbers=*/matvec.more};
   auto function = emitKernel(module, frame, body);
-  // One block to a multiprocessor has to do for the sums of two segments and many columns: else ptxas spills some
-  // numbers for the sake of one more.
-  if (matvec.swiglu && matvec.columns > 2)
-    function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(1));
+  // One block to a multiprocessor has to do for the sums of two segments and many columns, and eight, which leave a
+  // thread 64 registers, for bf16: else ptxas spills some numbers for the sake of one more.
+  auto needBlocks = [&](int32_t blocks) {
+    function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(blocks));
+  };
+  if (matvec.columns > 2 && matvec.swiglu)
+    needBlocks(1);
+  else if (matvec.columns > 2 && matvec.takes() == RowKind::BFloat)
+    needBlocks(8);
   return function;
 }

@@ -88,7 +88,7 @@ TEST(GpuPromptAttention, KeepsLargeQueriesExact) {
 }
 
 TEST(GpuPromptAttention, FaultsAreFound) {
-  AttentionProblem p = problemOf(1, 1, 64, {{0, 170, 20}}); // three tiles, of which the last takes the first one's place
+  AttentionProblem p = problemOf(1, 1, 64, {{0, 170, 20}}); // three tiles: the last takes the first one's place
   std::string ptx = ptxOf(p, "sm_80");
   std::vector<float> out;
   for (auto [line, message] :

@@ -34,10 +34,22 @@ std::vector<Matvec> kernelsOf(const std::string &format) {
   return {heads, one, gated};
 }
 
+/// Of 3, 5 and 7 tokens, with which ptxas spilt some numbers of bf16.
+std::vector<Matvec> kernelsOfOddColumns(const std::string &format) {
+  std::vector<Matvec> made;
+  for (int64_t columns : {3, 5, 7})
+    for (int64_t width : {1536, 8960})
+      made.push_back({.segments = {segmentOf(format, 1536)}, .width = width, .columns = columns, .residual = true});
+  return made;
+}
+
 /// Emits the kernels of each format.
 void emitAll(mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
   for (const char *format : {"q8_0", "q4_0", "q5_0", "q3_K", "q4_K", "q5_K", "q6_K", "mxfp4", "mxfp6_e3m2", "bf16"})
     for (const Matvec &matvec : kernelsOf(format))
+      codegen::emitMatvec(module, matvec, target);
+  for (const char *format : {"bf16", "f16", "q8_0"})
+    for (const Matvec &matvec : kernelsOfOddColumns(format))
       codegen::emitMatvec(module, matvec, target);
 }
 
