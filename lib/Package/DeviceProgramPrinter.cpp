@@ -62,6 +62,8 @@ std::string printDeviceProgram(const DeviceProgram &program) {
   root["arena"] = printExpression(program.arena);
   if (program.counters)
     root["counters"] = program.counters;
+  if (program.overlaps)
+    root["overlaps"] = true;
   root["plans"] = ordered_json::array();
   for (const LaunchPlan &plan : program.plans) {
     ordered_json launches = ordered_json::array();

@@ -11,7 +11,8 @@ namespace {
 using cuda::Driver;
 
 constexpr std::string_view kTargetPrefix = "nvptx:sm_";
-constexpr int kLeastCapability = 75; ///< that there is code for
+constexpr int kLeastCapability = 75;  ///< that there is code for
+constexpr int kLeastOverlapping = 90; ///< whose launches can overlap
 
 /// 80 of "nvptx:sm_80"; 0 if it is something else, as "nvptx:sm_90a", whose code runs on that one kind alone.
 int capabilityOf(std::string_view target) {
@@ -141,10 +142,18 @@ Outcome<void> CudaDevice::launch(const KernelLaunch &launch) {
     values[i] = i < launch.arguments.size() ? launch.arguments[i].value : 0;
     arguments[i] = &values[i];
   }
-  return check(driver.cuLaunchKernel(static_cast<cuda::Function>(launch.kernel), launch.grid[0], launch.grid[1],
-                                     launch.grid[2], launch.threads, 1, 1, launch.sharedBytes, stream, arguments.data(),
-                                     nullptr),
-               "a kernel cannot be started");
+  cuda::LaunchAttribute overlaps{cuda::kProgrammaticStreamSerialization, 0, 1, {}};
+  bool mayOverlap = launch.overlaps && capability >= kLeastOverlapping &&
+                    driver.version >= cuda::kLeastOverlappingVersion;
+  cuda::LaunchConfig config{{launch.grid[0], launch.grid[1], launch.grid[2]},
+                            {launch.threads, 1, 1},
+                            launch.sharedBytes,
+                            stream,
+                            mayOverlap ? &overlaps : nullptr,
+                            mayOverlap};
+  return check(
+      driver.cuLaunchKernelEx(&config, static_cast<cuda::Function>(launch.kernel), arguments.data(), nullptr),
+      "a kernel cannot be started");
 }
 
 Outcome<void> CudaDevice::synchronize() {

@@ -21,6 +21,23 @@ using Event = struct EventHandle *;
 using Graph = struct GraphHandle *;
 using GraphExec = struct GraphExecHandle *;
 
+/// CUlaunchAttribute: of 64 bytes of value the first four are a number.
+struct LaunchAttribute {
+  int id;
+  int padding;
+  int value;
+  char rest[60];
+};
+/// CUlaunchConfig.
+struct LaunchConfig {
+  unsigned grid[3], block[3];
+  unsigned sharedBytes;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned attributeCount;
+};
+static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfig) == 56);
+
 enum : Result {
   kSuccess = 0,
   kOutOfMemory = 2,
@@ -33,11 +50,14 @@ enum : Result {
 enum DeviceAttribute { kCapabilityMajor = 75, kCapabilityMinor = 76 };
 enum FunctionAttribute { kDynamicSharedBytes = 8 };
 enum JitOption { kErrorLog = 5, kErrorLogBytes = 6 };
+enum LaunchAttributeId { kProgrammaticStreamSerialization = 6 };
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr int kCaptureThreadLocal = 1;
 
 /// The first driver that takes PTX of version 8.0: CUDA 12.0, as 1000 * major + 10 * minor.
 constexpr int kLeastVersion = 12000;
+/// The first one whose graphs keep that launches may overlap: CUDA 12.3.
+constexpr int kLeastOverlappingVersion = 12030;
 
 #define QUERN_CUDA_FUNCTIONS(F)                                                                                        \
   F(cuInit, unsigned)                                                                                                  \
@@ -76,8 +96,7 @@ constexpr int kLeastVersion = 12000;
   F(cuEventDestroy_v2, Event)                                                                                          \
   F(cuEventRecord, Event, Stream)                                                                                      \
   F(cuEventElapsedTime, float *, Event, Event)                                                                         \
-  F(cuLaunchKernel, Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void **,   \
-    void **)                                                                                                           \
+  F(cuLaunchKernelEx, const LaunchConfig *, Function, void **, void **)                                                \
   F(cuGetErrorString, Result, const char **)
 
 struct Driver {
@@ -87,6 +106,7 @@ struct Driver {
 
   /// The library, opened, of a version that is not too old, and initialised.
   static Outcome<const Driver *> open();
+  int version = 0; ///< 1000 * major + 10 * minor
 
   /// "out of memory (error 2)".
   std::string describe(Result result) const;

@@ -145,7 +145,9 @@ Outcome<void> CudaDevice::recordEvents(std::span<const KernelLaunch> launches, s
     if (auto made = check(driver.cuEventCreate(&event, 0), "times cannot be taken"); !made)
       return made;
   for (size_t i = 0; i < events.size(); ++i) {
-    if (auto started = i == 0 ? Outcome<void>() : launch(launches[i - 1]); !started)
+    KernelLaunch alone = i == 0 ? KernelLaunch() : launches[i - 1];
+    alone.overlaps = false;
+    if (auto started = i == 0 ? Outcome<void>() : launch(alone); !started)
       return started;
     if (auto recorded = check(driver.cuEventRecord(events[i], stream), "times cannot be taken"); !recorded)
       return recorded;

@@ -35,6 +35,7 @@ struct KernelLaunch {
   uint32_t grid[3] = {1, 1, 1}; ///< blocks, none of them 0
   uint32_t threads = 1;         ///< of a block
   uint32_t sharedBytes = 0;     ///< dynamic
+  bool overlaps = false;        ///< may start while the launch before it runs, for whose end its kernel waits
   std::vector<KernelArgument> arguments;
 };
 

@@ -232,6 +232,8 @@ Result<DeviceProgram> Reader::read(const json &root) {
   out.arena = expression(root, "arena");
   if (root.contains("counters"))
     out.counters = fields.number(root, "counters", 0, kMostCounters);
+  if (root.contains("overlaps"))
+    out.overlaps = fields.flag(root, "overlaps");
   if (const json *plans = fields.array(root, "plans"))
     readPlans(*plans);
   if (fields.error.empty())

@@ -63,6 +63,8 @@ DeviceRun::Prepared DeviceRun::prepare(size_t plan, std::span<const int64_t> siz
       continue;
     made.threads = uint32_t(launch.threads);
     made.sharedBytes = uint32_t(launch.sharedBytes);
+    // The first of a step may follow that of another program, and copies.
+    made.overlaps = parts.program.overlaps && !out.launches.empty();
     for (const LaunchArgument &from : launch.arguments)
       made.arguments.push_back(argument(from, sizes));
     out.launches.push_back(std::move(made));

@@ -92,6 +92,7 @@ class Code:
 
 def report_of(device, step, code, arguments):
     assembled, rows = code.assembled(device.arch), {}
+    overlaps = bool(code.source.program.get("overlaps"))
     for launch in code.launches:
         share = next((s for name, s in arguments.shares.items() if launch.kernel.startswith(name)), 1.0)
         if share == 0:
@@ -100,7 +101,7 @@ def report_of(device, step, code, arguments):
         if key not in rows:
             made = assembled.get(launch.kernel)
             shared = work.kernel.shared_bytes + launch.shared_bytes
-            prediction = predict(work, device, launch.geometry.threads, made and made.registers, shared)
+            prediction = predict(work, device, launch.geometry.threads, made and made.registers, shared, overlaps)
             if share != 1:
                 prediction = prediction.scaled(share)
             rows[key] = Row(launch.kernel, launch.name, 0, work, prediction, made)
@@ -108,7 +109,7 @@ def report_of(device, step, code, arguments):
     if not rows:
         raise ModelError("--what-if leaves out every launch")
     boundary = None if arguments.boundary_us is None else arguments.boundary_us * 1e-6
-    return StepReport(device, code.source.target, step, list(rows.values()), boundary)
+    return StepReport(device, code.source.target, step, list(rows.values()), boundary, overlaps)
 
 
 def sources(holder, arguments):

@@ -20,8 +20,8 @@ def loads_latency(device, region, busy):
 
 
 class WarpClock:
-    def __init__(self, device, kernel, regions, busy):
-        self.device, self.kernel, self.regions, self.busy = device, kernel, regions, busy
+    def __init__(self, device, kernel, regions, busy, overlaps=False):
+        self.device, self.kernel, self.regions, self.busy, self.overlaps = device, kernel, regions, busy, overlaps
         self.now, self.issued, self.latest = 0.0, 0.0, 0.0
         self.ready, self.copies, self.groups, self.has_stored = {}, [], [], False
         self.static = [[(i, cost(i), i.reads()) for i in block.instructions] for block in kernel.blocks]
@@ -41,6 +41,11 @@ class WarpClock:
             done, self.groups, self.copies = self.groups + [self.copies], [], []
         self.now = max([self.now] + [t for group in done for t in group])
         self.latest = self.now
+
+    def wait_for_launch(self):
+        """What came before has been done while the launch before ended."""
+        self.now, self.issued, self.latest = 0.0, 0.0, 0.0
+        self.ready = {}
 
     def latency(self, place, i, c):
         if c.kind in ("load", "async copy"):
@@ -71,6 +76,9 @@ class WarpClock:
                 if "wait" in i.name:
                     self.wait(i)
                     continue
+            if self.overlaps and i.opcode == "griddepcontrol" and "wait" in i.parts:
+                self.wait_for_launch()
+                continue
             start = max([self.now] + [self.ready[r] for r in reads if r in self.ready])
             self.issued += c.slots
             if c.slots:  # what costs nothing, as a move into the next trip's register, does not wait
@@ -91,9 +99,10 @@ class WarpClock:
             self.stretch_ends()
 
 
-def warp_cycles(device, kernel, trace, regions, busy=True):
-    """Cycles from the warp's first instruction to its last, along the basic blocks of `trace`."""
-    clock = WarpClock(device, kernel, regions, busy)
+def warp_cycles(device, kernel, trace, regions, busy=True, overlaps=False):
+    """Cycles from the warp's first instruction to its last, along the basic blocks of `trace`; where launches overlap,
+    from the end of its wait for the launch before."""
+    clock = WarpClock(device, kernel, regions, busy, overlaps)
     for number, group in groupby(trace):
         clock.trips(number, len(list(group)))
     return clock.now

@@ -103,8 +103,9 @@ def tail_seconds(work, device):
     return max(last[name] - without.get(name, 0.0) for name in last)
 
 
-def predict(work, device, threads, registers, shared_bytes):
-    """The launch's Prediction. `registers` of a thread, None if unknown."""
+def predict(work, device, threads, registers, shared_bytes, overlaps=False):
+    """The launch's Prediction. `registers` of a thread, None if unknown. Where launches overlap, what the first blocks
+    do before they wait for the launch before takes no time, and what they asked for then is there."""
     blocks, limit = residency(device, threads, registers, shared_bytes)
     if not blocks:
         raise ModelError(f"kernel {work.kernel.name} does not fit a multiprocessor of {device.name}: {limit}")
@@ -118,9 +119,10 @@ def predict(work, device, threads, registers, shared_bytes):
     rounds = math.ceil(active / (device.sms * blocks) - 1e-6)
     trace = work.slowest_trace()
     idle, busy = (warp_cycles(device, work.kernel, trace, work.run.regions, b) / clock for b in (False, True))
-    times["latency"] = latency_seconds(rounds * idle, rounds * busy, times["memory"])
+    early = idle - warp_cycles(device, work.kernel, trace, work.run.regions, False, overlaps) / clock
+    times["latency"] = latency_seconds(rounds * idle, rounds * busy, times["memory"]) - early
     bound = max(times, key=times.get)
-    start = (device.memory_latency if size else device.l2_latency) / clock
+    start = max((device.memory_latency if size else device.l2_latency) / clock - early, 0.0)
     held = min(blocks, math.ceil(active / device.sms - 1e-6)) * ((threads + 31) // 32)
     if held < blocks * ((threads + 31) // 32):
         limit = "grid"

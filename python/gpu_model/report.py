@@ -29,9 +29,12 @@ class StepReport:
     step: object
     rows: list
     boundary: float  # seconds between launches, None: the device's own
+    overlaps: bool = False  # launches start before the one before them has ended
 
     def boundary_seconds(self):
-        return self.device.boundary_us * 1e-6 if self.boundary is None else self.boundary
+        if self.boundary is not None:
+            return self.boundary
+        return (self.device.overlapped_us if self.overlaps else self.device.boundary_us) * 1e-6
 
     def launches(self):
         return sum(r.count for r in self.rows)

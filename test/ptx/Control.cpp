@@ -1,4 +1,4 @@
-// Branches, barriers of the block and the end of a thread.
+// Branches, barriers of the block, waiting for another launch, and the end of a thread.
 #include "test/ptx/Handlers.h"
 
 namespace quern::ptx {
@@ -47,11 +47,26 @@ void barrier(Decoder &d) {
   d.run([](Thread &, const Instruction &) { return Step::block; });
 }
 
+/// Launches run one after the other: the next one's start changes nothing, and waiting is noted.
+void gridDependency(Decoder &d) {
+  d.needs(90);
+  if (d.take("launch_dependents"))
+    return d.run([](Thread &, const Instruction &) { return Step::next; });
+  if (!d.take("wait"))
+    d.refuse("is known as wait and launch_dependents");
+  d.run([](Thread &t, const Instruction &) {
+    t.awaits = false;
+    return Step::next;
+  });
+}
+
 } // namespace
 
 const OpcodeTable &controlOpcodes() {
   static const OpcodeTable table = {
-      {"bra", branch}, {"ret", leave}, {"exit", leave}, {"trap", trap}, {"bar", barrier}, {"barrier", barrier},
+      {"bra", branch},  {"ret", leave},         {"exit", leave},
+      {"trap", trap},   {"bar", barrier},       {"barrier", barrier},
+      {"griddepcontrol", gridDependency},
   };
   return table;
 }

@@ -61,6 +61,7 @@ private:
       thread = Thread();
       thread.index = i;
       thread.block = &block;
+      thread.awaits = options.overlaps;
       thread.slots = slots.data() + i * kernel.initial.size();
       thread.local = local.data() + size_t(i) * kernel.localBytes;
       std::ranges::copy(kernel.initial, thread.slots);
@@ -126,6 +127,8 @@ private:
     if (!thread.copies.empty())
       return fault(thread, "ends before the cp.async in line " + std::to_string(thread.copies.front().line) +
                                " has been waited for");
+    if (thread.awaits)
+      return fault(thread, "ends without having waited for the launch before (griddepcontrol.wait)");
     thread.state = Thread::done;
     --running;
     return {};

@@ -45,4 +45,13 @@ std::byte *GlobalMemory::find(uint64_t address, size_t bytes) {
   return reinterpret_cast<std::byte *>(address);
 }
 
+std::byte *GlobalMemory::findToWrite(uint64_t address, size_t bytes) {
+  std::byte *found = find(address, bytes);
+  if (found)
+    all[last].written = true;
+  return found;
+}
+
+bool GlobalMemory::isWritten(uint64_t address) { return find(address, 1) && all[last].written; }
+
 } // namespace quern::ptx

@@ -22,10 +22,16 @@ public:
   /// The host's pointer to `bytes` bytes that lie in one allocation, or null.
   std::byte *find(uint64_t address, size_t bytes);
 
+  /// The same for a kernel that writes there.
+  std::byte *findToWrite(uint64_t address, size_t bytes);
+  /// Whether a kernel has written to the allocation that `address`, which `find` has found, lies in.
+  bool isWritten(uint64_t address);
+
 private:
   struct Allocation {
     uint64_t begin, end;
     std::unique_ptr<std::byte[]> storage;
+    bool written = false;
   };
   std::vector<Allocation> all; ///< in ascending order
   size_t last = 0;             ///< found by the last access; the next is often there too

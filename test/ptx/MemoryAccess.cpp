@@ -71,7 +71,25 @@ Access accessOf(const Thread &thread, uint32_t line) {
   return by;
 }
 
+constexpr char kUnawaited[] = " before the thread has waited for the launch before (griddepcontrol.wait)";
+
+/// Of global memory that has been found.
+bool mayRead(Thread &thread, uint64_t address) {
+  return !thread.awaits || !thread.block->global->isWritten(address) ||
+         passed(thread, std::string("reads what a kernel wrote,") + kUnawaited);
+}
+
+std::byte *findToWrite(Thread &thread, uint64_t address, uint32_t bytes) {
+  if (!findBytes(thread, Space::global, address, bytes))
+    return nullptr;
+  if (thread.awaits && !passed(thread, std::string("writes") + kUnawaited))
+    return nullptr;
+  return thread.block->global->findToWrite(address, bytes);
+}
+
 bool isVisible(Thread &thread, uint64_t address, uint32_t bytes, uint32_t line) {
+  if (!mayRead(thread, address))
+    return false;
   const Visibility *visibility = thread.block->visibility;
   return !visibility || passed(thread, visibility->read(address, bytes, accessOf(thread, line)));
 }
@@ -147,7 +165,7 @@ Step beginCopy(Thread &t, const Instruction &i) {
   uint32_t read = i.flags & kIgnoresSource ? (given & 1 ? 0 : bytes) : std::min(given, bytes);
   if (!aligned(t, Space::shared, to, bytes) || !aligned(t, Space::global, from, bytes))
     return Step::fault;
-  if (read > 0 && !findBytes(t, Space::global, from, read))
+  if (read > 0 && (!findBytes(t, Space::global, from, read) || !mayRead(t, from)))
     return Step::fault;
   if (!passed(t, t.block->shared->beginCopy(to, bytes, accessOf(t, i.line))))
     return Step::fault;
@@ -255,20 +273,21 @@ bool storeBytes(Thread &thread, Space space, uint64_t address, const void *from,
     return passed(thread, thread.block->shared->store(address, from, bytes, accessOf(thread, line)));
   if (space == Space::param)
     return passed(thread, "writes to a parameter");
-  const std::byte *to = findBytes(thread, space, address, bytes);
+  std::byte *to = space == Space::global ? findToWrite(thread, address, bytes)
+                                         : const_cast<std::byte *>(findBytes(thread, space, address, bytes));
   Visibility *visibility = thread.block->visibility;
   if (to && space == Space::global && visibility &&
       !passed(thread, visibility->write(address, bytes, accessOf(thread, line))))
     return false;
   if (to)
-    std::memcpy(const_cast<std::byte *>(to), from, bytes);
+    std::memcpy(to, from, bytes);
   return to != nullptr;
 }
 
 std::byte *globalBytes(Thread &thread, uint64_t address, uint32_t bytes) {
   if (!aligned(thread, Space::global, address, bytes))
     return nullptr;
-  return const_cast<std::byte *>(findBytes(thread, Space::global, address, bytes));
+  return findToWrite(thread, address, bytes);
 }
 
 const OpcodeTable &memoryOpcodes() {

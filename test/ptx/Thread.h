@@ -46,6 +46,7 @@ struct Thread {
   State state = ready;
   std::vector<PendingCopy> copies;
   uint32_t groups = 0; ///< of copies that were committed
+  bool awaits = false; ///< has yet to wait for the launch before
   std::string why;     ///< of a fault
 
   uint32_t warp() const { return index / 32; }

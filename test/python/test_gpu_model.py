@@ -203,6 +203,19 @@ def test_a_fence_waits_for_what_was_stored():
     assert trace_cycles(store + fence.format("cta")) - free < 30
 
 
+def test_what_stands_before_the_wait_for_the_launch_before_is_done_early():
+    wait, load, use = "\tgriddepcontrol.wait;\n", "\tld.global.b32 \t%r10, [%rd1];\n", "\tadd.s32 \t%r20, %r10, %r10;"
+    h100 = DEVICES["h100"]
+    start = {}
+    for name, body in (("early", load + wait + use), ("late", wait + load + use)):
+        (done, _), = read(module(body), launch(blocks=1))
+        alone, overlapping = (predict.predict(done, h100, 64, 32, 0, overlaps) for overlaps in (False, True))
+        start[name] = alone.start - overlapping.start
+        saved = alone.times["latency"] - overlapping.times["latency"]
+        assert (saved > 0.95 * h100.memory_latency / 1.83e9) == (name == "early")
+    assert start["early"] == pytest.approx(h100.memory_latency / 1.83e9, rel=0.05) and start["late"] < 20 / 1.83e9
+
+
 def test_reads_what_ptxas_says():
     output = """ptxas info    : Compiling entry function 'a' for 'sm_80'
 ptxas info    : Function properties for a

@@ -55,6 +55,18 @@ def test_prints_the_worst_first(tool, tmp_path):
     assert "A100 80 GB: 1 token after 512, 4 launches" in shown.stdout
 
 
+def test_launches_that_overlap_have_shorter_boundaries(tool, tmp_path):
+    given = [*files(tmp_path, module("\tgriddepcontrol.wait;\n" + LOOP), launch()), "--ptxas", "", "--device", "h100"]
+    seconds = {}
+    for overlaps in (False, True):
+        made = json.loads((tmp_path / "p.json").read_text()) | {"overlaps": overlaps}
+        (tmp_path / "p.json").write_text(json.dumps(made))
+        seconds[overlaps] = json.loads(tool(*given, "--format", "json").stdout)[0]["seconds"]["as it is"]
+    h100 = DEVICES["h100"]
+    shorter = (h100.boundary_us - h100.overlapped_us) * 1e-6
+    assert seconds[False] - seconds[True] == pytest.approx(shorter, rel=0.05)
+
+
 def test_takes_kernels_as_faster_or_gone(tool, tmp_path):
     given = [*files(tmp_path, module(LOOP), launch()), "--ptxas", "", "--device", "h100", "--format", "json"]
     whole, = json.loads(tool(*given).stdout)

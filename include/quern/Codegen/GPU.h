@@ -32,6 +32,7 @@ struct GpuTarget {
   bool bytePermute = false;      ///< an instruction that picks four of eight bytes
   int64_t residentBlocks = 160;  ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
   bool asyncCopies = false;      ///< `cp.async`
+  bool overlappingLaunches = false; ///< `griddepcontrol`: kernels start early and wait for the launch before theirs
   /// Bytes of shared memory that every device which takes the target's code gives a block: for sm_80 those of 8.6, 8.9
   /// and 12.0 too, which have less than an A100.
   int64_t blockSharedBytes = 48 << 10;

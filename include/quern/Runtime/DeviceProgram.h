@@ -109,6 +109,9 @@ struct DeviceProgram {
   /// i32 by which blocks of a launch tell each other that they have ended. All launches share them: they are zero when
   /// a model is opened, and each launch leaves them so. A launch that fails need not, as its device is not used again.
   int64_t counters = 0;
+  /// Whether each kernel waits for the launch before its own to end before it touches what kernels write: it may then
+  /// be started before that. Absent in the text where it is false.
+  bool overlaps = false;
   std::vector<LaunchPlan> plans; ///< ascending, without gaps, from 1 token on
   int64_t mostTokens() const { return plans.empty() ? 0 : plans.back().most; }
   /// Whether all plans choose the likeliest token of each row of logits, and whether all can draw one.

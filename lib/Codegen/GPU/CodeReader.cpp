@@ -96,8 +96,8 @@ Value CodeReader::fields(ValueRange planes, int64_t quad, unsigned to, Value gro
 Emitter::Values CodeReader::unpack(ValueRange pieces, Value group) const {
   Emitter::Values codes;
   for (int64_t quad = 0; quad < 8; ++quad) {
-    Value code = layout.table.empty() ? fields(pieces, quad, shift(), group)
-                                      : lookUp(pieces, quad, group, layout.table);
+    Value code =
+        layout.table.empty() ? fields(pieces, quad, shift(), group) : lookUp(pieces, quad, group, layout.table);
     codes.push_back(layout.zero ? e.bitXor(code, int32_t(0x80808080)) : code);
   }
   return codes;

@@ -5,6 +5,7 @@
 #include "EmitKernel.h"
 #include "MatvecGrid.h"
 #include "MatvecPrologue.h"
+#include "OverlapLaunches.h"
 #include "RowDot.h"
 #include "UnitLoop.h"
 #include "lib/Codegen/CPU/Kernels.h"
@@ -111,11 +112,12 @@ private:
         [&] { emitParts(e.sub(block, e.i64(part.blocks)), first + 1); });
   }
 
-  /// The first loads of the first row are on their way while x is made ready, and, of few columns, those of the next
+  /// The first loads of the first row are on their way while the launch before ends and x is made ready, and, of few columns, those of the next
   /// row while a row ends.
   void emitPart(const MatvecPart &part, Value block) {
     Row first = rowOf(part, block, e.i64(0));
     Emitter::Values begun = beginRow(part, first);
+    awaitLaunchBefore(e, target);
     if (prologue)
       prologue->emit(args.x[0], args.x.back());
     if (part.passes == 1)
@@ -261,14 +263,19 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
   KernelFrame frame{matvec.name(), int64_t(Arguments::count(matvec)), matvec.more ? 0 : grid.blocks(), grid.warps,
                     /*numbers=*/matvec.more};
   auto function = emitKernel(module, frame, body);
-  // One block to a multiprocessor has to do for the sums of two segments and many columns, and eight, which leave a
-  // thread 64 registers, for bf16: else ptxas spills some numbers for the sake of one more.
-  auto needBlocks = [&](int32_t blocks) {
-    function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(blocks));
+  // So many blocks to a multiprocessor have to do: else ptxas spills some numbers for the sake of one more. One where
+  // there are the sums of two segments and many columns; eight, which leave a thread 64 registers, for bf16; 16 warps for
+  // one column, where first loads have been asked for before the launch before has ended, or entries of tables are made.
+  auto needBlocks = [&](int64_t blocks) {
+    function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(int32_t(blocks)));
   };
+  bool prepares = matvec.prologue != Matvec::Prologue::None || matvec.output == RowKind::Act8;
+  bool tables = llvm::any_of(matvec.segments, [](const auto &segment) { return !segment.layout.table.empty(); });
   if (matvec.columns > 2 && matvec.swiglu)
     needBlocks(1);
   else if (matvec.columns > 2 && matvec.takes() == RowKind::BFloat)
     needBlocks(8);
+  else if (matvec.columns == 1 && !prepares && (target.overlappingLaunches || tables))
+    needBlocks(16 / target.matvecWarps);
   return function;
 }

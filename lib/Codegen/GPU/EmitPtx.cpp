@@ -34,6 +34,8 @@ using namespace quern::codegen;
 // Loops become branches before `convert-nvgpu-to-nvvm`, which does not know loops that carry fragments of matrices.
 void codegen::buildLowerToPtxPipeline(OpPassManager &pm, const GpuTarget &target) {
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
+  if (target.overlappingLaunches)
+    kernels.addPass(createOverlapLaunches());
   kernels.addPass(createExpandSubgroupReduce(ExpandSubgroupReduceOptions{target.warpReductions}));
   kernels.addPass(createConvertVectorToSCFPass());
   kernels.addPass(memref::createExpandStridedMetadataPass());
@@ -88,10 +90,13 @@ static int leastOf(NVVM::MmaOp mma) {
   return older && !ands ? 75 : 80;
 }
 
-/// The least compute capability of an op of the nvvm dialect, by the first of these that its name begins with.
+/// The least compute capability of an op of the nvvm dialect, by the first of these that its name begins with, and of
+/// what OverlapLaunches.h makes.
 static int leastOf(Operation *op) {
   if (auto mma = dyn_cast<NVVM::MmaOp>(op))
     return leastOf(mma);
+  if (auto text = dyn_cast<LLVM::InlineAsmOp>(op); text && text.getAsmString().starts_with("griddepcontrol"))
+    return 90;
   constexpr std::pair<StringLiteral, int> table[] = {
       {"nvvm.cp.async.bulk", 90},    {"nvvm.cp.async", 80},      {"nvvm.mbarrier.try_wait", 90},
       {"nvvm.mbarrier", 80},         {"nvvm.mma.sp", 80},        {"nvvm.convert.float.to.tf32", 80},

@@ -35,6 +35,8 @@ struct LowerToLaunches : codegen::impl::LowerToLaunchesBase<LowerToLaunches> {
     for (func::FuncOp entry : llvm::to_vector(module.getOps<func::FuncOp>()))
       if (failed(lower(entry, kernels, **target)))
         return signalPassFailure();
+    if ((*target)->overlappingLaunches)
+      module->setAttr(kHostOverlaps, UnitAttr::get(&getContext()));
     // What is left of the graph level: the packer's plan has been executed from the module before this pass.
     for (auto source : llvm::make_early_inc_range(module.getOps<dq::SourceOp>()))
       source.erase();

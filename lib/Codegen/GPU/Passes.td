@@ -41,6 +41,26 @@ def AddDeviceFunctions : Pass<"gpu-add-device-functions", "::mlir::gpu::GPUModul
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def OverlapLaunches : Pass<"gpu-overlap-launches", "::mlir::gpu::GPUModuleOp"> {
+  let summary = "let kernels start before the launch before theirs has ended";
+  let description = [{
+    For targets with programmatic dependent launch (sm_90 and later). Each kernel first lets the launch after it start,
+    and waits for the launch before it, unless it does so at a place of its own (OverlapLaunches.h): what stands before
+    that place may read weights, which no kernel writes. Launches that may overlap are started as such by the runtime
+    (DeviceProgram::overlaps); where they are not, both instructions do nothing.
+
+    ```mlir
+    gpu.func @f(%x: !llvm.ptr) kernel { ...
+    // becomes
+    gpu.func @f(%x: !llvm.ptr) kernel {
+      nvvm.griddepcontrol launch_dependents
+      llvm.inline_asm has_side_effects "griddepcontrol.wait;", "~{memory}" : () -> ()
+      ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
+}
+
 def MakeRotaryTables : Pass<"gpu-make-rotary-tables", "::mlir::ModuleOp"> {
   let summary = "make the tables of cosines and sines that GPU kernels read";
   let description = [{

@@ -45,6 +45,7 @@ const std::vector<GpuTarget> &codegen::gpuTargets() {
        .bytePermute = true,
        .residentBlocks = 4 * 132,
        .asyncCopies = true,
+       .overlappingLaunches = true,
        .blockSharedBytes = 99 << 10,
        .promptHalves = true,
        .halfProductDepth = 16},

@@ -217,6 +217,7 @@ private:
 
 FailureOr<DeviceProgram> codegen::translateToProgram(ModuleOp module) {
   DeviceProgram program;
+  program.overlaps = module->hasAttr(kHostOverlaps);
   for (auto function : module.getOps<func::FuncOp>()) {
     auto bytes = function->getAttrOfType<DenseI64ArrayAttr>(kHostArena);
     if (!bytes)

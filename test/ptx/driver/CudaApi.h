@@ -16,6 +16,19 @@ using CUevent = struct FakeEvent *;
 using CUgraph = struct FakeGraph *;
 using CUgraphExec = struct FakeGraphExec *;
 
+struct CUlaunchAttribute {
+  int id;
+  int padding;
+  int value; ///< the first of the 64 bytes that values may have
+  char rest[60];
+};
+struct CUlaunchConfig {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes;
+  CUstream stream;
+  CUlaunchAttribute *attributes;
+  unsigned attributeCount;
+};
+
 namespace quern::ptx {
 
 // Results.
@@ -29,7 +42,7 @@ inline constexpr int kMaxThreadsPerBlock = 1, kMaxSharedPerBlock = 8, kWarpSize 
                      kCapabilityMajor = 75, kCapabilityMinor = 76, kMaxSharedOptIn = 97;
 
 // Other numbers: the function attribute for dynamic shared memory, a stream's flag, options of cuModuleLoadDataEx.
-inline constexpr int kFunctionDynamicShared = 8, kStreamNonBlocking = 1, kJitErrorLog = 5, kJitErrorLogBytes = 6;
+inline constexpr int kFunctionDynamicShared = 8, kStreamNonBlocking = 1, kStreamSerialization = 6, kJitErrorLog = 5, kJitErrorLogBytes = 6;
 
 } // namespace quern::ptx
 
@@ -68,6 +81,10 @@ QUERN_FAKE_CUDA CUresult cuStreamSynchronize(CUstream stream);
 QUERN_FAKE_CUDA CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
                                         unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
                                         CUstream stream, void **parameters, void **extra);
+/// Known is one attribute, programmatic stream serialization: on devices of 9.0 and later, in a captured stream where the
+/// driver is for CUDA 12.3 or later.
+QUERN_FAKE_CUDA CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters,
+                                          void **extra);
 /// Of the modes (0 to 2) none is told from the others.
 QUERN_FAKE_CUDA CUresult cuStreamBeginCapture_v2(CUstream stream, int mode);
 QUERN_FAKE_CUDA CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph);
@@ -89,7 +106,7 @@ QUERN_FAKE_CUDA const char *quernFakeCudaFault();
 /// "pinned" (host memory), "streams", "modules", "events", "graphs" or "contexts"; of an unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaLive(const char *kind);
 /// Not the driver's: how often something has been asked for since cuInit: "allocations" on the device, "pinned"
-/// memory of the host, "modules" to be loaded, or "graphs" to be launched; and "bytes read" of its memory. Of an
+/// memory of the host, "modules" to be loaded, "graphs" to be launched, or "overlapping launches"; and "bytes read" of its memory. Of an
 /// unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaCalls(const char *kind);
 

@@ -48,6 +48,23 @@ CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, uns
   });
 }
 
+CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters, void **extra) {
+  return inContext([&](Device &device) {
+    if (extra)
+      return kNotSupported;
+    bool overlaps = false;
+    for (unsigned i = 0; i < config->attributeCount; ++i) {
+      if (config->attributes[i].id != kStreamSerialization)
+        return kNotSupported;
+      overlaps |= config->attributes[i].value != 0;
+    }
+    LaunchShape shape{{config->gridX, config->gridY, config->gridZ},
+                      {config->blockX, config->blockY, config->blockZ},
+                      config->sharedBytes};
+    return device.launch(function, shape, config->stream, parameters, overlaps);
+  });
+}
+
 CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
   return inContext([&](Device &device) { return mode < 0 || mode > 2 ? kInvalidValue : device.beginCapture(stream); });
 }

@@ -31,7 +31,7 @@ DeviceSettings DeviceSettings::fromEnvironment() {
 CUresult Device::start() {
   settings = DeviceSettings::fromEnvironment();
   initialized = settings.devices > 0;
-  launches = allocations = pinnings = moduleLoads = graphLaunches = bytesRead = 0;
+  launches = allocations = pinnings = moduleLoads = graphLaunches = overlapping = bytesRead = 0;
   return initialized ? kSuccess : kNoDevice;
 }
 
@@ -47,7 +47,7 @@ size_t Device::live(std::string_view kind) const {
 size_t Device::calls(std::string_view kind) const {
   const std::pair<std::string_view, size_t> counts[] = {
       {"allocations", allocations}, {"pinned", pinnings}, {"modules", moduleLoads}, {"graphs", graphLaunches},
-      {"bytes read", bytesRead}};
+      {"overlapping launches", overlapping}, {"bytes read", bytesRead}};
   for (auto [name, count] : counts)
     if (name == kind)
       return count;

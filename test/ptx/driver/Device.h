@@ -92,7 +92,8 @@ public:
 
   CUresult createStream(bool nonBlocking, CUstream &stream);
   CUresult destroyStream(CUstream stream);
-  CUresult launch(CUfunction function, const LaunchShape &shape, CUstream stream, void **parameters);
+  CUresult launch(CUfunction function, const LaunchShape &shape, CUstream stream, void **parameters,
+                  bool overlaps = false);
   CUresult beginCapture(CUstream stream);
   CUresult endCapture(CUstream stream, CUgraph &graph);
   CUresult instantiate(CUgraph graph, CUgraphExec &made);
@@ -121,7 +122,8 @@ public:
 private:
   /// Into the stream, or into the graph that is being captured there.
   CUresult enqueue(CUstream stream, FakeOperation operation);
-  CUresult run(const FakeFunction &function, const LaunchShape &shape, std::span<const std::byte> parameters);
+  CUresult run(const FakeFunction &function, const LaunchShape &shape, std::span<const std::byte> parameters,
+               bool overlaps);
   bool isPinned(const void *pointer, size_t bytes) const;
   CUresult drain(FakeStream &stream);
   /// Before anything that a waiting launch may use is gone.
@@ -134,6 +136,7 @@ private:
   std::map<std::byte *, std::pair<size_t, std::unique_ptr<std::byte[]>>> pinned;
   size_t usedBytes = 0;
   uint64_t launches = 0, allocations = 0, pinnings = 0, moduleLoads = 0, instructions = 0; ///< since cuInit
+  uint64_t overlapping = 0; ///< the same, launches that may start early
   uint64_t bytesRead = 0;                                                            ///< the same, of the device's memory
   std::map<CUmodule, std::unique_ptr<FakeModule>> modules;
   FakeStream defaultStream;

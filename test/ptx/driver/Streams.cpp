@@ -40,9 +40,15 @@ CUresult Device::enqueue(CUstream stream, FakeOperation operation) {
   return kSuccess;
 }
 
-CUresult Device::launch(CUfunction function, const LaunchShape &shape, CUstream stream, void **parameters) {
+CUresult Device::launch(CUfunction function, const LaunchShape &shape, CUstream stream, void **parameters,
+                        bool overlaps) {
   if (!find(stream) || !owns(function))
     return kInvalidHandle;
+  constexpr int kLeastCapability = 90, kLeastVersionOfCapture = 12030;
+  if (overlaps && (settings.capability < kLeastCapability ||
+                   (find(stream)->capture && settings.version < kLeastVersionOfCapture)))
+    return kNotSupported;
+  overlapping += overlaps;
   const Kernel &kernel = *function->kernel;
   uint32_t allowed = std::max(function->dynamicShared, uint32_t(kSharedPerBlock) - kernel.declaredSharedBytes);
   if (shape.dynamicSharedBytes > allowed || (!parameters && kernel.parameterBytes))
@@ -57,11 +63,15 @@ CUresult Device::launch(CUfunction function, const LaunchShape &shape, CUstream 
   if (!stream) // the default stream waits for the others
     if (CUresult result = synchronize(nullptr))
       return result;
-  return enqueue(stream, [this, function, shape, bytes = std::move(bytes)] { return run(*function, shape, bytes); });
+  return enqueue(stream, [this, function, shape, bytes = std::move(bytes), overlaps] {
+    return run(*function, shape, bytes, overlaps);
+  });
 }
 
-CUresult Device::run(const FakeFunction &function, const LaunchShape &shape, std::span<const std::byte> parameters) {
+CUresult Device::run(const FakeFunction &function, const LaunchShape &shape, std::span<const std::byte> parameters,
+                     bool overlaps) {
   LaunchOptions options;
+  options.overlaps = overlaps;
   options.seed = settings.seed;
   auto counts = ptx::launch(*function.kernel, memory, shape, parameters, options);
   bool fails = ++launches == settings.failLaunch;

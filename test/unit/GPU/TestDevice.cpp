@@ -37,6 +37,7 @@ public:
       restore(before);
       ptx::LaunchOptions options;
       options.seed = launch.seed + order;
+      options.overlaps = kernel->capability >= 90; // as code for such devices may be launched
       ptx::LaunchShape shape{launch.grid, {launch.threads, 1, 1}, launch.sharedBytes};
       QUERN_TRY(ptx::launch(*kernel, memory, shape, std::as_bytes(std::span(launch.arguments)), options));
       if (order == 0)

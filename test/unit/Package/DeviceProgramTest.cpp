@@ -84,6 +84,15 @@ TEST(DeviceProgram, DrawsTokensWhereAllPlansDo) {
   EXPECT_FALSE(read->plans[1].launches[0].takes(Kind::Draw));
 }
 
+TEST(DeviceProgram, SaysWhetherLaunchesMayOverlap) {
+  DeviceProgram program = sample();
+  EXPECT_FALSE(parseDeviceProgram(printDeviceProgram(program), manifest(), kWeightsBytes, "p")->overlaps);
+  program.overlaps = true;
+  std::string json = printDeviceProgram(program);
+  EXPECT_TRUE(parseDeviceProgram(json, manifest(), kWeightsBytes, "p")->overlaps);
+  EXPECT_SAYS(refusal(json.replace(json.find("\"overlaps\":true"), 15, "\"overlaps\":1")), "'overlaps' should be");
+}
+
 TEST(DeviceProgram, HasTheCountersThatLaunchesTake) {
   DeviceProgram program = sample();
   program.counters = 12;

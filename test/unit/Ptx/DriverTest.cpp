@@ -197,6 +197,20 @@ TEST_F(PtxDriver, CapturedLaunchesBecomeAGraph) {
   EXPECT_EQ(CALL(quernFakeCudaLive)("graphs"), 0u);
 }
 
+TEST_F(PtxDriver, LaunchesOverlapWhereTheDeviceCan) {
+  CUdeviceptr pointer = upload({1});
+  CUfunction twice = load(scaleKernel());
+  void *parameters[] = {&pointer};
+  CUlaunchAttribute attribute{kStreamSerialization, 0, 0, {}};
+  CUlaunchConfig config{1, 1, 1, 1, 1, 1, 0, nullptr, &attribute, 1};
+  EXPECT_EQ(CALL(cuLaunchKernelEx)(&config, twice, parameters, nullptr), kSuccess);
+  attribute.value = 1; // the device is an sm_80
+  EXPECT_EQ(CALL(cuLaunchKernelEx)(&config, twice, parameters, nullptr), kNotSupported);
+  attribute.id = 4;
+  EXPECT_EQ(CALL(cuLaunchKernelEx)(&config, twice, parameters, nullptr), kNotSupported);
+  EXPECT_EQ(CALL(quernFakeCudaCalls)("overlapping launches"), 0u);
+}
+
 TEST_F(PtxDriver, EventsTellTheInstructionsBetweenThem) {
   CUdeviceptr pointer = upload({1, 2, 3, 4});
   CUfunction twice = load(scaleKernel());

@@ -191,5 +191,55 @@ TEST(PtxFaults, FreedMemory) {
   EXPECT_THAT(status.error().message, HasSubstr("they lie in no allocation"));
 }
 
+/// A launch that may start before the one before it has ended. The first pointer is what that one writes.
+class PtxOverlap : public testing::Test {
+protected:
+  void SetUp() override {
+    written = memory.allocate(256);
+    constant = memory.allocate(256);
+    Status status = tryRun(kernelText("mov.b32 %r1, 7; st.global.b32 [%rd1], %r1;"), memory, {written}, kOne);
+    ASSERT_TRUE(status) << status.error().message;
+  }
+  std::string errorOf(const std::string &body, bool overlaps = true) {
+    LaunchOptions options;
+    options.overlaps = overlaps;
+    Status status = tryRun(kernelText(body, 2, ".shared .align 16 .b8 place[16];\n", "sm_90"), memory,
+                           {written, constant}, kOne, options);
+    return status ? "no error" : status.error().message;
+  }
+
+  static constexpr LaunchShape kOne = {};
+  static constexpr char kWait[] = "griddepcontrol.launch_dependents; griddepcontrol.wait;\n";
+  GlobalMemory memory;
+  uint64_t written = 0, constant = 0;
+};
+
+TEST_F(PtxOverlap, WhatIsBehindTheWaitIsFine) {
+  std::string access = "ld.global.b32 %r1, [%rd1]; st.global.b32 [%rd1], %r1;";
+  EXPECT_EQ(errorOf(kWait + access), "no error");
+  EXPECT_EQ(errorOf("ld.global.v4.b32 {%r2, %r3, %r4, %r5}, [%rd2];\n" + (kWait + access)), "no error");
+  EXPECT_EQ(errorOf(access, /*overlaps=*/false), "no error");
+}
+
+TEST_F(PtxOverlap, AccessesBeforeTheWaitAreFound) {
+  std::string loads = "ld.global.b32 %r1, [%rd1+128];\n", stores = "st.global.b32 [%rd2], %r1;\n",
+              counts = "atom.global.add.u32 %r1, [%rd2], 1;\n",
+              copies = "mov.b32 %r1, place; cp.async.ca.shared.global [%r1], [%rd1], 16; cp.async.wait_all;\n";
+  for (const std::string &reads : {loads, copies})
+    EXPECT_THAT(errorOf(reads + kWait), HasSubstr("reads what a kernel wrote, before the thread has waited"));
+  for (const std::string &writes : {stores, counts})
+    EXPECT_THAT(errorOf(writes + kWait), HasSubstr("writes before the thread has waited for the launch before"));
+}
+
+TEST_F(PtxOverlap, ThreadsThatDoNotWaitAreFound) {
+  EXPECT_THAT(errorOf("ld.global.b32 %r1, [%rd2];"), HasSubstr("ends without having waited for the launch before"));
+}
+
+TEST_F(PtxOverlap, OlderTargetsHaveNoSuchInstruction) {
+  Status status = tryRun(kernelText(kWait), memory, {written}, kOne);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, HasSubstr("sm_90"));
+}
+
 } // namespace
 } // namespace quern::ptx

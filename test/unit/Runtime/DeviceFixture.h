@@ -64,8 +64,8 @@ protected:
              " " + kind;
     return out;
   }
-  /// How often the fake driver was asked for things of a kind: "allocations", "pinned", "modules", "graphs"; and
-  /// "bytes read" of its memory.
+  /// How often the fake driver was asked for things of a kind: "allocations", "pinned", "modules", "graphs",
+  /// "overlapping launches"; and "bytes read" of its memory.
   static size_t callsFor(const char *kind) { return ofDriver<size_t(const char *)>("quernFakeCudaCalls")(kind); }
 
   std::filesystem::path folder;

@@ -112,6 +112,24 @@ TEST_F(DeviceTest, ReplaysARecordedStepWhereTheDriverCan) {
   EXPECT_EQ(replays(), 0u);
 }
 
+/// All launches of a step but the first, from the driver on whose graphs keep it.
+TEST_F(DeviceTest, LaunchesOverlapWhereDriverAndProgramLetThem) {
+  package.overlapLaunches();
+  package.write(path);
+  auto overlapping = [&](const char *capability, const char *version) {
+    set("CAPABILITY", capability);
+    set("VERSION", version);
+    auto model = open("cuda");
+    EXPECT_TRUE(model) << model.error().message;
+    expectGenerates(*model, 3, 1);
+    return callsFor("overlapping launches");
+  };
+  EXPECT_EQ(overlapping("90", "12020"), 0u);
+  // The prompt, the first token, and the second, which is recorded; of three launches each.
+  EXPECT_EQ(overlapping("90", "12030"), 6u);
+  EXPECT_EQ(overlapping("120", "13000"), 6u);
+}
+
 TEST_F(DeviceTest, CountersAreZeroWhenAModelIsOpened) {
   package.takeCounters();
   package.write(path);

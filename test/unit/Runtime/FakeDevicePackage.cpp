@@ -131,6 +131,15 @@ void FakeDevicePackage::drawTokens() {
   }
 }
 
+void FakeDevicePackage::overlapLaunches() {
+  program.overlaps = true;
+  manifest.devices[0].target = "nvptx:sm_90";
+  ptx.replace(ptx.find("sm_80"), 5, "sm_90");
+  const std::string body = "mov.u32 %r1, %ctaid.x;", wait = "griddepcontrol.wait;\n";
+  for (size_t at = ptx.find(body); at != std::string::npos; at = ptx.find(body, at + wait.size() + 1))
+    ptx.insert(at, wait);
+}
+
 void FakeDevicePackage::takeCounters() {
   program.counters = 3;
   for (LaunchPlan &plan : program.plans) {

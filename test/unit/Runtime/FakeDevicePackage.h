@@ -26,6 +26,8 @@ struct FakeDevicePackage {
   void chooseTokens();
   /// Has it draw tokens too, behind that: `topK` and the random number in 64ths, or none where that is 1,000 or more.
   void drawTokens();
+  /// Lets launches overlap, in code for sm_90.
+  void overlapLaunches();
   /// Has each step end with a launch that fails where counters are not zero.
   void takeCounters();
   int64_t vocabulary() const { return manifest.model.vocabulary; }
