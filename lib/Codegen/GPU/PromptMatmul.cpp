@@ -38,38 +38,44 @@ Value dynamicSharedMemory(Emitter &e) {
   return LLVM::AddressOfOp::create(e, LLVM::LLVMPointerType::get(e.getContext(), kWorkgroup), name);
 }
 
-/// The parts one after the other, each with its blocks.
-void emitParts(Emitter &e, const PromptMatmul &shape, const GpuTarget &target, ValueRange arguments) {
-  auto take = [&](size_t count) {
-    ValueRange taken = arguments.take_front(count);
-    arguments = arguments.drop_front(count);
-    return taken;
-  };
-  size_t segments = shape.segments.size(), results = size_t(shape.results());
-  ValueRange weights = take(segments), activations = take(shape.activations());
-  ValueRange biases = take(shape.bias ? segments : 0), residual = take(shape.residual);
-  ValueRange ys = take(shape.quantized ? 3 : results);
-  Value memory =
-      shape.sharedBytes(target) ? dynamicSharedMemory(e) : sharedMemory(e, "tiles", memoryBytes(shape, target));
-  Value block = blockIndex(e, gpu::Dimension::y);
-  int64_t before = 0;
-  for (size_t number = 0; number < results; ++number) {
-    PromptMatmul part = shape.part(int64_t(number));
-    auto emit = [&] {
-      PromptArguments own{
-          weights.slice(number, part.segments.size()), activations,           shape.bias ? biases[number] : Value(),
-          shape.residual ? residual[0] : Value(),      ys.drop_front(number), arguments.back()};
-      emitPromptBlock(e, target, part, own, e.sub(block, e.i64(before)), memory);
+/// The arguments of a kernel, in their order.
+struct Arguments {
+  Arguments(const PromptMatmul &shape, ValueRange all) : tokens(all.back()) {
+    auto take = [&](size_t count) {
+      ValueRange taken = all.take_front(count);
+      all = all.drop_front(count);
+      return taken;
     };
-    int64_t end = before + part.rowBlocks();
-    if (results == 1)
-      return emit();
-    Value isPart = e.less(block, e.i64(end));
-    if (number)
-      isPart = arith::AndIOp::create(e, isPart, e.less(e.i64(before - 1), block));
-    e.ifThen(isPart, emit);
-    before = end;
+    size_t segments = shape.segments.size();
+    weights = take(segments), activations = take(shape.activations());
+    biases = take(shape.bias ? segments : 0), residual = take(shape.residual);
+    ys = take(shape.quantized ? 3 : size_t(shape.results()));
   }
+
+  PromptArguments ofPart(const PromptMatmul &part, size_t number) const {
+    return {weights.slice(number, part.segments.size()),
+            activations,
+            part.bias ? biases[number] : Value(),
+            part.residual ? residual[0] : Value(),
+            ys.drop_front(number),
+            tokens};
+  }
+
+  ValueRange weights, activations, biases, residual, ys;
+  Value tokens;
+};
+
+/// The parts from `number` on, each with its blocks; `block` counts from the first of these. What the later ones need
+/// is in no register while one is made.
+void emitParts(Emitter &e, const PromptMatmul &shape, const GpuTarget &target, const Arguments &arguments, Value block,
+               Value memory, size_t number = 0) {
+  PromptMatmul part = shape.part(int64_t(number));
+  auto emit = [&] { emitPromptBlock(e, target, part, arguments.ofPart(part, number), block, memory); };
+  if (int64_t(number) + 1 == shape.results())
+    return emit();
+  e.ifThenElse(e.less(block, e.i64(part.rowBlocks())), emit, [&] {
+    emitParts(e, shape, target, arguments, e.sub(block, e.i64(part.rowBlocks())), memory, number + 1);
+  });
 }
 
 } // namespace
@@ -116,8 +122,9 @@ void PromptMatmul::fit(const GpuTarget &target) {
   for (const Choice &choice : choices) {
     if (swiglu && choice.block.rows * choice.block.tokens < 128 * 128)
       break; // both sums of a result would belong to different warps
-    if (splits() && residual && choice.block.rows == 256)
-      continue; // registers for all sums and the residual's places
+    bool addsMore = bias || results() > 1 || (residual && takes() != RowKind::BFloat);
+    if (addsMore && choice.block.rows == 256)
+      continue; // registers for all sums and the places of what is added
     PromptMatmul with = *this;
     with.block = choice.block;
     if (memoryBytes(with, target) > target.blockSharedBytes)
@@ -164,6 +171,10 @@ gpu::GPUFuncOp codegen::emitPromptMatmul(gpu::GPUModuleOp module, const PromptMa
   size_t segments = shape.segments.size();
   size_t pointers = segments + shape.activations() + (shape.bias ? segments : 0) + shape.residual +
                     (shape.quantized ? 3 : size_t(shape.results()));
-  auto body = [&](Emitter &e, ValueRange arguments) { emitParts(e, shape, target, arguments); };
+  auto body = [&](Emitter &e, ValueRange arguments) {
+    Value memory =
+        shape.sharedBytes(target) ? dynamicSharedMemory(e) : sharedMemory(e, "tiles", memoryBytes(shape, target));
+    emitParts(e, shape, target, Arguments(shape, arguments), blockIndex(e, gpu::Dimension::y), memory);
+  };
   return emitKernel(module, {shape.name(), int64_t(pointers), /*blocks=*/0, PromptMatmul::kWarps, /*numbers=*/1}, body);
 }
