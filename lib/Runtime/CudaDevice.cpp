@@ -143,17 +143,16 @@ Outcome<void> CudaDevice::launch(const KernelLaunch &launch) {
     arguments[i] = &values[i];
   }
   cuda::LaunchAttribute overlaps{cuda::kProgrammaticStreamSerialization, 0, 1, {}};
-  bool mayOverlap = launch.overlaps && capability >= kLeastOverlapping &&
-                    driver.version >= cuda::kLeastOverlappingVersion;
+  bool mayOverlap =
+      launch.overlaps && capability >= kLeastOverlapping && driver.version >= cuda::kLeastOverlappingVersion;
   cuda::LaunchConfig config{{launch.grid[0], launch.grid[1], launch.grid[2]},
                             {launch.threads, 1, 1},
                             launch.sharedBytes,
                             stream,
                             mayOverlap ? &overlaps : nullptr,
                             mayOverlap};
-  return check(
-      driver.cuLaunchKernelEx(&config, static_cast<cuda::Function>(launch.kernel), arguments.data(), nullptr),
-      "a kernel cannot be started");
+  return check(driver.cuLaunchKernelEx(&config, static_cast<cuda::Function>(launch.kernel), arguments.data(), nullptr),
+               "a kernel cannot be started");
 }
 
 Outcome<void> CudaDevice::synchronize() {

@@ -64,8 +64,12 @@ void gridDependency(Decoder &d) {
 
 const OpcodeTable &controlOpcodes() {
   static const OpcodeTable table = {
-      {"bra", branch},  {"ret", leave},         {"exit", leave},
-      {"trap", trap},   {"bar", barrier},       {"barrier", barrier},
+      {"bra", branch},
+      {"ret", leave},
+      {"exit", leave},
+      {"trap", trap},
+      {"bar", barrier},
+      {"barrier", barrier},
       {"griddepcontrol", gridDependency},
   };
   return table;

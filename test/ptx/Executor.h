@@ -15,8 +15,8 @@ struct LaunchShape {
 struct LaunchOptions {
   uint32_t seed = 0;                            ///< of the order of blocks and threads; 0 is that of their numbers
   uint64_t maxInstructions = uint64_t(1) << 36; ///< of the whole launch; one more is an error
-  /// The launch before may still be running: until a thread has waited for it (griddepcontrol.wait), it may read what no
-  /// kernel has written, and write nothing.
+  /// The launch before may still be running: until a thread has waited for it (griddepcontrol.wait), it may read what
+  /// no kernel has written, and write nothing.
   bool overlaps = false;
 };
 
@@ -31,8 +31,8 @@ Status checkLaunch(const Kernel &kernel, const LaunchShape &shape);
 /// `parameters` are the kernel's, each at its place (Kernel::parameters), just Kernel::parameterBytes bytes.
 ///
 /// Errors name the kernel, the line of the PTX, the block and the thread: an access that is misaligned or out of
-/// bounds, a race in shared memory, a cp.async or a launch before that nobody waited for, a barrier or warp instruction that not all
-/// reach, a trap, a kernel that does not end. Memory that was written before the error stays written.
+/// bounds, a race in shared memory, a cp.async or a launch before that nobody waited for, a barrier or warp instruction
+/// that not all reach, a trap, a kernel that does not end. Memory that was written before the error stays written.
 Result<LaunchCounts> launch(const Kernel &kernel, GlobalMemory &memory, const LaunchShape &shape,
                             std::span<const std::byte> parameters, const LaunchOptions &options = {});
 

@@ -24,14 +24,14 @@ namespace quern::codegen {
 
 /// What a pass may ask about the GPU it emits code for. A warp has 32 lanes on all of them.
 struct GpuTarget {
-  std::string chip;              ///< as LLVM and ptxas name it: "sm_80"
-  std::string features;          ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
-  bool warpReductions;           ///< `redux.sync` of 32-bit integers
-  unsigned matvecWarps;          ///< of a block of a matmul with few columns; each takes a row of the weight
-  bool blockCounters = true;     ///< fences and atomics by which warps of several blocks tell that they have ended
-  bool bytePermute = false;      ///< an instruction that picks four of eight bytes
-  int64_t residentBlocks = 160;  ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
-  bool asyncCopies = false;      ///< `cp.async`
+  std::string chip;             ///< as LLVM and ptxas name it: "sm_80"
+  std::string features;         ///< LLVM's feature string: the version of PTX, which says how new a driver has to be
+  bool warpReductions;          ///< `redux.sync` of 32-bit integers
+  unsigned matvecWarps;         ///< of a block of a matmul with few columns; each takes a row of the weight
+  bool blockCounters = true;    ///< fences and atomics by which warps of several blocks tell that they have ended
+  bool bytePermute = false;     ///< an instruction that picks four of eight bytes
+  int64_t residentBlocks = 160; ///< blocks of 8 warps that a device of its time keeps at once: four a multiprocessor
+  bool asyncCopies = false;     ///< `cp.async`
   bool overlappingLaunches = false; ///< `griddepcontrol`: kernels start early and wait for the launch before theirs
   /// Bytes of shared memory that every device which takes the target's code gives a block: for sm_80 those of 8.6, 8.9
   /// and 12.0 too, which have less than an A100.

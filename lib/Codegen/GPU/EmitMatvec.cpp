@@ -112,12 +112,15 @@ private:
         [&] { emitParts(e.sub(block, e.i64(part.blocks)), first + 1); });
   }
 
-  /// The first loads of the first row are on their way while the launch before ends and x is made ready, and, of few columns, those of the next
-  /// row while a row ends.
+  /// The first loads of the first row are on their way while x is made ready; of few columns, while the launch before
+  /// ends, too, and those of the next row while a row ends.
   void emitPart(const MatvecPart &part, Value block) {
     Row first = rowOf(part, block, e.i64(0));
+    if (!fewColumns())
+      awaitLaunchBefore(e, target);
     Emitter::Values begun = beginRow(part, first);
-    awaitLaunchBefore(e, target);
+    if (fewColumns())
+      awaitLaunchBefore(e, target);
     if (prologue)
       prologue->emit(args.x[0], args.x.back());
     if (part.passes == 1)
@@ -264,8 +267,9 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
                     /*numbers=*/matvec.more};
   auto function = emitKernel(module, frame, body);
   // So many blocks to a multiprocessor have to do: else ptxas spills some numbers for the sake of one more. One where
-  // there are the sums of two segments and many columns; eight, which leave a thread 64 registers, for bf16; 16 warps for
-  // one column, where first loads have been asked for before the launch before has ended, or entries of tables are made.
+  // there are the sums of two segments and many columns; eight, which leave a thread 64 registers, for bf16; 16 warps
+  // for one column, where first loads have been asked for before the launch before has ended, or entries of tables are
+  // made.
   auto needBlocks = [&](int64_t blocks) {
     function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(int32_t(blocks)));
   };

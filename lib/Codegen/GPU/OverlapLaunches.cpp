@@ -25,9 +25,10 @@ void codegen::awaitLaunchBefore(Emitter &e, const GpuTarget &target) {
 }
 
 static bool waits(gpu::GPUFuncOp kernel) {
-  return kernel.walk([](LLVM::InlineAsmOp op) {
-                 return op.getAsmString() == kWait ? WalkResult::interrupt() : WalkResult::advance();
-               })
+  return kernel
+      .walk([](LLVM::InlineAsmOp op) {
+        return op.getAsmString() == kWait ? WalkResult::interrupt() : WalkResult::advance();
+      })
       .wasInterrupted();
 }
 

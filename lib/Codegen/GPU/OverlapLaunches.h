@@ -7,8 +7,8 @@
 
 namespace quern::codegen {
 
-/// Waits until the launch before, and so all before that, have ended and what they wrote is there; all threads do. Until
-/// then a kernel may read what no kernel writes, which are weights, and write nothing. Nothing on other targets.
+/// Waits until the launch before, and so all before that, have ended and what they wrote is there; all threads do.
+/// Until then a kernel may read what no kernel writes, which are weights, and write nothing. Nothing on other targets.
 void awaitLaunchBefore(Emitter &e, const GpuTarget &target);
 
 } // namespace quern::codegen

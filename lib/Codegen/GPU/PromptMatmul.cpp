@@ -53,12 +53,8 @@ struct Arguments {
   }
 
   PromptArguments ofPart(const PromptMatmul &part, size_t number) const {
-    return {weights.slice(number, part.segments.size()),
-            activations,
-            part.bias ? biases[number] : Value(),
-            part.residual ? residual[0] : Value(),
-            ys.drop_front(number),
-            tokens};
+    return {weights.slice(number, part.segments.size()), activations,           part.bias ? biases[number] : Value(),
+            part.residual ? residual[0] : Value(),       ys.drop_front(number), tokens};
   }
 
   ValueRange weights, activations, biases, residual, ys;
@@ -95,9 +91,8 @@ int64_t PromptMatmul::rowBlocks() const {
 }
 
 bool PromptMatmul::mustBeHalves() const {
-  return !floats() && !llvm::all_of(segments, [](const Matvec::Segment &segment) {
-    return CodeReader::hasBytes(segment.layout);
-  });
+  return !floats() &&
+         !llvm::all_of(segments, [](const Matvec::Segment &segment) { return CodeReader::hasBytes(segment.layout); });
 }
 
 /// As for 512 tokens. The smaller a block, the more it reads for each product. A model of small matmuls waits for

@@ -42,7 +42,8 @@ inline constexpr int kMaxThreadsPerBlock = 1, kMaxSharedPerBlock = 8, kWarpSize 
                      kCapabilityMajor = 75, kCapabilityMinor = 76, kMaxSharedOptIn = 97;
 
 // Other numbers: the function attribute for dynamic shared memory, a stream's flag, options of cuModuleLoadDataEx.
-inline constexpr int kFunctionDynamicShared = 8, kStreamNonBlocking = 1, kStreamSerialization = 6, kJitErrorLog = 5, kJitErrorLogBytes = 6;
+inline constexpr int kFunctionDynamicShared = 8, kStreamNonBlocking = 1, kStreamSerialization = 6, kJitErrorLog = 5,
+                     kJitErrorLogBytes = 6;
 
 } // namespace quern::ptx
 
@@ -81,8 +82,8 @@ QUERN_FAKE_CUDA CUresult cuStreamSynchronize(CUstream stream);
 QUERN_FAKE_CUDA CUresult cuLaunchKernel(CUfunction function, unsigned gridX, unsigned gridY, unsigned gridZ,
                                         unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
                                         CUstream stream, void **parameters, void **extra);
-/// Known is one attribute, programmatic stream serialization: on devices of 9.0 and later, in a captured stream where the
-/// driver is for CUDA 12.3 or later.
+/// Known is one attribute, programmatic stream serialization: on devices of 9.0 and later, in a captured stream where
+/// the driver is for CUDA 12.3 or later.
 QUERN_FAKE_CUDA CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters,
                                           void **extra);
 /// Of the modes (0 to 2) none is told from the others.
@@ -106,8 +107,8 @@ QUERN_FAKE_CUDA const char *quernFakeCudaFault();
 /// "pinned" (host memory), "streams", "modules", "events", "graphs" or "contexts"; of an unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaLive(const char *kind);
 /// Not the driver's: how often something has been asked for since cuInit: "allocations" on the device, "pinned"
-/// memory of the host, "modules" to be loaded, "graphs" to be launched, or "overlapping launches"; and "bytes read" of its memory. Of an
-/// unknown kind, ~0.
+/// memory of the host, "modules" to be loaded, "graphs" to be launched, or "overlapping launches"; and "bytes read" of
+/// its memory. Of an unknown kind, ~0.
 QUERN_FAKE_CUDA size_t quernFakeCudaCalls(const char *kind);
 
 #endif // QUERN_TEST_PTX_DRIVER_CUDAAPI_H

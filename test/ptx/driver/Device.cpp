@@ -45,9 +45,12 @@ size_t Device::live(std::string_view kind) const {
 }
 
 size_t Device::calls(std::string_view kind) const {
-  const std::pair<std::string_view, size_t> counts[] = {
-      {"allocations", allocations}, {"pinned", pinnings}, {"modules", moduleLoads}, {"graphs", graphLaunches},
-      {"overlapping launches", overlapping}, {"bytes read", bytesRead}};
+  const std::pair<std::string_view, size_t> counts[] = {{"allocations", allocations},
+                                                        {"pinned", pinnings},
+                                                        {"modules", moduleLoads},
+                                                        {"graphs", graphLaunches},
+                                                        {"overlapping launches", overlapping},
+                                                        {"bytes read", bytesRead}};
   for (auto [name, count] : counts)
     if (name == kind)
       return count;

@@ -137,7 +137,7 @@ private:
   size_t usedBytes = 0;
   uint64_t launches = 0, allocations = 0, pinnings = 0, moduleLoads = 0, instructions = 0; ///< since cuInit
   uint64_t overlapping = 0; ///< the same, launches that may start early
-  uint64_t bytesRead = 0;                                                            ///< the same, of the device's memory
+  uint64_t bytesRead = 0;   ///< the same, of the device's memory
   std::map<CUmodule, std::unique_ptr<FakeModule>> modules;
   FakeStream defaultStream;
   std::map<CUstream, std::unique_ptr<FakeStream>> streams;

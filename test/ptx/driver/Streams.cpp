@@ -45,8 +45,8 @@ CUresult Device::launch(CUfunction function, const LaunchShape &shape, CUstream 
   if (!find(stream) || !owns(function))
     return kInvalidHandle;
   constexpr int kLeastCapability = 90, kLeastVersionOfCapture = 12030;
-  if (overlaps && (settings.capability < kLeastCapability ||
-                   (find(stream)->capture && settings.version < kLeastVersionOfCapture)))
+  if (overlaps &&
+      (settings.capability < kLeastCapability || (find(stream)->capture && settings.version < kLeastVersionOfCapture)))
     return kNotSupported;
   overlapping += overlaps;
   const Kernel &kernel = *function->kernel;

@@ -296,7 +296,9 @@ TEST_F(DeviceTest, TimesEachLaunch) {
 
 TEST_F(DeviceTest, FallsBackToPtxWhereMachineCodeIsRefused) {
   package.manifest.devices[0].cubins = {{"80", "cubin/sm_80"}};
-  package.sections = {{"cubin/sm_80", "\x7f" "ELF" + std::string(54, '\0') + "\x40" + std::string(5, '\0')}};
+  package.sections = {{"cubin/sm_80", "\x7f"
+                                      "ELF" +
+                                          std::string(54, '\0') + "\x40" + std::string(5, '\0')}};
   package.write(path);
   auto model = open("cuda");
   ASSERT_TRUE(model) << model.error().message;
@@ -308,7 +310,9 @@ TEST_F(DeviceTest, FallsBackToPtxWhereMachineCodeIsRefused) {
 /// An ELF file whose sections lie beyond it never comes to the driver, which would read on.
 TEST_F(DeviceTest, DamagedMachineCodeIsNotGivenToTheDriver) {
   std::string elf(128, '\0');
-  elf.replace(0, 4, "\x7f" "ELF");
+  elf.replace(0, 4,
+              "\x7f"
+              "ELF");
   elf[40] = 64, elf[58] = 64, elf[60] = 1; // one section, described at byte 64
   elf[64 + 4] = 1, elf[64 + 32] = 127, elf[64 + 33] = 1;
   package.manifest.devices[0].cubins = {{"80", "cubin/sm_80"}};

@@ -67,7 +67,8 @@ static std::string ptx() {
                      "setp.le.f32 %p1, %f1, 0f00000000; @%p1 bra END;\n"
                      "mul.f32 %f2, %f2, 0f42800000; cvt.rzi.s32.f32 %r11, %f2; add.u32 %r10, %r10, %r11;\n"
                      "setp.ge.u32 %p2, %r10, 1000; selp.b32 %r10, 4294967294, %r10, %p2;\n" + // kNotDrawn
-                     at("%rd0", "%rd9", 4) + "st.global.b32 [%rd20], %r10;\n";
+                     at("%rd0", "%rd9", 4) +
+                     "st.global.b32 [%rd20], %r10;\n";
   // counters; ends in a fault where the last one is not zero.
   std::string count = "atom.global.inc.u32 %r11, [%rd0+8], 0; setp.eq.u32 %p1, %r11, 0; @%p1 bra END; trap;\n";
   return ".version 8.0\n.target sm_80\n.address_size 64\n" + kernel("store_one", 3, storeBody()) +
