@@ -12,7 +12,7 @@ using cuda::Driver;
 
 constexpr std::string_view kTargetPrefix = "nvptx:sm_";
 constexpr int kLeastCapability = 75;  ///< that there is code for
-constexpr int kLeastOverlapping = 90; ///< whose launches can overlap
+constexpr int kLeastOverlapping = 90; ///< for which kernels wait for the launch before
 
 /// 80 of "nvptx:sm_80"; 0 if it is something else, as "nvptx:sm_90a", whose code runs on that one kind alone.
 int capabilityOf(std::string_view target) {
@@ -79,6 +79,12 @@ CudaDevice::~CudaDevice() {
   driver.cuDevicePrimaryCtxRelease_v2(device);
 }
 
+bool CudaDevice::canOverlap(const std::string &target) const {
+  int version = 0;
+  return capabilityOf(target) >= kLeastOverlapping && driver.cuDriverGetVersion(&version) == cuda::kSuccess &&
+         version >= cuda::kLeastOverlappingVersion;
+}
+
 Outcome<uint64_t> CudaDevice::freeBytes() {
   Current current(*this);
   size_t free = 0, total = 0;
@@ -143,14 +149,13 @@ Outcome<void> CudaDevice::launch(const KernelLaunch &launch) {
     arguments[i] = &values[i];
   }
   cuda::LaunchAttribute overlaps{cuda::kProgrammaticStreamSerialization, 0, 1, {}};
-  bool mayOverlap =
-      launch.overlaps && capability >= kLeastOverlapping && driver.version >= cuda::kLeastOverlappingVersion;
+  bool early = launch.overlaps && mayOverlap;
   cuda::LaunchConfig config{{launch.grid[0], launch.grid[1], launch.grid[2]},
                             {launch.threads, 1, 1},
                             launch.sharedBytes,
                             stream,
-                            mayOverlap ? &overlaps : nullptr,
-                            mayOverlap};
+                            early ? &overlaps : nullptr,
+                            early};
   return check(driver.cuLaunchKernelEx(&config, static_cast<cuda::Function>(launch.kernel), arguments.data(), nullptr),
                "a kernel cannot be started");
 }

@@ -64,12 +64,16 @@ public:
   cuda::Stream stream = nullptr;
 
 private:
+  /// Whether launches of code for `target` may overlap: it is for devices that can, where kernels wait, and the driver
+  /// keeps it in graphs.
+  bool canOverlap(const std::string &target) const;
   cuda::Result loadImage(const void *image, cuda::Module &module, std::string &log) const;
   Outcome<void> recordEvents(std::span<const KernelLaunch> launches, std::span<cuda::Event> events);
 
   int index;
   cuda::DeviceIndex device = 0;
-  int capability = 0; ///< 80 of an sm_80
+  int capability = 0;      ///< 80 of an sm_80
+  bool mayOverlap = false; ///< launches of the code that has been loaded
   cuda::Context context = nullptr;
 };
 

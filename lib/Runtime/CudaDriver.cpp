@@ -35,9 +35,10 @@ Outcome<const Driver *> Driver::open() {
   static const std::string broken = driver.load();
   if (!broken.empty())
     return fault(QUERN_UNSUPPORTED, broken);
-  Result result = driver.cuDriverGetVersion(&driver.version);
-  if (result == kSuccess && driver.version < kLeastVersion)
-    return fault(QUERN_UNSUPPORTED, tooOld("it is for CUDA " + versionText(driver.version)));
+  int version = 0;
+  Result result = driver.cuDriverGetVersion(&version);
+  if (result == kSuccess && version < kLeastVersion)
+    return fault(QUERN_UNSUPPORTED, tooOld("it is for CUDA " + versionText(version)));
   if (result == kSuccess)
     result = driver.cuInit(0);
   switch (result) {

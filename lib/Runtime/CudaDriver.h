@@ -22,7 +22,7 @@ using Graph = struct GraphHandle *;
 using GraphExec = struct GraphExecHandle *;
 
 /// CUlaunchAttribute: of 64 bytes of value the first four are a number.
-struct LaunchAttribute {
+struct alignas(8) LaunchAttribute {
   int id;
   int padding;
   int value;
@@ -106,7 +106,6 @@ struct Driver {
 
   /// The library, opened, of a version that is not too old, and initialised.
   static Outcome<const Driver *> open();
-  int version = 0; ///< 1000 * major + 10 * minor
 
   /// "out of memory (error 2)".
   std::string describe(Result result) const;

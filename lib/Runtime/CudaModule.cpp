@@ -95,6 +95,7 @@ cuda::Result CudaDevice::loadImage(const void *image, cuda::Module &module, std:
 
 Outcome<std::unique_ptr<DeviceModule>> CudaDevice::load(const DeviceCode &code) {
   Current current(*this);
+  mayOverlap = canOverlap(code.target);
   cuda::Module module = nullptr;
   std::string log;
   // Machine code runs on its own capability and on later ones of the same major number.

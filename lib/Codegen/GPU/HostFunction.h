@@ -19,8 +19,9 @@ inline constexpr char kHostIndex[] = "host.index";
 /// then those for each dynamic size.
 inline constexpr char kHostTokens[] = "host.tokens";
 inline constexpr char kHostArena[] = "host.arena";
+/// On the module: its kernels wait for the launch before theirs.
+inline constexpr char kHostOverlaps[] = "host.overlaps";
 /// On the function: how many counters its launches need.
-inline constexpr char kHostOverlaps[] = "host.overlaps"; ///< of the module: kernels wait for the launch before theirs
 inline constexpr char kHostCounters[] = "host.counters";
 /// On a launch: the op that it was made for, and its name in the model's file.
 inline constexpr char kHostOp[] = "host.op";

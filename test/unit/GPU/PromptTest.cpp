@@ -432,7 +432,7 @@ TEST(GpuPromptBlocks, FitInSharedMemory) {
   for (const codegen::GpuTarget &target : codegen::gpuTargets()) {
     if (!target.halfProductDepth)
       continue;
-    for (std::string format : {"q8_0", "q4_0", "q2_K", "q5_K", "q6_K", "mxfp4", "mxfp6_e3m2", "i4_f32", "bf16"})
+    for (std::string format : {"q8_0", "q4_0", "q2_K", "q5_K", "q6_K", "mxfp4", "mxfp6_e3m2", "i4_f32", "bf16", "f16"})
       for (bool swiglu : {false, true}) {
         PromptMatmul shape;
         shape.width = 1536;

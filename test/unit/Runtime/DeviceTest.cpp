@@ -128,6 +128,11 @@ TEST_F(DeviceTest, LaunchesOverlapWhereDriverAndProgramLetThem) {
   // The prompt, the first token, and the second, which is recorded; of three launches each.
   EXPECT_EQ(overlapping("90", "12030"), 6u);
   EXPECT_EQ(overlapping("120", "13000"), 6u);
+  // Code for older devices cannot wait, whatever the program says.
+  FakeDevicePackage older;
+  older.program.overlaps = true;
+  older.write(path);
+  EXPECT_EQ(overlapping("90", "12030"), 0u);
 }
 
 TEST_F(DeviceTest, CountersAreZeroWhenAModelIsOpened) {

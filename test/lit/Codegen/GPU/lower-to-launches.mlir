@@ -3,6 +3,8 @@
 // RUN: FileCheck %s < %t.mlir
 // RUN: quern-translate --gpu-to-program %t.mlir | FileCheck %s --check-prefix=JSON
 // RUN: quern-translate --gpu-to-ptx --gpu-target=sm_80 %t.mlir | FileCheck %s --check-prefix=PTX
+// RUN: quern-opt %s --gpu-make-rotary-tables=positions=512 --dq-pack-weights=gpu --gpu-group-ops --lm-plan-memory=gpu \
+// RUN:   --gpu-lower-to-launches=target=sm_90 | quern-translate --gpu-to-program | FileCheck %s --check-prefix=SM90
 
 !q8_0 = !dq.block<q8_0>
 !x8 = tensor<?x64x!dq.act8<32>>
@@ -64,6 +66,7 @@ dq.source @gain : tensor<64xf32> in 0 at 24752 bytes 256
 // CHECK-NEXT: scf.if
 
 // Counters of the 16 rows that a step takes alone at most: nine for each split's two warps.
+// SM90: "counters":288,"overlaps":true,"plans":[
 // JSON: "counters":288,"plans":[{"least":1,"most":1,"launches":[{"kernel":"embedding_q8_0_300x64","op":"lm.embedding"
 // JSON-SAME: "kind":"input","index":0
 // JSON-SAME: {"kind":"counters"}
