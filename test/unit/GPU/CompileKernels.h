@@ -36,8 +36,8 @@ public:
       device = std::move(*loaded);
   }
 
-  template <typename T> uint64_t upload(const std::vector<T> &values) {
-    return device ? device->upload(std::as_bytes(std::span(values))) : 0;
+  template <typename T> uint64_t upload(const std::vector<T> &values, bool areWeights = false) {
+    return device ? device->upload(std::as_bytes(std::span(values)), areWeights) : 0;
   }
 
   template <typename T> std::vector<T> download(uint64_t address, size_t count) {

@@ -195,7 +195,7 @@ public:
   void launch(GpuProgram &program, const std::vector<uint64_t> &results, uint32_t seed) const {
     std::vector<uint64_t> arguments;
     for (const TestWeight &weight : weights)
-      arguments.push_back(program.upload(weight.packed));
+      arguments.push_back(program.upload(weight.packed, /*areWeights=*/true));
     if (matvec.prologue == Matvec::Prologue::None)
       std::ranges::copy(activations().upload(program), std::back_inserter(arguments));
     else

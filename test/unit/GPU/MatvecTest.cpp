@@ -55,7 +55,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"i4_f32", 5, 96, 5, true}, Case{"i5_f32", 6, 896, 1, true}, Case{"i5_f32", 5, 96, 2},
                     Case{"i8_f32", 6, 896, 1}, Case{"i8_f32", 5, 96, 8, true}, Case{"f32", 6, 896, 1},
                     Case{"f32", 5, 100, 3, true}, Case{"f16", 6, 896, 1, true}, Case{"f16", 5, 104, 8},
-                    Case{"bf16", 6, 896, 1}, Case{"bf16", 5, 104, 8, true, "sm_75"}, Case{"bf16", 3, 4864, 2}),
+                    Case{"bf16", 6, 896, 1}, Case{"bf16", 5, 104, 8, true, "sm_75"}, Case{"bf16", 3, 4864, 2},
+                    Case{"q4_K", 37, 2048, 1, true, "sm_90"}, Case{"q8_0", 6, 960, 2, true, "sm_90"},
+                    Case{"f16", 6, 416, 2, true, "sm_90"}, Case{"bf16", 6, 416, 1, true, "sm_90"}),
     nameOf);
 
 /// Each format with one column, and a few with more.

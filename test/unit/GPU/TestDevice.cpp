@@ -15,9 +15,9 @@ class Executor final : public TestDevice {
 public:
   explicit Executor(ptx::Module module) : module(std::move(module)) {}
 
-  uint64_t upload(std::span<const std::byte> bytes) override {
+  uint64_t upload(std::span<const std::byte> bytes, bool areWeights) override {
     uint64_t address = memory.allocate(bytes.size());
-    std::byte *place = memory.find(address, bytes.size());
+    std::byte *place = areWeights ? memory.find(address, bytes.size()) : memory.findToWrite(address, bytes.size());
     std::memcpy(place, bytes.data(), bytes.size());
     uploaded.emplace_back(place, bytes.size());
     return address;
@@ -100,7 +100,7 @@ public:
     }
   }
 
-  uint64_t upload(std::span<const std::byte> bytes) override {
+  uint64_t upload(std::span<const std::byte> bytes, bool) override {
     auto memory = runtime::DeviceMemory::allocate(device, bytes.size() + kGuard.size());
     if (!succeeds(memory))
       return 0;

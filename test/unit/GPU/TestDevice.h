@@ -28,7 +28,8 @@ struct TestLaunch {
 class TestDevice {
 public:
   virtual ~TestDevice() = default;
-  virtual uint64_t upload(std::span<const std::byte> bytes) = 0;
+  /// What are no weights counts as written by the launch before, which kernels have to wait for where they may overlap.
+  virtual uint64_t upload(std::span<const std::byte> bytes, bool areWeights) = 0;
   virtual void download(uint64_t address, std::span<std::byte> bytes) = 0;
   /// Returns when the kernel has ended.
   virtual Status launch(const TestLaunch &launch) = 0;
