@@ -267,7 +267,7 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
                     /*numbers=*/matvec.more};
   auto function = emitKernel(module, frame, body);
   // So many blocks to a multiprocessor have to do: else ptxas spills some numbers for the sake of one more. One where
-  // there are the sums of two segments and many columns; eight, which leave a thread 64 registers, for bf16; 16 warps
+  // there are the sums of two segments and many columns; 32 warps, which leave a thread 64 registers, for bf16; 16
   // for one column, where first loads have been asked for before the launch before has ended, or entries of tables are
   // made.
   auto needBlocks = [&](int64_t blocks) {
@@ -278,7 +278,7 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
   if (matvec.columns > 2 && matvec.swiglu)
     needBlocks(1);
   else if (matvec.columns > 2 && matvec.takes() == RowKind::BFloat)
-    needBlocks(8);
+    needBlocks(32 / grid.warps);
   else if (matvec.columns == 1 && !prepares && (target.overlappingLaunches || tables))
     needBlocks(16 / target.matvecWarps);
   return function;
