@@ -19,12 +19,15 @@ def divergence(base, ours):
     return float((np.exp(base) * (base - ours)).sum())
 
 
-@pytest.mark.parametrize("count", [12, 17])
-def test_each_sequence_has_its_own_cache(quern, tmp_path, count):
-    """Up to 16 rows attention splits the keys of each; beyond, it goes through rows in runs of one sequence."""
-    flags = "--type Q8_0 --layers 1 --hidden 64 --heads 2 --kv-heads 1 --ffn 64 --vocab 285".split()
-    package = quern.compile(write_model(tmp_path / "m.gguf", *flags), tmp_path / "m.quern", "--target", "nvptx:sm_80",
-                            "--ptxas", "none")
+@pytest.mark.parametrize("count, type, capability", [(12, "Q8_0", 80), (17, "Q8_0", 80), (12, "F16", 90)])
+def test_each_sequence_has_its_own_cache(quern, tmp_path, monkeypatch, count, type, capability):
+    """Up to 16 rows attention splits the keys of each; beyond, it goes through rows in runs of one sequence. At 9.0
+    launches overlap."""
+    monkeypatch.setenv("QUERN_FAKE_CUDA_CAPABILITY", str(capability))
+    monkeypatch.setenv("QUERN_FAKE_CUDA_VERSION", "12030")
+    flags = f"--type {type} --layers 1 --hidden 64 --heads 2 --kv-heads 1 --ffn 64 --vocab 285".split()
+    package = quern.compile(write_model(tmp_path / "m.gguf", *flags), tmp_path / "m.quern", "--target",
+                            f"nvptx:sm_{capability}", "--ptxas", "none")
     ctypes.CDLL(str(FAKE))  # the runtime finds the driver that is loaded
     with Library(RUNTIME).open(package, device=b"cuda") as model:
         sessions = [model.session(100 + i) for i in range(count)]
