@@ -267,13 +267,15 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
                     /*numbers=*/matvec.more};
   auto function = emitKernel(module, frame, body);
   // So many blocks to a multiprocessor have to do: else ptxas spills some numbers for the sake of one more. One where
-  // there are the sums of two segments and many columns; 32 warps, which leave a thread 64 registers, for bf16; 16
-  // for one column, where first loads have been asked for before the launch before has ended, or entries of tables are
-  // made.
+  // there are the sums of two segments and many columns; 32 warps, which leave a thread 64 registers, for bf16; for one
+  // column 16 where first loads have been asked for before the launch before has ended, or entries of tables are made,
+  // and 24 with the norm of a long row before bytes.
   auto needBlocks = [&](int64_t blocks) {
     function->setAttr("nvvm.minctasm", Builder(module.getContext()).getI32IntegerAttr(int32_t(blocks)));
   };
   bool prepares = matvec.prologue != Matvec::Prologue::None || matvec.output == RowKind::Act8;
+  bool longBytes = matvec.width > 4096 &&
+                   llvm::all_of(matvec.segments, [](const auto &segment) { return segment.layout.signedCodes; });
   bool tables = llvm::any_of(matvec.segments, [](const auto &segment) { return !segment.layout.table.empty(); });
   if (matvec.columns > 2 && matvec.swiglu)
     needBlocks(1);
@@ -281,5 +283,7 @@ gpu::GPUFuncOp codegen::emitMatvec(gpu::GPUModuleOp module, const Matvec &matvec
     needBlocks(32 / grid.warps);
   else if (matvec.columns == 1 && !prepares && (target.overlappingLaunches || tables))
     needBlocks(16 / target.matvecWarps);
+  else if (matvec.columns == 1 && prepares && !matvec.swiglu && longBytes && target.overlappingLaunches)
+    needBlocks(24 / grid.warps);
   return function;
 }

@@ -40,7 +40,8 @@ private:
   static constexpr int64_t kMostAhead = 16; ///< steps of a tile that is asked for as a whole
   static constexpr int64_t kLoadLevel = 3;  ///< else keys of 8 steps are on their way at once
 
-  bool isAhead() const { return lanes.lanes() <= kMostAhead; }
+  /// Lanes beyond the head hold zeros besides.
+  bool isAhead() const { return lanes.lanes() <= (headDim == 8 * lanes.lanes() ? kMostAhead : kMostAhead / 2); }
   Emitter::Values loadTile(mlir::Value first);
   Emitter::Values load(mlir::Value base, mlir::Value first, int64_t step, int64_t count);
   Emitter::Values refreshed(Emitter::Values loaded, bool areKeys, mlir::Value first, int64_t step);

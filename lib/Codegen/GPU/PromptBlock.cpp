@@ -11,16 +11,14 @@ using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
 
-/// Of codes some kernels take more registers than others: where warps share the sums of a swiglu, with biases, or with
-/// two minimums in a group; and eight warps that share the k of a stage take 256 of it, which rows of activations may
-/// not be filled up to.
+/// Of codes some kernels take more registers than others: where warps share the sums of a swiglu, with biases, with two
+/// minimums in a group, or where all warps share the k of a stage.
 static int64_t warpTokens(const PromptMatmul &shape, const GpuTarget &target, const PromptTile &tile) {
   if (tile.halves)
     return 64;
   bool small = shape.block.tokens == 64, oneForAll = small && shape.block.rows == PromptTile::kWarpRows;
-  bool tooFar = oneForAll && gpuRowWidth(shape.width) % 256;
-  bool adds = small && !oneForAll && (shape.bias || (tile.minimums && tile.scalesOfGroup > 1));
-  return (shape.swiglu && shape.block.rows <= 128) || tooFar || adds ? 32 : target.promptWarpTokens;
+  bool adds = small && (shape.bias || (tile.minimums && tile.scalesOfGroup > 1));
+  return (shape.swiglu && shape.block.rows <= 128) || oneForAll || adds ? 32 : target.promptWarpTokens;
 }
 
 static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int64_t mostWarpTokens) {
@@ -37,6 +35,7 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
                   .factors = hasBfloatProducts(target),
                   .wideScales = false,
                   .asyncCopies = target.asyncCopies,
+                  .manyRegisters = false,
                   .rawPieces = 0,
                   .tokenParts = shape.splits() ? SplitRows::kParts : 1};
   for (const Matvec::Segment &segment : shape.segments) {
@@ -44,6 +43,7 @@ static PromptTile tileOf(const PromptMatmul &shape, const GpuTarget &target, int
     tile.scalesOfGroup = std::max<int64_t>(tile.scalesOfGroup, 32 / layout.group);
     tile.minimums |= ScaleReader::hasMinimum(layout);
     tile.wideScales |= hasWideScales(layout);
+    tile.manyRegisters |= layout.planes.size() > 1 && shape.residual && shape.block.tokens == 128;
     if (tile.halves || !layout.signedCodes)
       tile.rawPieces = std::max(tile.rawPieces, CodeReader::pieces(layout));
   }
@@ -194,8 +194,8 @@ private:
     return sums;
   }
 
-  /// Sums of split rows, times the scales of the lane's tokens, plus bias and residual. Of these there may be as many as
-  /// sums, and there are registers for those of one row, which is stored before the next one's are loaded.
+  /// Sums of split rows, times the scales of the lane's tokens, plus bias and residual. Of these there may be as many
+  /// as sums, and there are registers for those of one row, which is stored before the next one's are loaded.
   void storeScaled(Emitter::Values sums) {
     Emitter::Values scales;
     for (int64_t t = 0; t < tokensOfLane(); ++t)

@@ -30,6 +30,7 @@ struct PromptTile {
   bool factors;           ///< minimums and sums are multiplied by tensor cores (Factors.h)
   bool wideScales;        ///< of weights: products with offsets may be inexact or infinite
   bool asyncCopies;       ///< bring codes to shared memory without registers
+  bool manyRegisters;     ///< are taken by more than sums and numbers
   int64_t rawPieces;      ///< of 16 bytes that a group of codes that are unpacked has
   int64_t tokenParts = 1; ///< rows of which a token's is the sum
   int64_t places = 2;     ///< for stages
@@ -55,7 +56,7 @@ struct PromptTile {
   /// What is copied before it is unpacked: while one stage is unpacked, numbers in f16 have the next one on its way, in
   /// registers where the block is so small that threads have some left for them, or copies would take these anyway.
   int64_t rawBytes() const { return rawPieces * rowFills() * kThreads * 16; }
-  bool rawInRegisters() const { return halves && (!asyncCopies || (segments == 1 && rows < 256)); }
+  bool rawInRegisters() const { return halves && (!asyncCopies || (segments == 1 && rows < 256 && !manyRegisters)); }
   int64_t rawPlaces() const { return rawInRegisters() ? 0 : halves ? 2 : 1; }
   int64_t segmentRows() const { return rows / segments; }
   /// Bytes of a group's scales, ...

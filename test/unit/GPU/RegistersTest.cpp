@@ -5,6 +5,7 @@
 
 #include "dialects/DQ/DQ.h"
 #include "lib/Codegen/GPU/Matvec.h"
+#include "lib/Codegen/GPU/PromptMatmul.h"
 
 namespace quern {
 namespace {
@@ -58,6 +59,35 @@ TEST(GpuRegisters, SufficeForKernelsThatTakeOverOthers) {
     GTEST_SKIP() << "no ptxas";
   for (std::string chip : {"sm_75", "sm_80", "sm_86", "sm_90"})
     expectNoSpills(emitCode(chip, [](auto module, auto &target) { emitAll(module, target); }), chip);
+}
+
+/// Those of other shapes than the 1.5B's that ptxas spilt some numbers of: residuals of planes, results of several
+/// segments, the norm of a long row before bytes, down projections by tables, small matmuls of codes.
+void emitLarge(mlir::gpu::GPUModuleOp module, const codegen::GpuTarget &target) {
+  auto prompt = [&](std::vector<Matvec::Segment> segments, int64_t width, bool residual) {
+    codegen::PromptMatmul shape;
+    shape.segments = std::move(segments);
+    shape.width = width;
+    shape.residual = residual;
+    shape.fit(target);
+    codegen::emitPromptMatmul(module, shape, target);
+  };
+  prompt({segmentOf("q6_K", 3584)}, 3584, true);
+  prompt({segmentOf("q8_0", 768)}, 768, true);
+  for (const char *format : {"q4_K", "f16"})
+    prompt({segmentOf(format, 4096), segmentOf(format, 1024), segmentOf(format, 1024)}, 4096, false);
+  Matvec heads{.segments = {segmentOf("q8_0", 5120)}, .width = 5120, .columns = 1, .bias = true};
+  heads.prologue = Matvec::Prologue::Norm;
+  Matvec down{.segments = {segmentOf("mxfp4", 3584)}, .width = 18944, .columns = 1, .residual = true};
+  for (const Matvec &matvec : {heads, down})
+    codegen::emitMatvec(module, matvec, target);
+}
+
+TEST(GpuRegisters, SufficeForLargerModels) {
+  if (!hasAssembler())
+    GTEST_SKIP() << "no ptxas";
+  for (std::string chip : {"sm_80", "sm_90"})
+    expectNoSpills(emitCode(chip, emitLarge), chip);
 }
 
 } // namespace
