@@ -119,7 +119,7 @@ def predict(work, device, threads, registers, shared_bytes, overlaps=False):
     rounds = math.ceil(active / (device.sms * blocks) - 1e-6)
     trace = work.slowest_trace()
     idle, busy = (warp_cycles(device, work.kernel, trace, work.run.regions, b) / clock for b in (False, True))
-    early = idle - warp_cycles(device, work.kernel, trace, work.run.regions, False, overlaps) / clock
+    early = idle - warp_cycles(device, work.kernel, trace, work.run.regions, False, True) / clock if overlaps else 0.0
     times["latency"] = latency_seconds(rounds * idle, rounds * busy, times["memory"]) - early
     bound = max(times, key=times.get)
     start = max((device.memory_latency if size else device.l2_latency) / clock - early, 0.0)

@@ -79,6 +79,10 @@ struct GpuLayout {
   static GpuLayout getFloat(unsigned bytes, bool bfloat);
 
   bool isFloat() const { return floatBytes != 0; }
+  /// Of a code.
+  unsigned bits() const;
+  /// t(c) of a table.
+  int entry(size_t code) const { return table[code] + (digits.empty() ? 0 : digits[code] * (1 << digitShift)); }
   /// Whether a scale is that of a super-block of 256 k times a small integer.
   bool hasSuperBlocks() const { return scales >= GpuScales::SixBits; }
   /// k that a lane takes at a time.

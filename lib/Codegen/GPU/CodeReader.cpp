@@ -2,8 +2,6 @@
 
 #include "ByteOps.h"
 
-#include <numeric>
-
 using namespace mlir;
 using namespace quern;
 using namespace quern::codegen;
@@ -17,11 +15,7 @@ bool CodeReader::hasBytes(const GpuLayout &layout) {
     return false;
   if (layout.signedCodes)
     return layout.zero == 0;
-  return bits(layout) < 8 && (layout.zero == 0 || layout.zero == 1u << (bits(layout) - 1));
-}
-
-unsigned CodeReader::bits(const GpuLayout &layout) {
-  return std::accumulate(layout.planes.begin(), layout.planes.end(), 0u);
+  return layout.bits() < 8 && (layout.zero == 0 || layout.zero == 1u << (layout.bits() - 1));
 }
 
 Value CodeReader::bytesAt(Value weight, Value row, int64_t more, Value sixteenth) const {

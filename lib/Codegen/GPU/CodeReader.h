@@ -36,10 +36,9 @@ public:
 
   /// For `unpack`, codes about a zero point are taken times a power of two: with the code's top bit as the byte's,
   /// inverting that bit subtracts the zero point.
-  unsigned shift() const { return layout.zero ? 8 - bits(layout) : 0; }
+  unsigned shift() const { return layout.zero ? 8 - layout.bits() : 0; }
 
 private:
-  static unsigned bits(const GpuLayout &layout);
   Emitter::Values planesAt(mlir::Value weight, mlir::Value row, int64_t more, mlir::Value group) const;
   /// The bits that plane `plane` has of a quad of the group, from the bytes' bit `to` on.
   mlir::Value field(mlir::ValueRange planes, size_t plane, int64_t quad, unsigned to, mlir::Value group) const;

@@ -1,7 +1,6 @@
 #include "FloatCodes.h"
 
 #include <cmath>
-#include <numeric>
 
 using namespace mlir;
 using namespace quern;
@@ -18,14 +17,11 @@ static int64_t number(unsigned code, unsigned mantissa) {
 }
 
 std::optional<FloatCodes> FloatCodes::of(const GpuLayout &layout) {
-  FloatCodes codes{std::accumulate(layout.planes.begin(), layout.planes.end(), 0u), 1};
+  FloatCodes codes{layout.bits(), 1};
   size_t half = layout.table.size() / 2;
   auto is = [&](size_t code) {
-    int64_t entry = layout.table[code];
-    if (!layout.digits.empty())
-      entry += int64_t(layout.digits[code]) << layout.digitShift;
     int64_t wanted = number(unsigned(code % half), codes.mantissa);
-    return entry == (code < half ? wanted : -wanted);
+    return layout.entry(code) == (code < half ? wanted : -wanted);
   };
   for (; half && codes.mantissa + 2 <= codes.bits; ++codes.mantissa)
     if (llvm::all_of(llvm::seq(layout.table.size()), is))

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 using namespace quern;
@@ -65,6 +66,8 @@ GpuLayout GpuLayout::getFloat(unsigned bytes, bool bfloat) {
   layout.bfloat = bfloat;
   return layout;
 }
+
+unsigned GpuLayout::bits() const { return std::accumulate(planes.begin(), planes.end(), 0u); }
 
 int64_t GpuLayout::unit() const {
   return isFloat() ? kGpuLoadBytes / floatBytes : 8 * kGpuLoadBytes / *std::ranges::min_element(planes);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 using namespace quern;
 using namespace quern::codegen;
@@ -53,12 +52,10 @@ static float greatestCode(const GpuLayout &layout) {
     return 128;
   int entry = 0;
   for (size_t code = 0; code < layout.table.size(); ++code)
-    entry = std::max(entry, std::abs(layout.table[code] +
-                                     (layout.digits.empty() ? 0 : layout.digits[code] * (1 << layout.digitShift))));
+    entry = std::max(entry, std::abs(layout.entry(code)));
   if (entry)
     return float(entry);
-  unsigned bits = std::accumulate(layout.planes.begin(), layout.planes.end(), 0u);
-  return float(std::max(layout.zero, (1u << bits) - 1 - layout.zero));
+  return float(std::max(layout.zero, (1u << layout.bits()) - 1 - layout.zero));
 }
 
 float GpuLayout::mostWeight(std::span<const std::vector<uint8_t>> regions) const {
